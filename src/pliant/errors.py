@@ -1,0 +1,14 @@
+"""The one exception a user of pliant is meant to see."""
+
+from __future__ import annotations
+
+
+class PliantError(Exception):
+    """Something the user can act on: what is wrong, where, and what to do, in one or two lines.
+
+    Programming mistakes stay ordinary exceptions and keep their traceback.
+    """
+
+    def within(self, where: str) -> PliantError:
+        """The same error, with the place it was found put in front."""
+        return type(self)(f"{where}: {self}")

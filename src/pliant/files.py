@@ -1,0 +1,73 @@
+"""Files: atomic writes, and paths that stay where they belong."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pliant.errors import PliantError
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
+
+    A killed process leaves at most a hidden `.name.XXXX.tmp` file, never half of `target`.
+
+    Raises PliantError when the folder cannot be written or the disk is full.
+    """
+    with disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with disk_errors(target):
+            yield temporary
+            with temporary.open("rb+") as stream:  # the rename must not overtake the data
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(target: Path, content: str | bytes) -> None:
+    """Write a small file in one step; see `atomic_path`."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turns the operating system's complaints about `place` into a line a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PliantError(f"no space left to write {place}; free some disk and run the same command again") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            raise PliantError(f"cannot write {place}: {error.strerror}") from error
+        raise
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder/name`, refusing a name that would leave `folder` (absolute, `..`, a link pointing out)."""
+    root = folder.resolve()
+    path = (root / name).resolve()
+    if path != root and root not in path.parents:
+        raise PliantError(f"{name!r} would leave the folder {folder}")
+    return path
+
+
+def cache_folder() -> Path:
+    """Where derived data (tokenised corpora, extracted docstrings) is kept: $PLIANT_CACHE or ~/.cache/pliant."""
+    configured = os.environ.get("PLIANT_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(configured) if configured else (Path(base) if base else Path.home() / ".cache") / "pliant"

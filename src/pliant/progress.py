@@ -1,0 +1,57 @@
+"""Progress on standard error: a bar with the time left in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from pliant.numbers import format_seconds
+
+Advance = Callable[[float], None]
+"""Call it with the amount of work just done, in the unit of `total`."""
+
+
+@contextlib.contextmanager
+def progress(label: str, total: float, *, quiet: bool = False) -> Iterator[Advance]:
+    """Show how far a task of `total` units is. Nothing is shown for what ends within two seconds."""
+    if quiet or total <= 0:
+        yield lambda amount: None
+    elif sys.stderr.isatty():
+        with _bar(label, total) as advance:
+            yield advance
+    else:
+        yield _lines(label, total)
+
+
+@contextlib.contextmanager
+def _bar(label: str, total: float) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+def _lines(label: str, total: float, every: float = 10.0) -> Advance:
+    """A line after two seconds and then every `every` seconds, for logs."""
+    start = time.monotonic()
+    state = {"done": 0.0, "next": start + 2.0}
+
+    def advance(amount: float) -> None:
+        state["done"] += amount
+        now = time.monotonic()
+        if now >= state["next"] and state["done"] > 0:
+            state["next"] = now + every
+            share = min(1.0, state["done"] / total)
+            left = (now - start) * (1 - share) / share
+            print(
+                f"{label}: {share:4.0%}, {format_seconds(now - start)} so far, about {format_seconds(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return advance

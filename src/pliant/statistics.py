@@ -1,0 +1,79 @@
+"""Means, paired differences and intervals: the one place where pliant turns samples into claims.
+
+All of it is plain numpy; a value is in its measure's own unit (nats/token for losses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error and a two-sided interval at `confidence`."""
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    n: int
+    confidence: float = 0.9
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+def weighted_mean(values: Array, weights: Array) -> float:
+    """sum(w v) / sum(w): with token counts as weights this is nats per token over the whole text."""
+    return float(np.dot(values, weights) / weights.sum())
+
+
+def clustered_error(values: Array, weights: Array, clusters: Sequence[object] | None = None) -> float:
+    """Standard error of the weighted mean when samples of one cluster (windows of one document) hang together.
+
+    Linearised ratio estimator with the G/(G-1) correction; without clusters every sample is its own. NaN for fewer
+    than two clusters, since one cluster says nothing about its spread.
+    """
+    residual = weights * (values - weighted_mean(values, weights))
+    if clusters is not None:
+        index = np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)[1]
+        residual = np.bincount(index, weights=residual)
+    groups = len(residual)
+    if groups < 2:
+        return float("nan")
+    return float(np.sqrt(groups / (groups - 1) * np.sum(residual**2)) / weights.sum())
+
+
+def estimate(values: Array, weights: Array, clusters: Sequence[object] | None = None, confidence: float = 0.9) -> Estimate:
+    """Weighted mean with its clustered standard error and Student-t interval."""
+    from scipy import stats
+
+    value, error = weighted_mean(values, weights), clustered_error(values, weights, clusters)
+    groups = len(values) if clusters is None else len({str(cluster) for cluster in clusters})
+    reach = float(stats.t.ppf(0.5 + confidence / 2, max(groups - 1, 1))) * error
+    return Estimate(value, error, value - reach, value + reach, len(values), confidence)
+
+
+def percentile_interval(resamples: Array, confidence: float = 0.9) -> tuple[float, float]:
+    """The central `confidence` share of bootstrap resamples (any shape, flattened)."""
+    low, high = np.quantile(resamples, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def resample_counts(groups: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """Bootstrap as multiplicities: row r says how often each of `groups` clusters occurs in resample r; rows sum to `groups`."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(groups, np.full(groups, 1 / groups), size=draws)
+
+
+def minimum_detectable_effect(stderr: float, confidence: float = 0.95, power: float = 0.8) -> float:
+    """The smallest true difference that a two-sided test at `confidence` finds with probability `power`, given a standard error."""
+    normal = NormalDist()
+    return (normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(power)) * stderr
