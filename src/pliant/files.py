@@ -6,14 +6,14 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pliant.errors import PliantError
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path) -> Generator[Path]:
     """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
 
     A killed process leaves at most a hidden `.name.XXXX.tmp` file, never half of `target`.
@@ -43,7 +43,7 @@ def write_atomic(target: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def disk_errors(place: Path) -> Iterator[None]:
+def disk_errors(place: Path) -> Generator[None]:
     """Turns the operating system's complaints about `place` into a line a user can act on."""
     try:
         yield

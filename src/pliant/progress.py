@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from pliant.numbers import format_seconds
 
@@ -14,7 +14,7 @@ Advance = Callable[[float], None]
 
 
 @contextlib.contextmanager
-def progress(label: str, total: float, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(label: str, total: float, *, quiet: bool = False) -> Generator[Advance]:
     """Show how far a task of `total` units is. Nothing is shown for what ends within two seconds."""
     if quiet or total <= 0:
         yield lambda amount: None
@@ -26,7 +26,7 @@ def progress(label: str, total: float, *, quiet: bool = False) -> Iterator[Advan
 
 
 @contextlib.contextmanager
-def _bar(label: str, total: float) -> Iterator[Advance]:
+def _bar(label: str, total: float) -> Generator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
