@@ -112,8 +112,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def explain(error: ValidationError, spec: type[BaseModel]) -> str:
-    """The first thing pydantic found wrong, in one line."""
-    first = error.errors()[0]
+    """The most telling thing pydantic found wrong, in one line: a misspelt field before the field it leaves missing."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         owner = spec
