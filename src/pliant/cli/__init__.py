@@ -1,0 +1,52 @@
+"""The command line: parse, call, print. One file a command; what a command does lives in the rooms.
+
+Exit codes: 0 done, 1 done but something failed (a cell, a finding that contradicts), 2 the user can fix it, 130 Ctrl-C.
+
+A command is a function with typer annotations in its own module, imported here; heavy imports stay inside functions so
+that `pliant --help` is instant. `--json` prints one JSON document on standard output and nothing else there; progress
+and remarks go to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from pliant.errors import PliantError
+
+app = typer.Typer(
+    name="pliant",
+    help="What is a model worth after you change it?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register() -> None:
+    from pliant.cli import schema
+
+    app.command("schema")(schema.schema_command)
+
+
+def main() -> None:
+    """Entry point of the `pliant` command."""
+    _register()
+    try:
+        app()
+    except PliantError as error:
+        _complain(str(error), 2)
+    except BrokenPipeError:  # `pliant show ... | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (stdout's own close must not complain again)
+        raise SystemExit(0) from None
+    except OSError as error:
+        if os.environ.get("PLIANT_DEBUG"):
+            raise
+        _complain(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+
+
+def _complain(message: str, code: int) -> None:
+    print(f"pliant: {message}", file=sys.stderr)
+    raise SystemExit(code)
