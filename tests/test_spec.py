@@ -1,0 +1,123 @@
+"""Specs: one typed description gives YAML, sweeps, schema, hash and errors."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from pliant.errors import PliantError
+from pliant.numbers import Count
+from pliant.spec import Catalog, Spec, read_yaml
+
+
+class Round(Spec):
+    """Round the weights."""
+
+    bits: int = Field(description="bits")
+    group: int | str = "channel"
+    tensors: list[str] = []
+    tokens: Count = 5
+
+
+class Nothing(Spec):
+    """Leave them."""
+
+    kind = "none"
+
+
+ROUNDERS = Catalog("rounder", Round, Nothing)
+
+
+def test_kind_is_the_class_name_in_snake_case_unless_said():
+    assert (Round.kind, Nothing.kind) == ("round", "none")
+
+
+def test_a_list_is_a_sweep_and_the_product_is_taken():
+    specs = ROUNDERS.expand({"round": {"bits": [3, 4], "group": ["channel", 64]}})
+    assert [(spec.bits, spec.group) for spec in specs] == [(3, "channel"), (3, 64), (4, "channel"), (4, 64)]
+
+
+def test_a_list_typed_field_is_not_swept_unless_it_holds_lists():
+    assert [spec.tensors for spec in ROUNDERS.expand({"round": {"bits": 3, "tensors": ["a", "b"]}})] == [["a", "b"]]
+    assert [spec.tensors for spec in ROUNDERS.expand({"round": {"bits": 3, "tensors": [["a"], ["b"]]}})] == [["a"], ["b"]]
+
+
+def test_a_range_in_a_sweep():
+    assert [spec.bits for spec in ROUNDERS.expand({"round": {"bits": ["2..4", 8]}})] == [2, 3, 4, 8]
+
+
+@given(
+    st.integers(1, 16), st.one_of(st.integers(1, 512), st.sampled_from(["channel", "tensor"])), st.lists(st.text(max_size=3), max_size=3)
+)
+def test_the_canonical_form_reads_back_to_the_same_hash(bits, group, tensors):
+    spec = Round(bits=bits, group=group, tensors=tensors)
+    again = ROUNDERS.parse(json.loads(spec.canonical_json()))
+    assert again == spec
+    assert again.hash() == spec.hash()
+
+
+def test_the_hash_tells_meanings_apart_and_not_spellings():
+    assert Round(bits=4).hash() != Round(bits=3).hash()
+    assert ROUNDERS.parse({"round": {"bits": 4, "tokens": "16M"}}).hash() == Round(bits=4, tokens=16_000_000).hash()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"round": {"bit": 4}}, ["'bit'", "'bits'"]),
+        ({"rounds": {}}, ["'rounds'", "'round'"]),
+        ({"round": {"bits": "x"}}, ["bits", "integer"]),
+        ({"round": {}}, ["'bits'", "missing"]),
+        ({"round": {"bits": 4, "tokens": "16Q"}}, ["tokens", "16Q"]),
+        ({"round": {"bits": []}}, ["'bits'", "empty"]),
+        (3, ["name"]),
+        ({"a": 1, "b": 2}, ["name"]),
+    ],
+)
+def test_an_error_is_one_line_that_says_what_and_where(form, words):
+    with pytest.raises(PliantError) as caught:
+        ROUNDERS.expand(form, "changes[1]")
+    message = str(caught.value)
+    assert message.startswith("changes[1]")
+    assert "\n" not in message
+    assert all(word in message for word in words)
+
+
+def test_python_construction_raises_the_same_error():
+    with pytest.raises(PliantError, match="unknown field 'bit'"):
+        Round(bit=4)
+
+
+def test_parse_refuses_a_sweep():
+    with pytest.raises(PliantError, match="2 rounders"):
+        ROUNDERS.parse({"round": {"bits": [3, 4]}})
+
+
+def test_yaml_errors_name_the_line(tmp_path):
+    path = tmp_path / "study.yaml"
+    with pytest.raises(PliantError, match="no such file"):
+        read_yaml(path)
+    path.write_text("a: 1\nb: [1,\n")
+    with pytest.raises(PliantError, match="line 3"):
+        read_yaml(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(PliantError, match=r"cannot be read|not valid YAML"):
+        read_yaml(path)
+
+
+def test_the_schema_accepts_what_expand_accepts():
+    from jsonschema import validate
+
+    schema = ROUNDERS.json_schema()
+    for form in ("none", {"round": {"bits": 4}}, {"round": {"bits": [3, 4], "tokens": "16M"}}):
+        validate(form, schema)
+        assert ROUNDERS.expand(form)
+
+
+def test_the_schema_refuses_an_unknown_field():
+    from jsonschema import ValidationError, validate
+
+    with pytest.raises(ValidationError):
+        validate({"round": {"bit": 4}}, ROUNDERS.json_schema())

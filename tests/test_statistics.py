@@ -1,0 +1,52 @@
+"""Means, errors and intervals against independent derivations."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pliant.statistics import clustered_error, estimate, minimum_detectable_effect, percentile_interval, resample_counts, weighted_mean
+
+
+def test_without_clusters_or_weights_the_error_is_the_textbook_one():
+    values = np.random.default_rng(0).normal(size=50)
+    assert clustered_error(values, np.ones(50)) == pytest.approx(values.std(ddof=1) / np.sqrt(50))
+
+
+def test_duplicating_samples_within_clusters_does_not_shrink_the_error():
+    values = np.random.default_rng(1).normal(size=20)
+    once = clustered_error(values, np.ones(20), range(20))
+    thrice = clustered_error(np.repeat(values, 3), np.ones(60), list(np.repeat(np.arange(20), 3)))
+    assert thrice == pytest.approx(once)
+
+
+def test_one_cluster_has_no_error():
+    assert np.isnan(clustered_error(np.arange(4.0), np.ones(4), [7, 7, 7, 7]))
+
+
+def test_a_weighted_mean_is_the_mean_over_tokens():
+    assert weighted_mean(np.array([1.0, 3.0]), np.array([10.0, 30.0])) == pytest.approx((10 * 1 + 30 * 3) / 40)
+
+
+def test_intervals_cover():
+    generator = np.random.default_rng(2)
+    hits = 0
+    for _ in range(1000):
+        result = estimate(generator.normal(size=12), np.ones(12))
+        hits += result.low <= 0 <= result.high
+    assert 870 <= hits <= 930  # nominal 900, standard error 9.5
+
+
+def test_detectable_effect_against_simulation():
+    effect = minimum_detectable_effect(1.0, confidence=0.95, power=0.8)
+    found = np.random.default_rng(3).normal(effect, 1.0, size=20_000)
+    assert np.mean(np.abs(found) > 1.95996) == pytest.approx(0.8, abs=0.01)
+
+
+@given(st.integers(1, 30), st.integers(0, 100))
+def test_resample_rows_sum_to_the_number_of_clusters(groups, seed):
+    assert (resample_counts(groups, 5, seed).sum(axis=1) == groups).all()
+
+
+def test_percentiles():
+    assert percentile_interval(np.linspace(0, 1, 101), 0.9) == (pytest.approx(0.05), pytest.approx(0.95))
