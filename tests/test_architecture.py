@@ -25,22 +25,18 @@ STOREYS = [  # from the ground up; a room may import its own storey's earlier ro
 HEIGHT = {room: height for height, rooms in enumerate(STOREYS) for room in rooms}
 
 
+def modules_imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative import"
+        return [f"pliant.{alias.name}" for alias in node.names] if node.module == "pliant" else [node.module or ""]
+    return []
+
+
 def rooms_imported(path: Path) -> set[str]:
-    rooms: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = (
-            [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else [a.name for a in node.names]
-            if isinstance(node, ast.Import)
-            else []
-        )
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            if node.module == "pliant":
-                names = [f"pliant.{alias.name}" for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("pliant.")}
-    return rooms
+    names = [name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in modules_imported(node)]
+    return {name.split(".")[1] for name in names if name.startswith("pliant.")}
 
 
 def room_of(path: Path) -> str:
@@ -72,10 +68,12 @@ def test_the_ground_floor_has_no_circles():
         edges = {name: below for name, below in edges.items() if name not in free}
 
 
-@pytest.mark.parametrize(
-    "module", ["pliant", "pliant.cli", "pliant.changes", "pliant.measures", "pliant.methods", "pliant.study.study", "pliant.laws"]
-)
+LIGHT = ["pliant", "pliant.cli", "pliant.changes", "pliant.measures", "pliant.methods", "pliant.study.study", "pliant.laws"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_heavy_things_are_imported_late(module):
-    code = f"import sys, {module}; print([m for m in ('torch', 'transformers', 'scipy', 'duckdb', 'altair') if m in sys.modules])"
+    heavy = ("torch", "transformers", "scipy", "duckdb", "altair")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -26,7 +26,7 @@ def test_counts_are_read(text, number):
 
 @pytest.mark.parametrize("text", ["16Q", "", "-3", "1.5", -1, 0.5, float("nan"), float("inf"), True, "1e400", None, "M"])
 def test_what_is_no_count_is_refused(text):
-    with pytest.raises(ValueError, match="count|whole number|number"):
+    with pytest.raises(ValueError, match=r"count|whole number|number"):
         parse_count(text)
 
 
