@@ -1,0 +1,49 @@
+"""Changes one after the other: fine-tune, then quantize. In a study file a chain is a list."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from pliant.changes.change import Change
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+
+class Chain(Change):
+    """Apply `links` in order, each to what the one before it left; they share the seed and the draw."""
+
+    links: tuple[SerializeAsAny[Change], ...] = Field(min_length=2, description="The changes, in the order in which they are made")
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _parsed(cls, links: Any) -> Any:
+        from pliant.changes import CHANGES
+
+        return [CHANGES.parse(link) for link in links] if isinstance(links, (list, tuple)) else links
+
+    @property
+    def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The most draws that any link asks for; a link with fewer uses the draw's number all the same."""
+        return max(link.draws for link in self.links)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether any link is."""
+        return any(link.stochastic for link in self.links)
+
+    def canonical(self) -> dict[str, Any]:
+        """The links under their own kinds."""
+        return {"kind": self.kind, "links": [link.canonical() for link in self.links]}
+
+    def label(self) -> str:
+        """`finetune(...) + quantize(...)`."""
+        return " + ".join(link.label() for link in self.links)
+
+    def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
+        """Every link in order."""
+        for link in self.links:
+            link.apply(model, seed, draw, undo)

@@ -1,0 +1,65 @@
+"""Puts a model back bit for bit: weights, buffers, ties, modules, gradients, `requires_grad`, training mode, transforms."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pliant.models import Model
+
+Undo = Callable[[], None]
+
+
+@contextlib.contextmanager
+def restored(model: Model) -> Generator[Model]:
+    """`model` as it is now again after the block, whatever the block did to it, also when the block raises.
+
+    Holds one clone of every parameter and buffer, on its own device. Gradients are taken off inside the block and put back
+    after it. Tensors and modules that the block replaced are put back as the same objects, so that tied weights stay tied
+    and optimizers that hold them stay valid.
+    """
+    network = model.network
+    transforms = list(model.transforms)
+    with ExitStack() as undo:
+        for module in network.modules():
+            undo.callback(_module(module))
+        for tensor in (*network.parameters(), *network.buffers()):
+            undo.callback(_tensor(tensor))
+        try:
+            yield model
+        finally:
+            model.transforms[:] = transforms
+
+
+def _module(module: nn.Module) -> Undo:
+    """Remember which tensors and children a module holds, under which names, and its mode."""
+    tables = [(table, dict(table)) for table in (module._parameters, module._buffers, module._modules)]  # pyright: ignore[reportPrivateUsage]
+    training = module.training
+
+    def undo() -> None:
+        for table, content in tables:
+            table.clear()
+            table.update(content)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        module.training = training
+
+    return undo
+
+
+def _tensor(tensor: Tensor) -> Undo:
+    """Remember a tensor's content, its storage, its gradient and whether it wants one."""
+    storage, content = tensor.data, tensor.detach().clone()
+    requires_grad, gradient = tensor.requires_grad, tensor.grad if tensor.is_leaf else None
+    tensor.grad = None
+
+    def undo() -> None:
+        tensor.data = storage
+        storage.copy_(content)
+        tensor.grad = gradient
+        tensor.requires_grad_(requires_grad)
+
+    return undo

@@ -1,0 +1,10 @@
+"""Measures: what is read off a model. One file each; a new one is a file and a name in `MEASURES`."""
+
+from __future__ import annotations
+
+from pliant.measures.measure import Difference, Measure, Reading
+from pliant.spec import Catalog
+
+MEASURES: Catalog[Measure] = Catalog("measure")
+
+__all__ = ["MEASURES", "Difference", "Measure", "Reading"]

@@ -1,0 +1,129 @@
+"""What every measure is: something read off a model, as one value per sample.
+
+Means are derived, never stored alone, so that two readings of the same samples can always be compared pair by pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pliant.errors import PliantError
+from pliant.spec import Spec
+from pliant.statistics import Array, Estimate, estimate
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+
+class Measure(Spec):
+    """Base of all measures. Abstract: a subclass writes `__call__`."""
+
+    def __call__(self, model: Model) -> Reading:
+        """Read the measure off `model`, which is left as it was.
+
+        Raises PliantError for data that cannot be read and for values that are not numbers.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One value per sample of one metric.
+
+    `samples` are stable ids, `document` or `document:offset`; `values` are in `unit`; `weights` say how much each value
+    counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read.
+    """
+
+    metric: str
+    unit: str
+    samples: Sequence[str]
+    values: Array = field(repr=False)
+    weights: Array = field(repr=False)
+    data: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.samples) == len(self.values) == len(self.weights):
+            raise ValueError(f"{len(self.samples)} samples, {len(self.values)} values and {len(self.weights)} weights")
+
+    def estimate(self, confidence: float = 0.9) -> Estimate:
+        """The weighted mean with an interval; windows of one document count as one cluster."""
+        return estimate(self.values, self.weights, documents(self.samples), confidence)
+
+    def perplexity(self, confidence: float = 0.9) -> Estimate:
+        """exp of the mean loss, with the interval's ends taken along."""
+        _nats(self.unit)
+        mean = self.estimate(confidence)
+        value, low, high = (float(np.exp(x)) for x in (mean.value, mean.low, mean.high))
+        return Estimate(value, value * mean.stderr, low, high, mean.n, confidence)
+
+    def __sub__(self, before: Reading) -> Difference:
+        """This reading minus another of the same metric on the same samples.
+
+        Raises PliantError when metric, samples or weights differ: means over different samples are not comparable.
+        """
+        return Difference(self, before)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`after - before`, sample by sample: what a change did. Far less noisy than the difference of two means."""
+
+    after: Reading
+    before: Reading
+
+    def __post_init__(self) -> None:
+        after, before = self.after, self.before
+        if (after.metric, after.unit) != (before.metric, before.unit):
+            raise PliantError(f"cannot subtract {before.metric} ({before.unit}) from {after.metric} ({after.unit})")
+        if list(after.samples) != list(before.samples) or not np.array_equal(after.weights, before.weights):
+            raise PliantError(f"cannot pair two readings of {after.metric}: they are of different samples or another tokenizer")
+
+    @property
+    def samples(self) -> Sequence[str]:
+        """The ids both readings share."""
+        return self.after.samples
+
+    @property
+    def values(self) -> Array:
+        """after - before, one value per sample, in the readings' unit."""
+        return self.after.values - self.before.values
+
+    @property
+    def weights(self) -> Array:
+        """How much each sample counts."""
+        return self.after.weights
+
+    @property
+    def unit(self) -> str:
+        """The readings' unit."""
+        return self.after.unit
+
+    def estimate(self, confidence: float = 0.9) -> Estimate:
+        """The weighted mean difference with a paired interval; windows of one document count as one cluster."""
+        return estimate(self.values, self.weights, documents(self.samples), confidence)
+
+    def perplexity(self, confidence: float = 0.9) -> Estimate:
+        """The difference of the two perplexities, with a paired interval by the delta method.
+
+        exp(A) - exp(B) moves with the samples like the mean of exp(A) a_i - exp(B) b_i. Perplexity differences exaggerate
+        changes at high loss: read the difference in nats first.
+        """
+        _nats(self.unit)
+        after, before = (float(np.exp(reading.estimate().value)) for reading in (self.after, self.before))
+        linear = estimate(after * self.after.values - before * self.before.values, self.weights, documents(self.samples), confidence)
+        shift = after - before - linear.value
+        return Estimate(after - before, linear.stderr, linear.low + shift, linear.high + shift, linear.n, confidence)
+
+
+def documents(samples: Sequence[str]) -> list[str]:
+    """The document each sample is from: its id up to the colon."""
+    return [sample.split(":", 1)[0] for sample in samples]
+
+
+def _nats(unit: str) -> None:
+    if not unit.startswith("nats"):
+        raise PliantError(f"perplexity is defined for losses in nats per token, not for {unit}")
