@@ -1,0 +1,25 @@
+"""Laws: functional forms, the fitter, audits. Usable on anybody's table; imports nothing of pliant but its ground floor.
+
+Adding a law: one file with one function and one `Law`, its test, and one line in `LAWS`.
+"""
+
+from __future__ import annotations
+
+from pliant.errors import PliantError
+from pliant.laws.law import Column, Law, Parameter, power
+from pliant.spec import nearest
+
+_LAWS: tuple[Law, ...] = ()
+
+LAWS: dict[str, Law] = {law.name: law for law in _LAWS}
+"""Every law by its name."""
+
+
+def law_named(name: str) -> Law:
+    """The law called `name`. Raises PliantError with the nearest name there is."""
+    if name not in LAWS:
+        raise PliantError(f"unknown law {name!r}; {nearest(name, LAWS)}")
+    return LAWS[name]
+
+
+__all__ = ["LAWS", "Column", "Law", "Parameter", "law_named", "power"]
