@@ -1,0 +1,88 @@
+"""A loaded checkpoint: network, tokenizer and facts; and the content hash by which its results are kept.
+
+Idea: two networks that hold the same numbers are the same weights, whatever they are called, on whatever device.
+Cost: one pass of SHA-256 over the tensors, about a second per gigabyte; no copy beyond one tensor at a time.
+What goes wrong: the hash covers tensors and `transforms`, so whatever else alters the evaluation (rounding of
+activations, an attention mask) must be listed in `transforms`, or two different evaluations share one hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from pliant.data.tokenizer import Tokenizer
+    from pliant.models.checkpoint import Checkpoint
+
+CONTEXT_FIELDS = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
+UNLIMITED_CONTEXT = 2048
+
+
+@dataclass
+class Model:
+    """A network ready to be measured or changed.
+
+    `transforms` lists, in order, what alters the evaluation without being in the tensors.
+    """
+
+    network: PreTrainedModel
+    tokenizer: Tokenizer
+    checkpoint: Checkpoint
+    transforms: list[str] = field(default_factory=list[str])
+
+    @property
+    def context(self) -> int:
+        """Longest input in tokens; 2048 for architectures that state no limit."""
+        lengths = (getattr(self.network.config, name, None) for name in CONTEXT_FIELDS)
+        return next((int(length) for length in lengths if length), UNLIMITED_CONTEXT)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first parameter lives."""
+        return next(self.network.parameters()).device
+
+    def weights(self) -> str:
+        """16 hexadecimal digits naming what is evaluated: SHA-256 over (name, dtype, shape, bytes) of every parameter
+        and persistent buffer in the order of their names, tied tensors once, then the transforms.
+        """
+        content = hashlib.sha256()
+        for name, tensor in sorted(stored_tensors(self.network), key=lambda item: item[0]):
+            content.update(f"{name} {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}\n".encode())
+            content.update(_bytes(tensor))
+        content.update("".join(f"{transform}\n" for transform in self.transforms).encode())
+        return content.hexdigest()[:16]
+
+
+def stored_tensors(network: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every parameter and persistent buffer with its name, tied ones once under their first name."""
+    yield from network.named_parameters()
+    for prefix, module in network.named_modules():
+        for name, buffer in module.named_buffers(prefix, recurse=False):
+            if name.rsplit(".", 1)[-1] not in module._non_persistent_buffers_set:  # pyright: ignore[reportPrivateUsage]
+                yield name, buffer
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    """The tensor's content in row order, without a copy where it already lies so in memory."""
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())
+
+
+def parameter_counts(network: PreTrainedModel) -> tuple[int, int]:
+    """Parameters in total, and without embeddings (token and position) and output head; tied ones counted once."""
+    import torch
+
+    outside = {id(p) for module in network.modules() if isinstance(module, torch.nn.Embedding) for p in module.parameters()}
+    head = network.get_output_embeddings()
+    if head is not None:
+        outside |= {id(p) for p in head.parameters()}
+    total = sum(p.numel() for p in network.parameters())
+    return total, sum(p.numel() for p in network.parameters() if id(p) not in outside)
