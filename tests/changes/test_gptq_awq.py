@@ -1,0 +1,140 @@
+"""GPTQ and AWQ against independent brute force on small matrices."""
+
+import itertools
+
+import pytest
+import torch
+
+from pliant.changes.awq import awq, output_error
+from pliant.changes.gptq import factor, gptq
+from pliant.errors import PliantError
+from pliant.rounding import fit_grid, round_to_grid, slices
+
+
+def layer(outputs=12, width=32, tokens=400, seed=0, spread=1.0):
+    """A weight and correlated inputs (tokens, width)."""
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(width, width, generator=generator) * torch.linspace(1, spread, width)
+    inputs = torch.randn(tokens, width, generator=generator) @ mixing
+    return torch.randn(outputs, width, generator=generator), inputs
+
+
+def error(weight, rounded, inputs):
+    return float(((weight - rounded).double() @ inputs.T.double()).square().sum())
+
+
+def least_squares_reference(weight, moments, order, grid_of):
+    """The definition, one column after the other: round it, then solve for all later columns by least squares anew."""
+    weight, moments = weight.double().clone(), moments.double()
+    target, done = weight.clone(), []
+    for position, column in enumerate(order):
+        weight[:, column] = grid_of(column, weight).round(weight[:, column : column + 1].float())[:, 0].double()
+        done.append(column)
+        later = list(order[position + 1 :])
+        if later:  # minimise ||(target - w) X|| over the later columns, the done ones fixed
+            gap = target[:, done] - weight[:, done]
+            weight[:, later] = target[:, later] + gap @ moments[done][:, later] @ torch.linalg.inv(moments[later][:, later])
+    return weight.float()
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
+def test_gptq_is_round_then_least_squares_column_by_column(act_order, scheme):
+    weight, inputs = layer()
+    moments = inputs.T @ inputs
+    known = factor(moments, act_order, damping=1e-6)
+    damped = moments.double() + torch.eye(len(moments)) * 1e-6 * moments.diagonal().mean()
+    grid = fit_grid(weight, 3, scheme)
+    expected = least_squares_reference(weight, damped, known.order.tolist(), lambda column, current: grid)
+    assert torch.allclose(gptq(weight, known, 3, scheme), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("group", [8, 16])
+def test_gptq_fixes_a_group_s_grid_from_the_corrected_weights(group):
+    weight, inputs = layer()
+    moments = inputs.T @ inputs
+    damped = moments.double() + torch.eye(len(moments)) * 1e-6 * moments.diagonal().mean()
+    grids = {}
+
+    def grid_of(column, current):
+        if column % group == 0:
+            grids[column // group] = fit_grid(current[:, column : column + group].float(), 4)
+        return grids[column // group]
+
+    expected = least_squares_reference(weight, damped, range(32), grid_of)
+    assert torch.allclose(gptq(weight, factor(moments, damping=1e-6), 4, per=group), expected, atol=1e-4)
+
+
+def test_gptq_lies_between_the_best_grid_point_and_round_to_nearest():
+    for seed in range(5):
+        weight, inputs = layer(outputs=1, width=6, seed=seed)
+        moments = inputs.T @ inputs
+        grid = fit_grid(weight, 2)
+        levels = grid.values(torch.arange(grid.low, grid.high + 1.0)).flatten()
+        best = min(error(weight, torch.tensor([point]), inputs) for point in itertools.product(levels.tolist(), repeat=6))
+        rounded = gptq(weight, factor(moments, damping=1e-6), 2)
+        assert set(rounded.flatten().tolist()) <= set(levels.tolist())
+        assert best <= error(weight, rounded, inputs) * (1 + 1e-6)
+        nearest = error(weight, round_to_grid(weight, 2), inputs)
+        assert error(weight, rounded, inputs) < 1.5 * nearest  # greedy: not always better on one row
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_gptq_beats_round_to_nearest_on_correlated_inputs_and_equals_it_on_white_ones(bits):
+    weight, inputs = layer(outputs=64, width=64, tokens=1000, seed=3)
+    assert error(weight, gptq(weight, factor(inputs.T @ inputs), bits), inputs) < 0.7 * error(weight, round_to_grid(weight, bits), inputs)
+    assert torch.equal(gptq(weight, factor(torch.eye(64)), bits), round_to_grid(weight, bits))
+
+
+def test_blocks_do_not_change_the_result(monkeypatch):
+    weight, inputs = layer(width=64)
+    known = factor(inputs.T @ inputs, act_order=True)
+    whole = gptq(weight, known, 3)
+    monkeypatch.setattr("pliant.changes.gptq.LAZY", 8)
+    assert torch.allclose(gptq(weight, known, 3), whole, atol=1e-5)
+
+
+def test_static_groups_under_act_order_stay_on_the_original_grids():
+    weight, inputs = layer(spread=20.0)
+    rounded = gptq(weight, factor(inputs.T @ inputs, act_order=True), 3, per=8)
+    grid = fit_grid(slices(weight, 8), 3)
+    assert torch.allclose(grid.round(slices(rounded, 8)), slices(rounded, 8), atol=1e-6)
+
+
+def test_an_input_that_is_always_zero_is_rounded_to_nearest():
+    weight, inputs = layer()
+    inputs[:, 5] = 0
+    rounded = gptq(weight, factor(inputs.T @ inputs), 3)
+    assert torch.isfinite(rounded).all()
+    assert torch.equal(rounded[:, 5], round_to_grid(weight, 3)[:, 5])
+
+
+def test_infinite_moments_are_refused():
+    with pytest.raises(PliantError, match="infinities or NaN"):
+        factor(torch.full((4, 4), float("inf")))
+
+
+@pytest.mark.parametrize("per", ["channel", 8])
+@pytest.mark.parametrize("bits", [3, 4])
+def test_awq_is_never_worse_than_round_to_nearest_and_wins_with_outlier_channels(bits, per):
+    weight, inputs = layer(outputs=32, spread=1.0)
+    inputs[:, 7] *= 50
+    moments = inputs.T @ inputs
+    rounded = awq(weight, moments, inputs.abs().mean(0), bits, per=per)
+    plain = round_to_grid(weight, bits, per=per)
+    assert error(weight, rounded, inputs) < 0.8 * error(weight, plain, inputs)
+    calm = torch.ones(32)
+    assert error(weight, awq(weight, moments, calm, bits, per=per), inputs) <= error(weight, plain, inputs) * (1 + 1e-5)
+
+
+def test_output_error_is_the_error_of_the_outputs():
+    weight, inputs = layer()
+    plain = round_to_grid(weight, 3)
+    assert float(output_error(weight - plain, inputs.T @ inputs).sum()) == pytest.approx(error(weight, plain, inputs), rel=1e-4)
+
+
+def test_awq_does_not_depend_on_the_unit_of_the_inputs():
+    weight, inputs = layer()
+    rounded = awq(weight, inputs.T @ inputs, inputs.abs().mean(0), 3)
+    again = awq(weight, 1e4 * inputs.T @ inputs, 100 * inputs.abs().mean(0), 3)
+    assert torch.allclose(rounded, again, atol=1e-5)
