@@ -1,0 +1,96 @@
+"""One row of a ledger: which weights, which change, which measure, what came out, and the samples behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one measure said about one checkpoint after one draw of one change.
+
+    A field is a column of the ledger under the same name. `value` and `stderr` are in `unit`; the per-sample values they
+    are made from travel in `sample_ids`, `sample_values` and `sample_weights` (equal lengths). A record whose `status` is
+    `failed` has its reason in `error` and no value.
+    """
+
+    study: str
+    checkpoint: str
+    """The checkpoint's address."""
+    weights: str | None = None
+    """Content hash of the weights that were measured."""
+    base_weights: str | None = None
+    """Content hash of the weights before the change; what differences are paired on."""
+    params: int | None = None
+    params_non_embedding: int | None = None
+    tokens: int | None = None
+    unique_tokens: int | None = None
+    peak_lr: float | None = None
+    final_lr: float | None = None
+    schedule: str | None = None
+    phase: str | None = None
+    training_bits: float | None = None
+    training_seed: int | None = None
+    """The seed the checkpoint was trained with, where it is known."""
+    change_kind: str
+    change_json: str
+    """Canonical JSON of the change, with its kind."""
+    measure: str
+    """The name the study gives the measure."""
+    measure_json: str
+    """Canonical JSON of the measure, with its kind."""
+    metric: str | None = None
+    value: float | None = None
+    stderr: float | None = None
+    n: int | None = None
+    """Samples behind the value."""
+    unit: str | None = None
+    seed: int
+    draw: int = 0
+    data: str | None = None
+    """Fingerprint of the data that was read."""
+    status: str = "ok"
+    error: str | None = None
+    seconds: float | None = None
+    """Wall time of this record's measure; the only column that may differ between two runs of a study."""
+    device: str | None = None
+    dtype: str | None = None
+    cell: str
+    """Names the (checkpoint, change, seed) this record is of."""
+    key: str
+    """Names the record's content: its cell and its measure. Draws share it."""
+    sample_ids: Sequence[str] = field(default=(), repr=False)
+    sample_values: Sequence[float] = field(default=(), repr=False)
+    sample_weights: Sequence[float] = field(default=(), repr=False)
+
+
+SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")
+
+
+def arrow_schema() -> pa.Schema:
+    """The shards' columns, in the order of `Record`'s fields."""
+    import pyarrow as pa
+
+    scalars = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    lists = {"sample_ids": pa.list_(pa.string()), "sample_values": pa.list_(pa.float64()), "sample_weights": pa.list_(pa.float64())}
+    columns: list[tuple[str, pa.DataType]] = []
+    for name, annotation in typing.get_type_hints(Record).items():
+        alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+        columns.append((name, lists.get(name) or scalars[alternatives[0]]))
+    return pa.schema(columns)
+
+
+def arrow_table(records: Sequence[Record]) -> pa.Table:
+    """The records as an Arrow table of `arrow_schema()`."""
+    import pyarrow as pa
+
+    names = [column.name for column in dataclasses.fields(Record)]
+    return pa.table({name: [getattr(record, name) for record in records] for name in names}, schema=arrow_schema())
