@@ -6,10 +6,27 @@ Adding a law: one file with one function and one `Law`, its test, and one line i
 from __future__ import annotations
 
 from pliant.errors import PliantError
+from pliant.laws import accuracy, chinchilla, noisy_channel, overtrained, precision, ptq, repetition, sensitivity, training_bits, utility
 from pliant.laws.law import Column, Law, Parameter, power
 from pliant.spec import nearest
 
-_LAWS: tuple[Law, ...] = ()
+_LAWS: tuple[Law, ...] = (
+    chinchilla.LAW,
+    overtrained.LAW,
+    overtrained.ERROR,
+    training_bits.LAW,
+    ptq.LAW,
+    ptq.RIVAL,
+    precision.LAW,
+    repetition.LAW,
+    repetition.TOKENS_ALONE,
+    utility.LAW,
+    utility.COMPAT,
+    sensitivity.LAW,
+    sensitivity.SATURATING,
+    noisy_channel.LAW,
+    accuracy.LAW,
+)
 
 LAWS: dict[str, Law] = {law.name: law for law in _LAWS}
 """Every law by its name."""
