@@ -114,8 +114,8 @@ def calibrate(model: Model, windows: Sequence[Sequence[int]], head: bool = False
                 calibration.add(*collect(linears(block, names), lambda block=block: stream.through(block)))
                 advance(1)
             stream.check()
-            if head:
-                layer = network.get_output_embeddings()
+            layer = network.get_output_embeddings()
+            if head and layer is not None:
                 calibration.add(*collect({names[layer]: layer}, lambda: [network(input_ids=batch, use_cache=False) for batch in batches]))
                 advance(1)
     finally:

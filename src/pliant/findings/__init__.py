@@ -1,0 +1,11 @@
+"""Findings: published claims as programs that re-test them. One file a paper; a new one is a file and a name in `FINDINGS`."""
+
+from __future__ import annotations
+
+from pliant.findings.finding import Finding, Outcome
+from pliant.findings.linear_network import LinearNetwork
+from pliant.spec import Catalog
+
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork)
+
+__all__ = ["FINDINGS", "Finding", "LinearNetwork", "Outcome"]
