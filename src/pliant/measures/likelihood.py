@@ -1,0 +1,178 @@
+"""Negative log-likelihood of token sequences under any causal language model: the one home of a per-token loss.
+
+Idea: the head, not the body, is what makes evaluation wasteful. So sequences are sorted by length and batched by a budget of
+tokens; padding is dropped before the head; and the head runs on a few hundred positions at a time, so that batch x length x
+vocabulary never exists. The decoder never sees a mask: padding stands to the right, and a causal model cannot look there.
+Whatever an architecture does after its head (scaling, soft caps, casts) is done by its own `forward`, whose decoder is made to
+answer with hidden states that are already known. On a network's first batch this is checked against its plain output; a network
+that does not agree is evaluated plainly.
+Cost: one forward pass over inputs of length - 1; beside the weights one batch's activations and one slice of logits.
+What goes wrong: a model with attention to the right (an encoder) has no such likelihood.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pliant.errors import PliantError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from pliant.statistics import Array
+
+Tokens = NDArray[np.integer[Any]]
+
+BATCH_TOKENS = {"cpu": 4096, "cuda": 32768}
+"""Tokens that go through the network at once."""
+
+LOGITS = {"cpu": 2**20, "cuda": 2**26}
+"""Entries of a slice of logits: what fits a processor's cache, or 256 MB of a GPU."""
+
+_splits: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Whether a network's head can be run apart from its decoder."""
+
+
+def token_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch_tokens: int | None = None) -> list[Array]:
+    """-log p(token | tokens before it) in nats, for every token but the first: one float64 array (length - 1,) a sequence.
+
+    The network is used as it is (device, type) in evaluation mode without gradients, and left in the mode it was in.
+    Raises PliantError for a sequence of fewer than two tokens, a token outside the vocabulary, and losses that are no numbers.
+    """
+    import torch
+
+    if not sequences:
+        return []
+    _check(network, sequences)
+    device = next(network.parameters()).device
+    budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+    order, found = [], []
+    with torch.no_grad(), evaluating(network):
+        for batch in batches([len(sequence) - 1 for sequence in sequences], budget):
+            order += batch
+            found.append(_batch_losses(network, [sequences[index] for index in batch], device))
+    flat = torch.cat(found).double().cpu().numpy()
+    if not np.isfinite(flat).all():
+        raise PliantError("the model's loss is not a finite number; its weights are damaged, or too large for their number type")
+    ends = np.cumsum([len(sequences[index]) - 1 for index in order])
+    pieces = dict(zip(order, np.split(flat, ends[:-1]), strict=True))
+    return [pieces[index] for index in range(len(sequences))]
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices of `lengths`, longest first, in batches whose padded size (rows x longest) stays within `budget` tokens.
+
+    A sequence longer than the budget is a batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    while order:
+        rows = max(1, budget // max(1, lengths[order[0]]))
+        yield order[:rows]
+        order = order[rows:]
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Generator[None]:
+    """Evaluation mode inside the block; every module's own mode again after it."""
+    training = [module for module in network.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torch.device) -> Tensor:
+    """The losses of one batch of sequences, longest first, one after the other: (sum of lengths - 1,) in float32 or wider."""
+    import torch
+    from torch.nn import functional
+
+    longest = len(rows[0])
+    padded = np.zeros((len(rows), longest), dtype=np.int64)
+    for row, sequence in zip(padded, rows, strict=True):
+        row[: len(sequence)] = sequence
+    ids = torch.from_numpy(padded).to(device)
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    if len(rows[-1]) == longest:
+        real = None
+        targets = targets.flatten()
+    else:
+        lengths = torch.tensor([len(row) - 1 for row in rows], device=device)
+        real = torch.arange(longest - 1, device=device) < lengths[:, None]
+        targets = targets[real]
+    losses: list[Tensor] = []
+    for logits in _logits(network, inputs, real):
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        done = sum(len(loss) for loss in losses)
+        losses.append(functional.cross_entropy(wide, targets[done : done + len(wide)], reduction="none"))
+    return torch.cat(losses)
+
+
+def _logits(network: Any, inputs: Tensor, real: Tensor | None) -> Iterator[Tensor]:
+    """Logits (positions, vocabulary) of the real positions of `inputs` in order, a slice at a time."""
+    if network not in _splits:
+        _splits[network] = _can_split(network, inputs[-1:, :32])
+    if not _splits[network]:
+        logits = network(input_ids=inputs, use_cache=False).logits
+        yield logits.flatten(0, 1) if real is None else logits[real]
+        return
+    decoder = network.get_decoder()
+    output = decoder(input_ids=inputs, use_cache=False)
+    hidden = output.last_hidden_state
+    hidden = hidden.flatten(0, 1) if real is None else hidden[real]
+    rows = max(128, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // network.get_output_embeddings().weight.shape[0])
+    with _answering(decoder, output):
+        for piece in hidden.split(rows):
+            yield _head(network, output, piece)
+
+
+def _head(network: Any, output: Any, hidden: Tensor) -> Tensor:
+    """What the network makes of hidden states (positions, width): its logits (positions, vocabulary)."""
+    output.last_hidden_state = hidden[None]
+    return network(input_ids=hidden.new_zeros((1, len(hidden)), dtype=int), use_cache=False).logits[0]
+
+
+@contextlib.contextmanager
+def _answering(decoder: nn.Module, output: Any) -> Generator[None]:
+    """Inside the block `decoder` answers with `output`, whatever it is asked."""
+    own = decoder.__dict__.get("forward")
+    decoder.forward = lambda *arguments, **options: output
+    try:
+        yield
+    finally:
+        del decoder.forward
+        if own is not None:
+            decoder.forward = own
+
+
+def _can_split(network: Any, inputs: Tensor) -> bool:
+    """Whether running the head apart from the decoder gives the network's own logits on `inputs` (1, length)."""
+    import torch
+
+    expected = network(input_ids=inputs, use_cache=False).logits[0].float()
+    try:
+        decoder = network.get_decoder()
+        output = decoder(input_ids=inputs, use_cache=False)
+        with _answering(decoder, output):
+            found = _head(network, output, output.last_hidden_state[0]).float()
+    except (AttributeError, TypeError, ValueError, RuntimeError, RecursionError):  # an architecture of another build
+        return False
+    tolerance = torch.finfo(next(network.parameters()).dtype).eps ** 0.5
+    return found.shape == expected.shape and bool((found - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def _check(network: Any, sequences: Sequence[Tokens]) -> None:
+    if min(len(sequence) for sequence in sequences) < 2:
+        raise PliantError("a loss needs samples of at least two tokens")
+    largest, vocabulary = max(int(np.max(sequence)) for sequence in sequences), network.get_input_embeddings().weight.shape[0]
+    if largest >= vocabulary:
+        raise PliantError(f"token {largest} is outside the model's vocabulary of {vocabulary}; tokenizer and model do not belong together")
