@@ -1,0 +1,88 @@
+"""What every law keeps: it broadcasts, row by row, with derivatives, and states what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from designs import DESIGNS
+
+from pliant.errors import PliantError
+from pliant.laws import LAWS, Law, law_named
+from pliant.laws.simulate import simulate
+
+
+@pytest.fixture(params=sorted(LAWS))
+def law(request: pytest.FixtureRequest) -> Law:
+    return LAWS[request.param]
+
+
+def test_states_what_it_is(law: Law) -> None:
+    assert law.source
+    assert law.valid
+    assert law.identifiability
+    assert all(parameter.starts and parameter.description for parameter in law.parameters)
+    for constants in law.printed.values():
+        assert set(constants) <= set(law.parameter_names)
+
+
+def test_starts_are_within_bounds(law: Law) -> None:
+    for parameter in law.parameters:
+        assert all(parameter.low <= start <= parameter.high for start in parameter.starts)
+        assert parameter.transform == "identity" or min(parameter.starts) > 0
+
+
+def test_has_a_design_to_simulate(law: Law) -> None:
+    design = DESIGNS[law.name]
+    table = simulate(law, design.columns, design.parameters, noise=0.0, seed=0)
+    assert np.isfinite(table[law.target]).all()
+    assert len(table[law.target]) > len(design.free)
+
+
+def test_broadcasts_over_problems_and_rows(law: Law) -> None:
+    design = DESIGNS[law.name]
+    generator = np.random.default_rng(0)
+    problems = {name: value * np.exp(0.01 * generator.standard_normal((3, 1))) for name, value in design.parameters.items()}
+    together = law(design.columns, problems)
+    rows = len(next(iter(design.columns.values())))
+    assert together.shape == (3, rows)
+    for problem in range(3):
+        alone = law(design.columns, {name: value[problem, 0] for name, value in problems.items()})
+        np.testing.assert_allclose(together[problem], alone, rtol=1e-12)
+
+
+def test_each_row_depends_on_itself_alone(law: Law) -> None:
+    design = DESIGNS[law.name]
+    whole = law(design.columns, design.parameters)
+    for row in (0, len(whole) // 2, len(whole) - 1):
+        single = law({name: values[row] for name, values in design.columns.items()}, design.parameters)
+        np.testing.assert_allclose(single, whole[row], rtol=1e-12)
+
+
+def test_forward_derivatives_equal_finite_differences(law: Law) -> None:
+    design = DESIGNS[law.name]
+    columns = {name: torch.as_tensor(values) for name, values in design.columns.items()}
+    full = {column.name: torch.tensor(column.default, dtype=torch.float64) for column in law.columns if column.default is not None}
+    names = list(design.parameters)
+    point = torch.tensor([design.parameters[name] for name in names], dtype=torch.float64)
+
+    def predict(vector: torch.Tensor) -> torch.Tensor:
+        return law.function(**full | columns, **dict(zip(names, vector, strict=True)))
+
+    exact = torch.func.jacfwd(predict)(point)
+    for index in range(len(names)):
+        step = torch.zeros_like(point)
+        step[index] = 1e-6 * max(abs(float(point[index])), 1e-3)
+        difference = (predict(point + step) - predict(point - step)) / (2 * step[index])
+        rounding = 1e-14 * float(predict(point).abs().max() / step[index])
+        torch.testing.assert_close(exact[:, index], difference, rtol=1e-4, atol=rounding)
+
+
+def test_an_unknown_law_is_one_line() -> None:
+    with pytest.raises(PliantError, match="did you mean 'chinchilla'"):
+        law_named("chinchila")
+
+
+def test_a_missing_column_is_one_line() -> None:
+    with pytest.raises(PliantError, match="needs the column 'D'"):
+        LAWS["chinchilla"]({"N": 1e8}, LAWS["chinchilla"].printed["2404.10102"])
