@@ -1,0 +1,108 @@
+"""A corpus: which text, and how to read it.
+
+A plain string is the usual form: `builtin:prose`, `builtin:code`, a file, a folder, a glob (`shards/*.jsonl.xz`), or a hub
+data set (`hub:owner/name`). Text files, JSONL, JSON, Parquet and Arrow are read, also compressed. Documents are streamed:
+a corpus larger than memory costs 13 bytes of memory per document. Exact duplicates are read once. The held-out part is
+fixed by the documents' hashes (see `split`). Cost: the first use reads everything once to hash it; afterwards that is
+looked up by path, size and modification time.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pliant.data.locate import locate
+from pliant.data.once import built_once
+from pliant.data.readers import read
+from pliant.data.split import Part, Split
+from pliant.errors import PliantError
+from pliant.files import cache_folder
+from pliant.progress import progress
+from pliant.spec import Spec, digest
+
+_FORMAT = 1  # raise it when documents are cut, hashed or split differently
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text and its id: 16 hexadecimal digits of its hash."""
+
+    id: str
+    text: str
+
+
+class Corpus(Spec):
+    """Text and how to read it; a plain string is its `source`."""
+
+    source: str = Field(description="builtin:prose, builtin:code, a file, a folder, a glob, or hub:owner/name[:config][@revision]")
+    field: str | None = Field(
+        None,
+        description="the field of a record that holds the text, or a template such as '{question}\\n{answer}'; "
+        "by default the first of text, content, document, body ... that there is",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, form: Any) -> Any:
+        return {"source": str(form)} if isinstance(form, (str, Path)) else form
+
+    def label(self) -> str:
+        """Its source, as tables show it."""
+        return self.source
+
+    def documents(self, part: Part = "train") -> Iterator[Document]:
+        """The documents of one part, in the order they are stored, without repeats.
+
+        Raises PliantError for a missing, unreadable, empty or too small corpus.
+        """
+        split = self.split()
+        try:
+            selected = split.selected(part)
+        except PliantError as error:
+            raise error.within(self.source) from None
+        count = 0
+        for count, text in enumerate(self._texts(), 1):
+            if count > len(selected):
+                break
+            if selected[count - 1]:
+                yield Document(f"{int(split.hashes[count - 1]):016x}", text)
+        if count != len(selected):
+            raise PliantError(f"{self.source}: changed while it was read; run the same command again")
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the documents' hashes, in order: the same wherever the same text is stored."""
+        split = self.split()
+        return digest(split.hashes[split.selected("all")].astype("<u8").tobytes())
+
+    def split(self) -> Split:
+        """The side of every document. Read from the cache when no file has changed since the corpus was last read."""
+        paths = locate(self.source)
+        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        key = digest(json.dumps([_FORMAT, self.field, stats]))
+        target = built_once(cache_folder() / "corpora" / f"{key}.npz", self._scan)
+        with np.load(target) as stored:
+            return Split(stored["hashes"], stored["lengths"], stored["sides"])
+
+    def _scan(self, target: Path) -> None:
+        """Read everything once and note each document's hash and length."""
+        hashes, lengths = array("Q"), array("I")
+        total = sum(path.stat().st_size for path in locate(self.source))
+        with progress(f"reading {self.source}", total) as advance:
+            for text in self._texts(advance):
+                hashes.append(int(digest(text), 16))
+                lengths.append(len(text))
+        split = Split.of(np.array(hashes, np.uint64), np.array(lengths, np.uint32))
+        with target.open("wb") as stream:
+            np.savez(stream, hashes=split.hashes, lengths=split.lengths, sides=split.sides)
+
+    def _texts(self, advance: Any = None) -> Iterator[str]:
+        """Every document's text, repeats included. `advance` is told the bytes read."""
+        return read(locate(self.source), self.field, advance or (lambda amount: None))

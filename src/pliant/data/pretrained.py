@@ -1,0 +1,98 @@
+"""Any tokenizer of transformers or tokenizers, behind pliant's four verbs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pliant.errors import PliantError
+from pliant.files import disk_errors
+from pliant.spec import digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class PretrainedTokenizer:
+    """Wraps a transformers tokenizer; the fast ones encode a batch on all cores inside the tokenizers library."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        template: list[int] = list(tokenizer("")["input_ids"])
+        self.beginning_id: int | None = tokenizer.bos_token_id if template[:1] == [tokenizer.bos_token_id] else None
+        """The id its own template puts first (Llama's `<s>`); None for tokenizers that put none (GPT-NeoX)."""
+        self.end_id: int | None = tokenizer.eos_token_id
+        """The id of its end-of-text token."""
+
+    @classmethod
+    def load(cls, name: str | Path) -> PretrainedTokenizer:
+        """From a folder, a `tokenizer.json`, or a hub repository (`name@revision`). Raises PliantError when there is none there."""
+        from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+        path = Path(name).expanduser()
+        address, _, revision = str(name).partition("@")
+        try:
+            if path.is_file():
+                return cls(PreTrainedTokenizerFast(tokenizer_file=str(path)))
+            if path.is_dir():
+                return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True))
+            if _looks_local(str(name)):
+                raise PliantError(f"{name}: no such tokenizer folder or tokenizer.json")
+            return cls(AutoTokenizer.from_pretrained(address, revision=revision or "main"))
+        except PliantError:
+            raise
+        except Exception as error:  # the libraries raise bare Exception, OSError, ValueError and many more
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise PliantError(f"{name}: no tokenizer can be read from it ({reason}); give bytes, ascii, a folder or a hub name") from None
+
+    @property
+    def vocab_size(self) -> int:
+        """Highest id + 1, added tokens included."""
+        return 1 + max(self.tokenizer.get_vocab().values())
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of its vocabulary, rules and special ids."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        if self.tokenizer.is_fast:
+            definition: dict[str, Any] = json.loads(self._fast().to_str())
+            definition["truncation"] = definition["padding"] = None
+        else:
+            definition = {"class": type(self.tokenizer).__name__, "vocabulary": self.tokenizer.get_vocab()}
+        return digest(json.dumps([definition, self.beginning_id, self.end_id], sort_keys=True))
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """The ids of each text, without beginning and end ids, never cut short."""
+        if not self.tokenizer.is_fast:
+            return [np.asarray(self.tokenizer.encode(text, add_special_tokens=False), np.int32) for text in texts]
+        fast = self._fast()
+        fast.no_truncation()
+        fast.no_padding()
+        return [np.asarray(found.ids, np.int32) for found in fast.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: ArrayLike) -> str:
+        """The text of `ids`, special tokens included."""
+        return str(self.tokenizer.decode(np.asarray(ids).tolist(), clean_up_tokenization_spaces=False))
+
+    def save(self, folder: str | Path) -> None:
+        """Write it as transformers does."""
+        target = Path(folder)
+        with disk_errors(target):
+            target.mkdir(parents=True, exist_ok=True)
+            self.tokenizer.save_pretrained(str(target))
+
+    def _fast(self) -> Any:
+        return self.tokenizer.backend_tokenizer
+
+
+def _looks_local(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(".json")
