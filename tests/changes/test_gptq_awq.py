@@ -7,6 +7,7 @@ import torch
 
 from pliant.changes.awq import awq, output_error
 from pliant.changes.gptq import factor, gptq
+from pliant.changes.rounded import nearest
 from pliant.errors import PliantError
 from pliant.rounding import fit_grid, round_to_grid, slices
 
@@ -46,7 +47,7 @@ def test_gptq_is_round_then_least_squares_column_by_column(act_order, scheme):
     damped = moments.double() + torch.eye(len(moments)) * 1e-6 * moments.diagonal().mean()
     grid = fit_grid(weight, 3, scheme)
     expected = least_squares_reference(weight, damped, known.order.tolist(), lambda column, current: grid)
-    assert torch.allclose(gptq(weight, known, 3, scheme), expected, atol=1e-4)
+    assert torch.allclose(gptq(weight, known, 3, scheme).values, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("group", [8, 16])
@@ -62,7 +63,7 @@ def test_gptq_fixes_a_group_s_grid_from_the_corrected_weights(group):
         return grids[column // group]
 
     expected = least_squares_reference(weight, damped, range(32), grid_of)
-    assert torch.allclose(gptq(weight, factor(moments, damping=1e-6), 4, per=group), expected, atol=1e-4)
+    assert torch.allclose(gptq(weight, factor(moments, damping=1e-6), 4, per=group).values, expected, atol=1e-4)
 
 
 def test_gptq_lies_between_the_best_grid_point_and_round_to_nearest():
@@ -72,7 +73,7 @@ def test_gptq_lies_between_the_best_grid_point_and_round_to_nearest():
         grid = fit_grid(weight, 2)
         levels = grid.values(torch.arange(grid.low, grid.high + 1.0)).flatten()
         best = min(error(weight, torch.tensor([point]), inputs) for point in itertools.product(levels.tolist(), repeat=6))
-        rounded = gptq(weight, factor(moments, damping=1e-6), 2)
+        rounded = gptq(weight, factor(moments, damping=1e-6), 2).values
         assert set(rounded.flatten().tolist()) <= set(levels.tolist())
         assert best <= error(weight, rounded, inputs) * (1 + 1e-6)
         nearest = error(weight, round_to_grid(weight, 2), inputs)
@@ -82,21 +83,23 @@ def test_gptq_lies_between_the_best_grid_point_and_round_to_nearest():
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_gptq_beats_round_to_nearest_on_correlated_inputs_and_equals_it_on_white_ones(bits):
     weight, inputs = layer(outputs=64, width=64, tokens=1000, seed=3)
-    assert error(weight, gptq(weight, factor(inputs.T @ inputs), bits), inputs) < 0.7 * error(weight, round_to_grid(weight, bits), inputs)
-    assert torch.equal(gptq(weight, factor(torch.eye(64)), bits), round_to_grid(weight, bits))
+    assert error(weight, gptq(weight, factor(inputs.T @ inputs), bits).values, inputs) < 0.7 * error(
+        weight, round_to_grid(weight, bits), inputs
+    )
+    assert torch.equal(gptq(weight, factor(torch.eye(64)), bits).values, round_to_grid(weight, bits))
 
 
 def test_blocks_do_not_change_the_result(monkeypatch):
     weight, inputs = layer(width=64)
     known = factor(inputs.T @ inputs, act_order=True)
-    whole = gptq(weight, known, 3)
+    whole = gptq(weight, known, 3).values
     monkeypatch.setattr("pliant.changes.gptq.LAZY", 8)
-    assert torch.allclose(gptq(weight, known, 3), whole, atol=1e-5)
+    assert torch.allclose(gptq(weight, known, 3).values, whole, atol=1e-5)
 
 
 def test_static_groups_under_act_order_stay_on_the_original_grids():
     weight, inputs = layer(spread=20.0)
-    rounded = gptq(weight, factor(inputs.T @ inputs, act_order=True), 3, per=8)
+    rounded = gptq(weight, factor(inputs.T @ inputs, act_order=True), 3, per=8).values
     grid = fit_grid(slices(weight, 8), 3)
     assert torch.allclose(grid.round(slices(rounded, 8)), slices(rounded, 8), atol=1e-6)
 
@@ -104,7 +107,7 @@ def test_static_groups_under_act_order_stay_on_the_original_grids():
 def test_an_input_that_is_always_zero_is_rounded_to_nearest():
     weight, inputs = layer()
     inputs[:, 5] = 0
-    rounded = gptq(weight, factor(inputs.T @ inputs), 3)
+    rounded = gptq(weight, factor(inputs.T @ inputs), 3).values
     assert torch.isfinite(rounded).all()
     assert torch.equal(rounded[:, 5], round_to_grid(weight, 3)[:, 5])
 
@@ -120,11 +123,11 @@ def test_awq_is_never_worse_than_round_to_nearest_and_wins_with_outlier_channels
     weight, inputs = layer(outputs=32, spread=1.0)
     inputs[:, 7] *= 50
     moments = inputs.T @ inputs
-    rounded = awq(weight, moments, inputs.abs().mean(0), bits, per=per)
+    rounded = awq(weight, moments, inputs.abs().mean(0), bits, per=per).values
     plain = round_to_grid(weight, bits, per=per)
     assert error(weight, rounded, inputs) < 0.8 * error(weight, plain, inputs)
     calm = torch.ones(32)
-    assert error(weight, awq(weight, moments, calm, bits, per=per), inputs) <= error(weight, plain, inputs) * (1 + 1e-5)
+    assert error(weight, awq(weight, moments, calm, bits, per=per).values, inputs) <= error(weight, plain, inputs) * (1 + 1e-5)
 
 
 def test_output_error_is_the_error_of_the_outputs():
@@ -135,6 +138,26 @@ def test_output_error_is_the_error_of_the_outputs():
 
 def test_awq_does_not_depend_on_the_unit_of_the_inputs():
     weight, inputs = layer()
-    rounded = awq(weight, inputs.T @ inputs, inputs.abs().mean(0), 3)
-    again = awq(weight, 1e4 * inputs.T @ inputs, 100 * inputs.abs().mean(0), 3)
+    rounded = awq(weight, inputs.T @ inputs, inputs.abs().mean(0), 3).values
+    again = awq(weight, 1e4 * inputs.T @ inputs, 100 * inputs.abs().mean(0), 3).values
     assert torch.allclose(rounded, again, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("per", ["tensor", "channel", 8])
+@pytest.mark.parametrize("method", ["nearest", "gptq", "gptq by activity", "awq"])
+def test_every_method_returns_values_on_the_grid_it_names(method, per, scheme):
+    weight, inputs = layer(spread=5.0)
+    moments = inputs.T @ inputs
+    if method == "nearest":
+        rounded = nearest(weight, 3, scheme, per)
+    elif method == "awq":
+        rounded = awq(weight, moments, inputs.abs().mean(0), 3, scheme, per)
+    else:
+        rounded = gptq(weight, factor(moments, act_order="activity" in method), 3, scheme, per)
+    on_grid = slices(rounded.values if rounded.stretch is None else rounded.values * rounded.stretch, per)
+    codes = rounded.grid.codes(on_grid)
+    assert torch.allclose(rounded.grid.values(codes), on_grid, atol=1e-5)
+    assert rounded.grid.low <= codes.min()
+    assert codes.max() <= rounded.grid.high
+    assert rounded.grid.high - rounded.grid.low == 7

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pliant.rounding import Scheme, Slice, fit_grid, slices
+from pliant.changes.rounded import Rounded, nearest
+from pliant.rounding import Grid, Scheme, Slice, fit_grid, slices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,35 +28,46 @@ CLIPS = tuple(1 - step / 20 for step in range(11))
 """Shares of the range tried: from all of it to half."""
 
 
-def awq(weight: Tensor, moments: Tensor, magnitudes: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Tensor:
-    """`weight` (out, in) rounded on a stretched grid, float32, given its inputs' moments H (in, in) and mean magnitudes (in,).
+def awq(weight: Tensor, moments: Tensor, magnitudes: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Rounded:
+    """`weight` (out, in) rounded on a stretched grid, given its inputs' moments H (in, in) and mean magnitudes (in,).
 
     Its output error on the calibration inputs is never above round-to-nearest's. Raises PliantError as
     `rounding.fit_grid` and `rounding.slices` do.
     """
     weight = weight.float()
     stretches = [_stretch(magnitudes, exponent / EXPONENTS) for exponent in range(EXPONENTS)]
-    candidates = [clipped_round(weight * stretch, bits, scheme, per, 1.0) / stretch for stretch in stretches]
-    errors = [output_error(weight - rounded, moments) for rounded in candidates]
-    chosen = min(range(EXPONENTS), key=lambda index: float(errors[index].sum()))
-    best, least, stretch = candidates[chosen], errors[chosen], stretches[chosen]
-    for share in CLIPS[1:]:
-        rounded = clipped_round(weight * stretch, bits, scheme, per, share) / stretch
-        error = output_error(weight - rounded, moments)
-        better = error < least
-        best, least = rounded.where(better[:, None], best), error.where(better, least)
+    errors = [output_error(weight - nearest(weight * s, bits, scheme, per).values / s, moments).sum() for s in stretches]
+    stretch = stretches[min(range(EXPONENTS), key=lambda index: float(errors[index]))]
+    stretched = slices(weight * stretch, per)
+    grid = _clipped(weight, stretched, stretch, moments, bits, scheme)
+    return Rounded(grid.round(stretched).reshape(weight.shape) / stretch, grid, stretch)
+
+
+def _clipped(weight: Tensor, stretched: Tensor, stretch: Tensor, moments: Tensor, bits: int, scheme: Scheme) -> Grid:
+    """The grids that span the best share of each slice's range: the share is chosen for each row of outputs.
+
+    A grid shared by all rows takes the share that is best for their sum.
+    """
+    shared = stretched.shape[0] == 1 and len(weight) > 1
+    best: Grid | None = None
+    least: Tensor | None = None
+    for share in CLIPS:
+        grid = fit_grid(stretched * share, bits, scheme)
+        error = output_error(weight - grid.round(stretched).reshape(weight.shape) / stretch, moments)
+        error = error.sum().reshape(1) if shared else error
+        if best is None or least is None:
+            best, least = grid, error
+        else:
+            better = (error < least).reshape(-1, *[1] * (stretched.ndim - 1))
+            zero = None if grid.zero is None or best.zero is None else grid.zero.where(better, best.zero)
+            best, least = Grid(grid.scale.where(better, best.scale), zero, grid.low, grid.high), error.minimum(least)
+    assert best is not None
     return best
 
 
 def output_error(difference: Tensor, moments: Tensor) -> Tensor:
     """||d X||^2 of each row d of `difference` (out, in): (out,), from the inputs' second moments."""
     return ((difference @ moments) * difference).sum(-1)
-
-
-def clipped_round(weight: Tensor, bits: int, scheme: Scheme, per: Slice, share: float) -> Tensor:
-    """Round to the nearest value of a grid that spans only `share` of each slice's range; what lies beyond is cut to it."""
-    sliced = slices(weight, per)
-    return fit_grid(sliced * share, bits, scheme).round(sliced).view(weight.shape)
 
 
 def _stretch(magnitudes: Tensor, exponent: float) -> Tensor:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pliant.changes.rounded import Rounded
 from pliant.errors import PliantError
 from pliant.rounding import Grid, Scheme, Slice, fit_grid, slices
 
@@ -60,8 +61,8 @@ def factor(moments: Tensor, act_order: bool = False, damping: float = 0.01) -> F
     raise PliantError("the calibration inputs of a layer are degenerate; give GPTQ more or more varied calibration text")
 
 
-def gptq(weight: Tensor, inputs: Factor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Tensor:
-    """`weight` (out, in) moved to grid values column by column; float32, on the weight's device.
+def gptq(weight: Tensor, inputs: Factor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Rounded:
+    """`weight` (out, in) moved to grid values column by column, on the weight's device.
 
     A tensor's or row's grid is fixed from the original weight, as in round-to-nearest. A group's grid is fixed from the
     weights as corrected by then when columns go left to right, and from the original ones under act order (static groups).
@@ -77,13 +78,14 @@ def gptq(weight: Tensor, inputs: Factor, bits: int, scheme: Scheme = "symmetric"
     block = max(group, LAZY - LAZY % group) if group else LAZY  # a group never straddles two blocks
     current = weight[:, inputs.order].clone()
     rounded = torch.empty_like(current)
-    grid = static
+    grid, fixed = static, list[Grid]()
     for start in range(0, len(order), block):
         end = min(start + block, len(order))
         errors = torch.empty_like(current[:, start:end])
         for column in range(start, end):
             if moving and column % group == 0:
                 grid = fit_grid(current[:, column : column + group], bits, scheme)
+                fixed.append(grid)
             elif group and not moving:
                 grid = _of_group(static, order[column] // group)
             before = current[:, column : column + 1]
@@ -95,10 +97,19 @@ def gptq(weight: Tensor, inputs: Factor, bits: int, scheme: Scheme = "symmetric"
         current[:, end:] -= errors @ inputs.upper[start:end, end:]
     result = torch.empty_like(rounded)
     result[:, inputs.order] = rounded
-    return result
+    return Rounded(result, _joined(fixed) if moving else static)
 
 
 def _of_group(grids: Grid, group: int) -> Grid:
     """One group's grid, for a single column (out, 1), out of the grids of all groups (out, groups, 1)."""
     zero = None if grids.zero is None else grids.zero[:, group]
     return Grid(grids.scale[:, group], zero, grids.low, grids.high)
+
+
+def _joined(grids: list[Grid]) -> Grid:
+    """The grids of all groups (out, groups, 1), from those of single groups (out, 1)."""
+    import torch
+
+    zeros = [grid.zero for grid in grids if grid.zero is not None]
+    scale = torch.stack([grid.scale for grid in grids], 1)
+    return Grid(scale, torch.stack(zeros, 1) if zeros else None, grids[0].low, grids[0].high)
