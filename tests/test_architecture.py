@@ -12,8 +12,8 @@ GROUND = {"errors", "numbers", "files", "progress", "spec", "statistics", "round
 STOREYS = [  # from the ground up; a room may import its own storey's earlier rooms and everything below
     ["data"],
     ["models"],
-    ["train"],
     ["methods"],
+    ["train"],
     ["measures"],
     ["changes"],
     ["study"],
