@@ -1,11 +1,22 @@
 """Means, errors and intervals against independent derivations."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.statistics import clustered_error, estimate, minimum_detectable_effect, percentile_interval, resample_counts, weighted_mean
+from pliant.statistics import (
+    bootstrap_means,
+    clustered_error,
+    crossed_error,
+    estimate,
+    minimum_detectable_effect,
+    percentile_interval,
+    resample_counts,
+    weighted_mean,
+)
 
 
 def test_without_clusters_or_weights_the_error_is_the_textbook_one():
@@ -50,3 +61,35 @@ def test_resample_rows_sum_to_the_number_of_clusters(groups, seed):
 
 def test_percentiles():
     assert percentile_interval(np.linspace(0, 1, 101), 0.9) == (pytest.approx(0.05), pytest.approx(0.95))
+
+
+def test_crossed_errors_reduce_to_the_clustered_one_and_add_the_spread_of_draws():
+    values, weights, clusters = np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 2.0, 1.0, 3.0]), ["a", "a", "b", "c"]
+    alone = clustered_error(values, weights, clusters)
+    assert crossed_error(values[None], weights, clusters) == pytest.approx(alone)
+    shifts = np.array([[-0.3], [0.3], [0.6]])  # a draw that moves every sample alike leaves the samples' own spread as it was
+    assert crossed_error(values + shifts, weights, clusters) == pytest.approx(math.sqrt(alone**2 + 0.21 / 3))
+
+
+def test_numbers_and_names_of_clusters_mean_the_same():
+    values, weights = np.array([1.0, 2.0, 4.0, 8.0]), np.ones(4)
+    assert clustered_error(values, weights, np.array([0, 0, 1, 2])) == clustered_error(values, weights, ["x", "x", "z", "y"])
+
+
+def test_the_bootstrap_has_the_spread_of_a_sum_of_independent_parts():
+    """Variance of a bootstrap mean over k equally likely parts is (k-1)/k of the usual estimate; nested parts add up."""
+    generator = np.random.default_rng(0)
+    of_seeds, of_documents = generator.normal(size=12), generator.normal(size=40)
+    cube = of_seeds[:, None, None] + of_documents[None, None, :]
+    means = bootstrap_means(np.stack([cube, cube + 5]), np.ones(40), resamples=20_000, seed=1)
+    assert means.shape == (20_000, 2)
+    assert np.allclose(means[:, 1] - means[:, 0], 5)  # leading entries share their resamples
+    expected = of_seeds.var() / 12 + of_documents.var() / 40
+    assert means[:, 0].var() == pytest.approx(expected, rel=0.05)  # the error of a variance from 20,000 resamples is 1%
+    assert means[:, 0].mean() == pytest.approx(cube.mean(), abs=4 * math.sqrt(expected / 20_000))
+
+
+def test_the_bootstrap_draws_whole_documents_by_weight():
+    values = np.array([[[1.0, 1.0, 7.0]]])
+    means = bootstrap_means(values, np.array([1.0, 2.0, 3.0]), ["a", "a", "b"], resamples=500)
+    assert set(np.round(means, 9)) == {1.0, 4.0, 7.0}  # a twice, one of each (both weigh 3), b twice

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Clusters = Sequence[object] | NDArray[np.int64]
+"""The cluster each sample belongs to: by name, or as whole numbers from 0, each used."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def weighted_mean(values: Array, weights: Array) -> float:
     return float(np.dot(values, weights) / weights.sum())
 
 
-def clustered_error(values: Array, weights: Array, clusters: Sequence[object] | None = None) -> float:
+def clustered_error(values: Array, weights: Array, clusters: Clusters | None = None) -> float:
     """Standard error of the weighted mean when samples of one cluster (windows of one document) hang together.
 
     Linearised ratio estimator with the G/(G-1) correction; without clusters every sample is its own. NaN for fewer
@@ -43,12 +45,31 @@ def clustered_error(values: Array, weights: Array, clusters: Sequence[object] | 
     """
     residual = weights * (values - weighted_mean(values, weights))
     if clusters is not None:
-        index = np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)[1]
-        residual = np.bincount(index, weights=residual)
+        residual = np.bincount(cluster_numbers(clusters), weights=residual)
     groups = len(residual)
     if groups < 2:
         return float("nan")
     return float(np.sqrt(groups / (groups - 1) * np.sum(residual**2)) / weights.sum())
+
+
+def cluster_numbers(clusters: Clusters) -> NDArray[np.int64]:
+    """Clusters as whole numbers from 0, each used. An integer array is taken to be such numbers already."""
+    if isinstance(clusters, np.ndarray) and np.issubdtype(clusters.dtype, np.integer):
+        return clusters
+    return np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)[1]
+
+
+def crossed_error(values: Array, weights: Array, clusters: Clusters | None = None) -> float:
+    """Standard error of the mean over random draws (rows) and clustered samples (columns) that are crossed.
+
+    Every draw reads the same samples, so the two spreads add: the clustered error of the draws' average, and the spread
+    of the draws' means. What the two share is counted twice, which errs on the wide side (Owen 2007, the pigeonhole
+    bootstrap, gives the same bound). One draw says nothing about its spread: then only the samples count.
+    """
+    variance = clustered_error(values.mean(axis=0), weights, clusters) ** 2
+    if len(values) > 1:
+        variance += float(np.var(values @ weights / weights.sum(), ddof=1)) / len(values)
+    return float(np.sqrt(variance))
 
 
 def estimate(values: Array, weights: Array, clusters: Sequence[object] | None = None, confidence: float = 0.9) -> Estimate:
@@ -71,6 +92,25 @@ def resample_counts(groups: int, draws: int, seed: int) -> NDArray[np.int64]:
     """Bootstrap as multiplicities: row r says how often each of `groups` clusters occurs in resample r; rows sum to `groups`."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(groups, np.full(groups, 1 / groups), size=draws)
+
+
+def bootstrap_means(values: Array, weights: Array, clusters: Clusters | None = None, *, resamples: int = 1000, seed: int = 0) -> Array:
+    """Means under the hierarchical bootstrap: seeds, the draws of each seed, and documents are drawn again with replacement.
+
+    `values` is (..., seeds, draws, samples) and the answer (resamples, ...). All leading entries (checkpoints, changes)
+    share their resamples, so that differences between them stay paired. An axis of length 1 adds no spread.
+    """
+    *leading, seeds, draws, samples = values.shape
+    numbers = np.arange(samples) if clusters is None else cluster_numbers(clusters)
+    groups = int(numbers.max()) + 1
+    membership = np.zeros((samples, groups))
+    membership[np.arange(samples), numbers] = weights
+    documents = resample_counts(groups, resamples, seed)
+    means = (values @ membership) @ documents.T / (documents @ membership.sum(axis=0))  # (..., seeds, draws, resamples)
+    of_seeds = resample_counts(seeds, resamples, seed + 1)
+    of_draws = resample_counts(draws, resamples * seeds, seed + 2).reshape(resamples, seeds, draws)
+    shares = of_seeds[:, :, None] * of_draws / (seeds * draws)
+    return np.einsum("...sdr,rsd->r...", means.reshape(*leading, seeds, draws, resamples), shares)
 
 
 def minimum_detectable_effect(stderr: float, confidence: float = 0.95, power: float = 0.8) -> float:
