@@ -7,10 +7,10 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+Table: TypeAlias = Any
+"""A `pyarrow.Table`; pyarrow ships no types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +75,20 @@ class Record:
 SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")
 
 
-def arrow_schema() -> pa.Schema:
+def arrow_schema() -> Any:
     """The shards' columns, in the order of `Record`'s fields."""
     import pyarrow as pa
 
     scalars = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     lists = {"sample_ids": pa.list_(pa.string()), "sample_values": pa.list_(pa.float64()), "sample_weights": pa.list_(pa.float64())}
-    columns: list[tuple[str, pa.DataType]] = []
+    columns: list[tuple[str, Any]] = []
     for name, annotation in typing.get_type_hints(Record).items():
         alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
         columns.append((name, lists.get(name) or scalars[alternatives[0]]))
     return pa.schema(columns)
 
 
-def arrow_table(records: Sequence[Record]) -> pa.Table:
+def arrow_table(records: Sequence[Record]) -> Table:
     """The records as an Arrow table of `arrow_schema()`."""
     import pyarrow as pa
 

@@ -1,0 +1,217 @@
+"""The ledger: every record of every study in one folder of immutable Parquet files, queried through DuckDB.
+
+Idea: a cell's records are one file that appears by a rename, so a study killed at any moment has lost nothing that was
+finished and doubles nothing when it resumes. A record that failed is a file of its own, outside `records`, which goes away
+when the same record succeeds.
+
+    ledger.json               format and version
+    records/SHARD.parquet     finished records, samples included; the name is a digest of the keys inside
+    failures/KEY.parquet      one failed record each
+    studies/NAME.json         the studies that were run here
+    checkpoints/HASH/         checkpoints trained for a study
+
+Cost: one small file per cell until `compact` merges them; a million records take about 0.1 GB without samples, and a query
+over them some hundredths of a second.
+What goes wrong: two runs writing to one ledger would measure the same cells twice; a lock lets only one at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pliant.errors import PliantError
+from pliant.files import atomic_path, disk_errors, write_atomic
+from pliant.spec import digest
+from pliant.study.record import Record, Table, arrow_schema, arrow_table
+
+VERSION = 1
+MANY_SHARDS = 256
+"""More small files than this are merged at the end of a run."""
+ABSORBED = b"pliant.absorbed"
+"""Footer entry of a merged shard: the names of the shards it stands for."""
+
+
+class Ledger:
+    """A folder of records. Opening one that exists needs no right to write; `create` makes what is missing.
+
+    Raises PliantError for a folder that is no ledger, or one that a newer version of pliant wrote.
+    """
+
+    def __init__(self, folder: str | Path, *, create: bool = False) -> None:
+        self.folder = Path(folder)
+        self._marker = self.folder / "ledger.json"
+        if create and not self._marker.exists():
+            write_atomic(self._marker, json.dumps({"format": "pliant ledger", "version": VERSION}) + "\n")
+        self._check_version()
+
+    def __repr__(self) -> str:
+        return f"Ledger({str(self.folder)!r})"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints that a study trains are kept."""
+        return self.folder / "checkpoints"
+
+    def _check_version(self) -> None:
+        try:
+            marker: Any = json.loads(self._marker.read_text(encoding="utf-8"))
+            version = marker["version"]
+        except (FileNotFoundError, NotADirectoryError):
+            raise PliantError(f"{self.folder}: no ledger here (no ledger.json); `pliant run STUDY --ledger DIR` makes one") from None
+        except (ValueError, TypeError, KeyError):
+            raise PliantError(f"{self._marker}: not a file that pliant wrote") from None
+        if not isinstance(version, int) or version > VERSION:
+            raise PliantError(f"{self.folder}: ledger version {version} is from a newer pliant (this reads {VERSION}); update pliant")
+
+    # --- writing
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Store the records of one cell: finished ones in one step, failed ones beside them. Writing them again changes nothing.
+
+        Raises PliantError for a full disk or a folder that cannot be written; earlier records are untouched.
+        """
+        finished = [record for record in records if record.status == "ok"]
+        keys = sorted({record.key for record in finished})
+        if finished:
+            self._write_shard(self.folder / "records" / f"{digest(' '.join(keys))}.parquet", finished)
+        for record in records:
+            if record.status != "ok":
+                self._write_shard(self.folder / "failures" / f"{record.key}.parquet", [record])
+        for key in keys:
+            (self.folder / "failures" / f"{key}.parquet").unlink(missing_ok=True)
+
+    def _write_shard(self, path: Path, records: Sequence[Record]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        content = pa.BufferOutputStream()
+        pq.write_table(arrow_table(records), content, compression="zstd")
+        write_atomic(path, content.getvalue().to_pybytes())
+
+    def remember(self, name: str, form: dict[str, Any]) -> None:
+        """Keep a study's description, by which a report knows its questions."""
+        write_atomic(self.folder / "studies" / f"{digest(name)}.json", json.dumps(form, indent=1) + "\n")
+
+    def studies(self) -> list[dict[str, Any]]:
+        """The descriptions of the studies that were run here."""
+        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("studies/*.json"))]
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[None]:
+        """Only one process writes at a time. The system gives the lock back when its holder ends, however it ends.
+
+        Raises PliantError when another process holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # no such locks on this system
+            yield
+            return
+        path = self.folder / ".lock"
+        with disk_errors(path):
+            stream = path.open("a+")
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.seek(0)
+                holder = stream.read().strip() or "?"
+                raise PliantError(f"{self.folder}: another run (process {holder}) is writing to this ledger") from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
+
+    def compact(self, at_least: int = 2) -> None:
+        """Merge the shards into one file when there are `at_least` so many.
+
+        The merged file lists the shards it stands for, and readers skip those from the moment it appears, so that a kill
+        at any point neither loses nor doubles a record.
+        """
+        import pyarrow.dataset as ds
+        import pyarrow.parquet as pq
+
+        shards, left_over = self._shards()
+        for path in left_over:
+            path.unlink(missing_ok=True)
+        if len(shards) < at_least:
+            return
+        names = sorted(path.name for path in shards)
+        schema = arrow_schema().with_metadata({ABSORBED: json.dumps(names).encode()})
+        with atomic_path(self.folder / "records" / f"merged-{digest(' '.join(names))}.parquet") as temporary:
+            scanner = ds.dataset([str(path) for path in shards], schema=arrow_schema()).scanner(use_threads=False)
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                for table in _gathered(scanner.to_batches()):
+                    writer.write_table(table.cast(schema))
+        for path in shards:
+            path.unlink(missing_ok=True)
+
+    # --- reading
+
+    def shards(self) -> list[Path]:
+        """The files of finished records."""
+        return self._shards()[0]
+
+    def failures(self) -> list[Path]:
+        """The files of failed records."""
+        return sorted(self.folder.glob("failures/[!.]*.parquet"))
+
+    def _shards(self) -> tuple[list[Path], list[Path]]:
+        """The shards that count, and those that a merge has absorbed but a kill left behind."""
+        import pyarrow.parquet as pq
+
+        paths = sorted(self.folder.glob("records/[!.]*.parquet"))
+        absorbed: set[str] = set()
+        for path in paths:
+            if path.name.startswith("merged-"):
+                absorbed |= set(json.loads((pq.read_metadata(path).metadata or {}).get(ABSORBED, b"[]")))
+        return [path for path in paths if path.name not in absorbed], [path for path in paths if path.name in absorbed]
+
+    def finished(self) -> set[str]:
+        """The keys of every record that need not be measured again."""
+        from pliant.study.views import complaints, connect
+
+        with connect(self) as connection, complaints(self):
+            return {key for (key,) in connection.execute("select distinct key from shards").fetchall()}
+
+    def sql(self, query: str) -> Table:
+        """The answer to one SELECT over the views `records`, `samples` and `rises`. It can read nothing else, and write nothing.
+
+        Raises PliantError for anything that is not one SELECT, and with DuckDB's reason for a query that fails.
+        """
+        from pliant.study.views import answer
+
+        return answer(self, query)
+
+    def records(self, where: str = "true") -> list[dict[str, Any]]:
+        """Every record as a dictionary of its columns, `change` being an object with its `kind`; in a stable order."""
+        order = "study, checkpoint, tokens, change_json, measure, seed, draw"
+        rows = self.sql(f"select * from records where {where} order by {order}").to_pylist()
+        return [row | {"change": json.loads(row["change_json"])} for row in rows]
+
+    def rises(self) -> Table:
+        """What each change did: paired differences against the unchanged checkpoint; see `pliant.study.rises`."""
+        from pliant.study.rises import rises
+
+        return rises(self)
+
+
+def _gathered(batches: Iterable[Any], size: int = 64 << 20) -> Generator[Table]:
+    """Small batches put together to row groups of about `size` bytes."""
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    held = 0
+    for batch in batches:
+        waiting.append(batch)
+        held += batch.nbytes
+        if held >= size:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, held = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
