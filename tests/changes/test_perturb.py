@@ -1,0 +1,194 @@
+"""Noise of the right size on the right tensors, in pairs, and the same at every checkpoint."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pliant.changes import Perturb
+from pliant.changes.initial import initial_std
+from pliant.errors import PliantError
+from pliant.models import Model
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {name: p.detach().double().clone() for name, p in model.network.named_parameters()}
+
+
+def noise(change: Perturb, model: Model, seed: int = 0, draw: int = 0) -> dict[str, torch.Tensor]:
+    before = weights(model)
+    with change.applied(model, seed, draw):
+        return {name: after - before[name] for name, after in weights(model).items()}
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(np.corrcoef(a.flatten(), b.flatten())[0, 1])
+
+
+@pytest.mark.parametrize("unit", ["init", "rms", "snr_db"])
+def test_a_pair_of_draws_averages_to_the_unchanged_weights(model: Model, unit: str) -> None:
+    model.network.double()
+    change = Perturb(scale=0.3, unit=unit)
+    plus, minus = noise(change, model, draw=4), noise(change, model, draw=5)
+    for name, weight in weights(model).items():
+        assert torch.allclose(plus[name], -minus[name], rtol=0, atol=4 * torch.finfo(torch.float64).eps * float(weight.abs().max() + 1))
+
+
+def test_every_checkpoint_gets_the_same_noise(model: Model) -> None:
+    model.network.double()
+    change = Perturb(scale=2, unit="init")
+    first = noise(change, model, seed=3, draw=2)
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.mul_(-1.7).add_(0.01)
+    second = noise(change, model, seed=3, draw=2)
+    for name in first:
+        assert torch.allclose(first[name], second[name], rtol=0, atol=1e-14)
+
+
+def test_pairs_seeds_and_tensors_are_independent(model: Model) -> None:
+    """A correlation of n = 2,048 numbers has standard error 0.022; of n = 256, 0.063. Five of them are allowed."""
+    change = Perturb(scale=1, unit="rms")
+    here, other_pair, other_seed = noise(change, model), noise(change, model, draw=2), noise(change, model, seed=1)
+    embedding = "model.embed_tokens.weight"
+    assert abs(correlation(here[embedding], other_pair[embedding])) < 0.11
+    assert abs(correlation(here[embedding], other_seed[embedding])) < 0.11
+    layer = "model.layers.{}.self_attn.q_proj.weight"
+    assert abs(correlation(here[layer.format(0)], here[layer.format(1)])) < 0.31
+    assert correlation(here[embedding], noise(change, model)[embedding]) > 0.999999  # the control
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("init", 2.0), ("rms", 0.3), ("snr_db", 10.0)])
+def test_the_noise_has_the_stated_size(model: Model, unit: str, scale: float) -> None:
+    """The sample deviation of n numbers is off by 1/sqrt(2n): 1.6% for the 2,048 of the embedding; five of them are allowed."""
+    model.network.double()
+    name = "model.embed_tokens.weight"
+    weight = weights(model)[name]
+    expected = {"init": 2.0 * 0.1, "rms": 0.3 * float(weight.square().mean().sqrt()), "snr_db": sqrt(float(weight.square().mean()) / 10)}
+    found = noise(Perturb(scale=scale, unit=unit), model)[name]
+    assert float(found.std()) == pytest.approx(expected[unit], rel=5 / sqrt(2 * 2048))
+    assert abs(float(found.mean())) < 5 * expected[unit] / sqrt(2048)
+
+
+def test_20_decibels_are_a_tenth_of_the_root_mean_square(model: Model) -> None:
+    decibels, share = noise(Perturb(scale=20, unit="snr_db"), model), noise(Perturb(scale=0.1, unit="rms"), model)
+    assert all(torch.equal(decibels[name], share[name]) for name in share)
+
+
+def test_gains_are_left_alone_and_the_choice_of_tensors_is_kept(model: Model) -> None:
+    moved = {name for name, change in noise(Perturb(scale=1), model).items() if change.any()}
+    assert moved == {name for name, p in model.network.named_parameters() if p.ndim == 2}
+    moved = {name for name, change in noise(Perturb(scale=1, tensors="linear"), model).items() if change.any()}
+    assert moved == {name for name, p in model.network.named_parameters() if p.ndim == 2 and "embed" not in name}
+    moved = {name for name, change in noise(Perturb(scale=1, tensors="*.0.mlp.up*, *.q_proj.weight"), model).items() if change.any()}
+    assert moved == {"model.layers.0.mlp.up_proj.weight", *(f"model.layers.{layer}.self_attn.q_proj.weight" for layer in (0, 1))}
+
+
+def architectures() -> dict[str, Any]:
+    import transformers as tf
+
+    small: dict[str, Any] = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    return {
+        "llama": tf.LlamaConfig(**small, initializer_range=0.05),
+        "gpt-neox": tf.GPTNeoXConfig(**small, initializer_range=0.03),
+        "gpt2": tf.GPT2Config(vocab_size=64, n_embd=32, n_layer=3, n_head=2, n_positions=64),
+        "mixtral": tf.MixtralConfig(**small, num_key_value_heads=1, num_local_experts=2),
+        "mamba": tf.MambaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=3),
+    }
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt-neox", "gpt2", "mixtral"])
+def test_the_initial_deviation_is_that_of_a_fresh_network(name: str) -> None:
+    """Within five standard errors of the sample deviation, tensor by tensor, and exactly 0 for what starts constant."""
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    network: Any = AutoModelForCausalLM.from_config(architectures()[name])
+    found = initial_std(network)
+    for parameter_name, parameter in network.named_parameters():
+        expected = float(parameter.detach().double().std())
+        assert found[parameter_name] == pytest.approx(expected, rel=5 / sqrt(2 * parameter.numel()), abs=1e-12), parameter_name
+
+
+def test_depth_scaled_projections_are_known() -> None:
+    """GPT-2 starts its residual projections at 0.02 / sqrt(2 layers)."""
+    from transformers import AutoModelForCausalLM
+
+    found = initial_std(AutoModelForCausalLM.from_config(architectures()["gpt2"]))
+    assert found["transformer.h.1.mlp.c_proj.weight"] == pytest.approx(0.02 / sqrt(6))
+    assert found["transformer.h.1.mlp.c_fc.weight"] == 0.02
+    assert found["transformer.ln_f.weight"] == 0
+
+
+def test_an_unknown_initialisation_is_said() -> None:
+    """Mamba's state matrix starts as a table, which is no distribution."""
+    from transformers import AutoModelForCausalLM
+
+    from pliant.data import load_tokenizer
+    from pliant.models import Checkpoint
+
+    network: Any = AutoModelForCausalLM.from_config(architectures()["mamba"])
+    model = Model(network, load_tokenizer("ascii"), Checkpoint(name="mamba"))
+    with pytest.raises(PliantError, match=r"backbone\.layers\.0\.mixer\.A_log.*rms"), Perturb(scale=1, unit="init").applied(model):
+        pass
+    with Perturb(scale=1, unit="rms").applied(model):
+        pass
+
+
+def test_small_noise_measures_the_curvature(model: Model) -> None:
+    """(L(w + gz) + L(w - gz)) / 2 - L(w) = g^2 / 2 z'Hz (1 + O(g^2)): the same z in the noise and in the Hessian's product."""
+    network: Any = model.network.double()
+    network.set_attn_implementation("eager")
+    ids = torch.randint(0, 128, (4, 32), generator=torch.Generator().manual_seed(0))
+
+    def loss() -> torch.Tensor:
+        return network(input_ids=ids, labels=ids).loss
+
+    parameters = dict(network.named_parameters())
+    direction = noise(Perturb(scale=1, unit="init"), model)
+    gradient = torch.autograd.grad(loss(), list(parameters.values()), create_graph=True)
+    slope = sum((g * direction[name]).sum() for name, g in zip(parameters, gradient, strict=True))
+    product = torch.autograd.grad(slope, list(parameters.values()))
+    curvature = float(sum((h * direction[name]).sum() for name, h in zip(parameters, product, strict=True)))
+    base = loss().item()
+    for scale in (0.01, 0.02):
+        losses = []
+        for draw in (0, 1):
+            with Perturb(scale=scale, unit="init").applied(model, draw=draw):
+                losses.append(loss().item())
+        assert 2 * (np.mean(losses) - base) / scale**2 == pytest.approx(curvature, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scale": 0}, "above 0"),
+        ({"scale": -1, "unit": "init"}, "above 0"),
+        ({"scale": float("nan")}, "finite"),
+        ({"scale": 1, "draws": 0}, "draws"),
+        ({"scale": 1, "unit": "percent"}, "unit"),
+        ({}, "'scale' is missing"),
+    ],
+)
+def test_wrong_fields_are_said(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(PliantError, match=message):
+        Perturb(**fields)
+
+
+def test_a_negative_signal_to_noise_ratio_is_more_noise_than_signal(model: Model) -> None:
+    name = "model.embed_tokens.weight"
+    found = float(noise(Perturb(scale=-20, unit="snr_db"), model)[name].std())
+    assert found == pytest.approx(10 * float(weights(model)[name].square().mean().sqrt()), rel=0.08)
+
+
+def test_damaged_weights_and_missing_tensors_are_said(model: Model) -> None:
+    with pytest.raises(PliantError, match="no weight matrix is called"), Perturb(scale=1, tensors="*.nothing").applied(model):
+        pass
+    with torch.no_grad():
+        model.network.get_input_embeddings().weight[3, 3] = torch.inf
+    with pytest.raises(PliantError, match=r"embed_tokens.*infinite"), Perturb(scale=1).applied(model):
+        pass
