@@ -37,6 +37,9 @@ BATCH_TOKENS = {"cpu": 8192, "cuda": 32768}
 LOGITS = {"cpu": 2**20, "cuda": 2**26}
 """Entries of a slice of logits: what fits a processor's cache, or 256 MB of a GPU."""
 
+FEWEST_ROWS = 128
+"""Positions of a slice of logits at least: below it, matrix products are slow."""
+
 NOT_A_NUMBER = "the model's loss is not a finite number; its weights are damaged, or too large for their number type"
 
 _splits: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -132,7 +135,7 @@ def _logits(network: Any, inputs: Tensor, real: Tensor | None) -> Iterator[Tenso
     output = decoder(input_ids=inputs, use_cache=False)
     hidden = output.last_hidden_state
     hidden = hidden.flatten(0, 1) if real is None else hidden[real]
-    rows = max(128, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // network.get_output_embeddings().weight.shape[0])
+    rows = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // network.get_output_embeddings().weight.shape[0])
     with _answering(decoder, output):
         for piece in hidden.split(rows):
             yield _head(network, output, piece)

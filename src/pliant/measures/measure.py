@@ -63,7 +63,7 @@ class Reading:
     def __sub__(self, before: Reading) -> Difference:
         """This reading minus another of the same metric on the same samples.
 
-        Raises PliantError when metric, samples or weights differ: means over different samples are not comparable.
+        Raises PliantError when metric, samples, weights or data differ: means over different samples are not comparable.
         """
         return Difference(self, before)
 
@@ -80,7 +80,9 @@ class Difference:
         if (after.metric, after.unit) != (before.metric, before.unit):
             raise PliantError(f"cannot subtract {before.metric} ({before.unit}) from {after.metric} ({after.unit})")
         if list(after.samples) != list(before.samples) or not np.array_equal(after.weights, before.weights):
-            raise PliantError(f"cannot pair two readings of {after.metric}: they are of different samples or another tokenizer")
+            raise PliantError(f"cannot pair two readings of {after.metric}: they are of different samples or of other lengths")
+        if after.data != before.data:
+            raise PliantError(f"cannot pair two readings of {after.metric}: they are of other text, or of another tokenizer's tokens")
 
     @property
     def samples(self) -> Sequence[str]:
