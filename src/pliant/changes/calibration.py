@@ -23,6 +23,7 @@ from pliant.progress import progress
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from pliant.data.corpus import Corpus
     from pliant.models import Model
 
 KEEP_BYTES = 2**30
@@ -121,6 +122,28 @@ def calibrate(model: Model, windows: Sequence[Sequence[int]], head: bool = False
     finally:
         network.train(was_training)
     return calibration
+
+
+def calibration_of(model: Model, corpus: Corpus, samples: int, length: int, head: bool = False) -> Calibration:
+    """`calibrate` on `samples` random windows of the corpus's training part; the last one is kept, for sweeps over one base.
+
+    Raises PliantError when the text is too short for them.
+    """
+    from pliant.data.packed import packed
+
+    length = min(length, model.context)
+    key = (model.weights(), model.tokenizer.fingerprint, corpus.fingerprint(), samples, length, head)
+    if key not in _kept:
+        tokens = packed(corpus, model.tokenizer, "train")
+        if len(tokens) < samples * (length + 1):
+            have = f"calibration text {corpus.label()} has {len(tokens)} tokens, fewer than {samples} windows of {length}"
+            raise PliantError(f"{have}; give more text, or lower samples or length")
+        _kept.clear()
+        _kept[key] = calibrate(model, tokens.batch(0, samples, length, seed=0)[:, :-1].tolist(), head)
+    return _kept[key]
+
+
+_kept: dict[tuple[object, ...], Calibration] = {}
 
 
 class _Stream:

@@ -2,8 +2,10 @@
 
 Idea: keep the weights' type but only let them take the few values that a low-bit format could store ("simulated"), so that the
 loss is what a real kernel's would be, up to its own arithmetic.
-When to use it: to learn what fewer bits cost a given checkpoint before choosing a format and a kernel.
-Cost: `rtn` (round to nearest) a few passes over the weights, no data.
+When to use it: to learn what fewer bits cost a given checkpoint before choosing a format and a kernel. `rtn` needs no data;
+`gptq` and `awq` look at calibration text and lose less at 3-4 bits (see their files).
+Cost: `rtn` a few passes over the weights; `gptq` and `awq` one calibration pass for a whole sweep (kept while the base
+weights stay the same), then a few matrix products a layer.
 What goes wrong: one outlier widens the grid of its whole tensor, row or group; loss rises of different groupings are different
 laws, never fit them together; a grid on a model already quantized starts from its rounded weights.
 Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.rounding`.
@@ -11,17 +13,25 @@ Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.rounding`.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from pliant.changes.change import Change
+from pliant.changes.rounded import Rounded, nearest
 from pliant.changes.weights import TENSORS, check_finite, select
+from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
-from pliant.rounding import Scheme, Slice, round_to_grid
+from pliant.numbers import Count
+from pliant.rounding import Scheme, Slice
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pliant.changes.calibration import Inputs
     from pliant.models import Model
 
 
@@ -29,18 +39,114 @@ class Quantize(Change):
     """Round the weight matrices to a grid of 2^bits values."""
 
     bits: int = Field(ge=2, le=8, description="Bits per weight")
-    method: Literal["rtn"] = Field("rtn", description="How: `rtn` rounds each weight to its nearest grid value")
+    method: Literal["rtn", "gptq", "awq"] = Field(
+        "rtn", description="How: `rtn` rounds each weight to its nearest grid value, `gptq` and `awq` look at calibration text"
+    )
     scheme: Scheme = Field("symmetric", description="`symmetric` grids are centred on zero, `asymmetric` ones span the weights' range")
     group: Slice = Field(
         "channel", description="Which weights share a grid: the whole `tensor`, each `channel` (row of outputs), or that many neighbours"
     )
     tensors: str = Field("matrices", description=TENSORS)
+    exceptions: dict[str, int] = Field(
+        {}, description="Other bits by tensor name pattern, the first match counts; 16 leaves a tensor alone"
+    )
+    calibration: Corpus | None = Field(None, description="Text for `gptq` and `awq`; its training part is used")
+    samples: Count = Field(128, description="Windows of calibration text")
+    length: Count = Field(512, description="Tokens in a calibration window, at most the model's context")
+    act_order: bool = Field(False, description="`gptq` rounds the columns with the largest inputs first")
+    uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
+        "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
+    )
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
-        """Round every selected tensor. Raises PliantError that names the tensor a group does not divide, or that is not finite."""
-        for name, weight in select(model.network, self.tensors).items():
+        """Round every selected tensor.
+
+        Raises PliantError that names the tensor a group does not divide, that is not finite, or that cannot be calibrated.
+        """
+        weights = select(model.network, self.tensors)
+        for name, rounded in self.rounded(model, weights):
+            weights[name].copy_(rounded.values)
+
+    def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
+        """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out."""
+        for name, weight in weights.items():
             check_finite(name, weight)
-            try:
-                weight.copy_(round_to_grid(weight, self.bits, self.scheme, self.group))
-            except PliantError as error:
-                raise error.within(name) from None
+        left = {name: weight for name, weight in weights.items() if self.bits_of(name) < 16}
+        if self.method != "rtn":
+            yield from self._calibrated(model, left)
+        for name, weight in left.items():
+            with _naming(name):
+                yield name, nearest(weight, self.bits_of(name), self.scheme, self.group)
+
+    def bits_of(self, name: str) -> int:
+        """The bits of one tensor: its exception's, or `bits`."""
+        return next((bits for pattern, bits in self.exceptions.items() if fnmatchcase(name, pattern)), self.bits)
+
+    def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
+        """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
+        from pliant.changes.calibration import calibration_of
+
+        if self.calibration is None:
+            raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
+        embeddings = _embeddings(model)
+        head = any(name in left and name not in embeddings for name in _head(model))
+        for layers, inputs in calibration_of(model, self.calibration, self.samples, self.length, head).groups():
+            names = [f"{layer}.weight" for layer in layers if f"{layer}.weight" in left and f"{layer}.weight" not in embeddings]
+            for batch in _alike(names, self.bits_of, self.group):
+                with _naming(batch[0]):
+                    yield from self._together({name: left.pop(name) for name in batch}, inputs)
+        for name in [name for name in left if name not in embeddings]:
+            if self.uncalibrated == "refuse":
+                raise PliantError(
+                    f"{name}: method {self.method} cannot see its inputs; set uncalibrated to nearest or skip, or change tensors"
+                )
+            if self.uncalibrated == "skip":
+                del left[name]
+
+    def _together(self, weights: dict[str, Tensor], inputs: Inputs) -> Iterator[tuple[str, Rounded]]:
+        """Matrices that read the same inputs, rounded as one: rows do not know of each other."""
+        import torch
+
+        from pliant.changes.awq import awq
+        from pliant.changes.gptq import gptq
+
+        bits = self.bits_of(next(iter(weights)))
+        stacked = torch.cat([weight.float() for weight in weights.values()])
+        if self.method == "gptq":
+            rounded = gptq(stacked, inputs.factor(self.act_order), bits, self.scheme, self.group)
+        else:
+            rounded = awq(stacked, inputs.moments, inputs.magnitudes, bits, self.scheme, self.group)
+        start = 0
+        for name, weight in weights.items():
+            yield name, rounded.rows(start, start + len(weight))
+            start += len(weight)
+
+
+def _alike(names: list[str], bits_of: Callable[[str], int], group: Slice) -> list[list[str]]:
+    """Names that can be rounded as one matrix: equal bits, and no grid that spans a whole tensor."""
+    if group == "tensor":
+        return [[name] for name in names]
+    return [[name for name in names if bits_of(name) == bits] for bits in dict.fromkeys(map(bits_of, names))]
+
+
+def _embeddings(model: Model) -> set[str]:
+    """Names of embedding matrices, which are looked up, not multiplied: they are rounded to nearest by every method."""
+    from torch import nn
+
+    tables = {id(module.weight) for module in model.network.modules() if isinstance(module, nn.Embedding)}
+    return {name for name, parameter in model.network.named_parameters() if id(parameter) in tables}
+
+
+def _head(model: Model) -> set[str]:
+    head = model.network.get_output_embeddings()
+    owned = set() if head is None else {id(parameter) for parameter in head.parameters()}
+    return {name for name, parameter in model.network.named_parameters() if id(parameter) in owned}
+
+
+@contextmanager
+def _naming(tensor: str) -> Generator[None]:
+    """Errors inside say which tensor they are about."""
+    try:
+        yield
+    except PliantError as error:
+        raise error.within(tensor) from None

@@ -20,6 +20,13 @@ class Rounded:
     stretch: Tensor | None = None
     """AWQ's factor of each input channel (in,); None: the values themselves lie on the grid."""
 
+    def rows(self, start: int, end: int) -> Rounded:
+        """Some of the rows, with their grids; a grid that all rows share stays whole."""
+        grid = self.grid
+        if grid.scale.shape[0] == len(self.values):
+            grid = Grid(grid.scale[start:end], None if grid.zero is None else grid.zero[start:end], grid.low, grid.high)
+        return Rounded(self.values[start:end], grid, self.stretch)
+
 
 def nearest(weight: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Rounded:
     """Every weight moved to the nearest value of its slice's grid.
