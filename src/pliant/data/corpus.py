@@ -42,7 +42,9 @@ class Document:
 class Corpus(Spec):
     """Text and how to read it; a plain string is its `source`."""
 
-    source: str = Field(description="builtin:prose, builtin:code, a file, a folder, a glob, or hub:owner/name[:config][@revision]")
+    source: str = Field(
+        min_length=1, description="builtin:prose, builtin:code, a file, a folder, a glob, or hub:owner/name[:config][@revision]"
+    )
     field: str | None = Field(
         None,
         description="the field of a record that holds the text, or a template such as '{question}\\n{answer}'; "

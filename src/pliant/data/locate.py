@@ -53,7 +53,7 @@ def _of_folder(folder: Path) -> list[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root, name) for name in names if not name.startswith(".")]
-    found = sorted(path for path in found if path.stat().st_size > 0)
+    found = sorted(path for path in found if path.is_file() and path.stat().st_size > 0)
     for kinds in (TABLES, LINES):
         chosen = [path for path in found if kind_of(path) in kinds]
         if chosen:

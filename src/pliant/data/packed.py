@@ -52,13 +52,19 @@ class Packed:
 
     def __init__(self, folder: Path, name: str = "") -> None:
         self.folder, self.name = folder, name or folder.name
-        facts = json.loads((folder / "packed.json").read_text())
-        self.fingerprint: str = facts["fingerprint"]
-        self.vocab_size: int = facts["vocab_size"]
-        self._ends: bool = facts["ends"]
-        self.tokens: NDArray[Any] = np.memmap(folder / "tokens.bin", np.dtype(facts["dtype"]), mode="r")
-        self.offsets: NDArray[np.int64] = np.load(folder / "offsets.npy", mmap_mode="r")
-        """Where each document starts, and the number of tokens at the end: (documents + 1)."""
+        try:
+            facts = json.loads((folder / "packed.json").read_text())
+            self.fingerprint: str = facts["fingerprint"]
+            self.vocab_size: int = facts["vocab_size"]
+            self._ends: bool = facts["ends"]
+            self.tokens: NDArray[Any] = np.memmap(folder / "tokens.bin", np.dtype(facts["dtype"]), mode="r")
+            self.offsets: NDArray[np.int64] = np.load(folder / "offsets.npy", mmap_mode="r")
+            """Where each document starts, and the number of tokens at the end: (documents + 1)."""
+            self._documents: NDArray[np.uint64] = np.load(folder / "documents.npy", mmap_mode="r")
+        except (OSError, ValueError, KeyError):
+            raise PliantError(f"{folder}: is no folder of packed tokens, or damaged; delete it and run the same command again") from None
+        if len(self.offsets) != len(self._documents) + 1 or int(self.offsets[-1]) != len(self.tokens):
+            raise PliantError(f"{folder}: is damaged; delete it and run the same command again")
 
     def __reduce__(self) -> tuple[type[Packed], tuple[Path, str]]:
         return Packed, (self.folder, self.name)
@@ -69,7 +75,7 @@ class Packed:
     @cached_property
     def document_ids(self) -> list[str]:
         """The id of each document, in order."""
-        return [f"{int(number):016x}" for number in np.load(self.folder / "documents.npy")]
+        return [f"{int(number):016x}" for number in self._documents]
 
     def positions(self, step: int, batch: int, length: int, seed: int) -> NDArray[np.int64]:
         """Where the crops of `batch(step, ...)` lie: (batch, length + 1) indices into `tokens`.
@@ -123,7 +129,7 @@ class Packed:
         offset = (number - (int(ends[document - 1]) if document else 0)) * length
         start, stop = int(self.offsets[document]), int(self.offsets[document + 1]) - self._ends
         tokens = self.tokens[start + offset : min(start + offset + length + 1, stop)]
-        return Window(f"{self.document_ids[document]}:{offset}", tokens.astype(np.int64))
+        return Window(f"{int(self._documents[document]):016x}:{offset}", tokens.astype(np.int64))
 
 
 def packed(corpus: Corpus, tokenizer: Tokenizer, part: Part = "train") -> Packed:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,9 +25,9 @@ class PretrainedTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         template: list[int] = list(tokenizer("")["input_ids"])
-        self.beginning_id: int | None = tokenizer.bos_token_id if template[:1] == [tokenizer.bos_token_id] else None
+        self.beginning_id: int | None = template[0] if template[:1] == [tokenizer.bos_token_id] else None
         """The id its own template puts first (Llama's `<s>`); None for tokenizers that put none (GPT-NeoX)."""
-        self.end_id: int | None = tokenizer.eos_token_id
+        self.end_id: int | None = cast("int | None", tokenizer.eos_token_id)
         """The id of its end-of-text token."""
 
     @classmethod

@@ -54,6 +54,8 @@ def _texts(path: Path, raw: BinaryIO, field: str | None, alone: bool) -> Iterato
     elif kind in LINES:
         records = _json_records(path, _decompressed(path, raw))
     else:
+        if field is not None:
+            raise PliantError(f"{path}: is plain text, which has no fields; leave out field: {field}")
         yield from pieces(_decoded(path, _decompressed(path, raw)), 0 if alone else LONGEST)
         return
     unit = "row" if kind in TABLES else "line"

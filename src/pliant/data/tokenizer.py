@@ -112,6 +112,12 @@ class ByteTokenizer:
         drop = {"type": "Replace", "pattern": {"Regex": r"[^\x00-\x7F]"}, "content": ""}
         plain = [{"type": "Replace", "pattern": {"String": old}, "content": new} for old, new in PLAIN.items()]
         byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+        template = {  # that adds nothing; transformers writes it too
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {},
+        }
         vocabulary = {_byte_character(byte): byte for byte in range(self.vocab_size)}
         return {
             "version": "1.0",
@@ -120,7 +126,7 @@ class ByteTokenizer:
             "added_tokens": [],
             "normalizer": {"type": "Sequence", "normalizers": [*plain, drop]} if self.alphabet == "ascii" else None,
             "pre_tokenizer": byte_level,
-            "post_processor": None,
+            "post_processor": template,
             "decoder": byte_level,
             "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
         }
