@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from pliant.decide.inflection import Curve, Inflection, inflection
+from pliant.decide.curve import Curve
+from pliant.decide.inflection import Inflection, inflection
 
 __all__ = ["Curve", "Inflection", "inflection"]
