@@ -26,21 +26,23 @@ class Checkpoint(Spec):
     """What is known about one set of weights. Only the name is required."""
 
     name: str = Field(description="A hub repository, a folder, or the name of a ladder trained here")
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub repository, or the rung of a ladder")
-    params: Count | None = Field(None, description="Number of parameters, tied ones counted once")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of a hub repository, or the rung of a ladder")
+    params: Count | None = Field(default=None, description="Number of parameters, tied ones counted once")
     params_non_embedding: Count | None = Field(
-        None, description="Parameters without token and position embeddings and without the output head"
+        default=None, description="Parameters without token and position embeddings and without the output head"
     )
-    tokens: Count | None = Field(None, description="Training tokens seen, repeats included")
-    unique_tokens: Count | None = Field(None, description="Different training tokens seen")
+    tokens: Count | None = Field(default=None, description="Training tokens seen, repeats included")
+    unique_tokens: Count | None = Field(default=None, description="Different training tokens seen")
     peak_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        None, description="Largest learning rate of the training run"
+        default=None, description="Largest learning rate of the training run"
     )
-    final_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(None, description="Learning rate at this checkpoint")
-    schedule: str | None = Field(None, description="Learning-rate schedule: cosine, constant, wsd, linear ...")
-    phase: str | None = Field(None, description="Part of the schedule or stage of training this checkpoint was taken from")
-    training_bits: Annotated[float, Field(gt=0, le=64)] | None = Field(None, description="Bits per weight used in training")
-    seed: int | None = Field(None, description="Random seed of the training run")
+    final_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Learning rate at this checkpoint"
+    )
+    schedule: str | None = Field(default=None, description="Learning-rate schedule: cosine, constant, wsd, linear ...")
+    phase: str | None = Field(default=None, description="Part of the schedule or stage of training this checkpoint was taken from")
+    training_bits: Annotated[float, Field(gt=0, le=64)] | None = Field(default=None, description="Bits per weight used in training")
+    seed: int | None = Field(default=None, description="Random seed of the training run")
 
     @property
     def address(self) -> str:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import Field
+
+from pliant.numbers import Count
+from pliant.spec import Spec, digest
 
 if TYPE_CHECKING:
     from pliant.models.checkpoint import Checkpoint
@@ -28,8 +33,16 @@ class Rung(Protocol):
         """Floating-point operations that opening it takes: 6 x parameters x tokens where it must be trained, 0 where it is stored."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Names the content of what will be opened, whatever it is called; equal identities need measuring only once.
+
+        Raises PliantError when this checkpoint cannot be had.
+        """
+        ...
+
     def open(self) -> AbstractContextManager[Model]:
-        """The loaded model; what was downloaded or allocated for it is gone when the block ends.
+        """The loaded model, on PyTorch's default device; what was downloaded for it is gone when the block ends.
 
         Raises PliantError when this checkpoint cannot be had; the other rungs are not affected.
         """
@@ -45,3 +58,27 @@ class Ladder(Protocol):
         Raises PliantError when the family itself cannot be found.
         """
         ...
+
+
+class Stored(Spec):
+    """What the ladders of existing weights have in common: how tokens are told, and how weights are loaded."""
+
+    tokens: dict[str, Count] | None = Field(
+        default=None, description="Training tokens of each checkpoint, by the name of its folder or revision"
+    )
+    batch_tokens: Count | None = Field(default=None, description="Tokens a step, where names or files tell steps only")
+    tokenizer: str | None = Field(
+        default=None, description="In place of the tokenizer beside the weights: bytes, ascii, a folder or a hub name"
+    )
+    dtype: str | None = Field(
+        default=None, description="float32, bfloat16, float16, or auto for the checkpoint's own; float32 on a CPU by default"
+    )
+    trust_remote_code: bool = Field(default=False, description="Run modelling code that comes with the weights")
+
+    def loading(self) -> dict[str, Any]:
+        """The arguments of `load` that these fields are."""
+        return {"tokenizer": self.tokenizer, "dtype": self.dtype, "trust_remote_code": self.trust_remote_code}
+
+    def identity_of(self, content: str) -> str:
+        """The identity of these files when loaded in this way."""
+        return digest(f"{content} {self.tokenizer} {self.dtype}")

@@ -136,7 +136,7 @@ def _network(shape: Preset, tokenizer: Tokenizer, seed: int, context: int) -> Pr
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
     special = {"bos_token_id": tokenizer.beginning_id, "eos_token_id": tokenizer.end_id, "pad_token_id": None}
-    fields = {**shape.config_fields(tokenizer.vocab_size, context), **special}
+    fields: dict[str, Any] = {**shape.config_fields(tokenizer.vocab_size, context), **special}
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.random.manual_seed(seed)
         if shape.family == "llama":

@@ -1,0 +1,140 @@
+"""A ladder of hub revisions: the branches in which a published model keeps its training history.
+
+Idea: download, measure, delete. While one checkpoint is measured the next one is fetched, and each is deleted when its turn is
+over, so a series of any length needs the disk of two.
+When to use: released series (Pythia, OLMo, ...). For one revision that will be used again, `keep: true` leaves it in the hub's
+own cache.
+Cost: one request for the list of revisions, then the weights of each rung once each time it is opened.
+What goes wrong: intermediate checkpoints of such series are not annealed, so that tokens and final learning rate go together
+(arXiv 2503.19206); the records leave the learning rate empty unless `pliant.json` in the repository tells it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from pliant.errors import PliantError
+from pliant.models import hub_store
+from pliant.models.checkpoint import Checkpoint
+from pliant.models.hub_files import list_revisions
+from pliant.models.ladder import Stored
+from pliant.models.revisions import parse, tokens_of
+from pliant.spec import nearest
+
+if TYPE_CHECKING:
+    from pliant.models.model import Model
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class HubLadder(Stored):
+    """Revisions of one hub repository. Short form: `NAME@REVISIONS`, such as `EleutherAI/pythia-70m@step*`."""
+
+    hub: str = Field(description="Name of the repository, such as EleutherAI/pythia-70m")
+    revisions: tuple[str, ...] = Field(
+        default=("main",), description="Branches, tags or commits; * and ? stand for parts of names", min_length=1
+    )
+    keep: bool = Field(default=False, description="Leave the downloads in the hub's own cache instead of deleting each after its turn")
+    endpoint: str | None = Field(default=None, description="Address of the hub, where it is not the public one or $HF_ENDPOINT")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, form: Any) -> Any:
+        if isinstance(form, str):
+            hub, _, revision = form.partition("@")
+            form = {"hub": hub, "revisions": revision or "main"}
+        return {**form, "revisions": [form["revisions"]]} if isinstance(form, dict) and isinstance(form.get("revisions"), str) else form
+
+    def rungs(self, seed: int = 0) -> list[HubRung]:
+        """Every revision in the order of its tokens. One that is missing is reported when it is opened.
+
+        Raises PliantError when the hub cannot be reached, a pattern matches nothing, or a name does not tell its tokens.
+        """
+        commits = list_revisions(self.hub, self.endpoint)
+        names = self._matches(list(commits))
+        ordered = self._tokens(names, list(commits))
+        sources = [self._source(name, commits) for name in ordered]
+        following = [*sources[1:], None]
+        return [
+            HubRung(self, self._facts(name, tokens), source, ahead)
+            for (name, tokens), source, ahead in zip(ordered.items(), sources, following, strict=True)
+        ]
+
+    def _matches(self, present: list[str]) -> list[str]:
+        names: list[str] = []
+        for pattern in self.revisions:
+            found = [name for name in present if fnmatchcase(name, pattern)] if re.search(r"[*?\[]", pattern) else [pattern]
+            if not found:
+                raise PliantError(f"{self.hub}: no revision matches {pattern!r}; {nearest(pattern, present[:12])}")
+            names += found
+        return list(dict.fromkeys(names))
+
+    def _tokens(self, names: list[str], present: list[str]) -> dict[str, int | None]:
+        """In increasing order. A single revision need not be placed, so its tokens may stay unknown."""
+        try:
+            return {**tokens_of(names, hub=self.hub, batch_tokens=self.batch_tokens, token_map=self.tokens, all_names=present)}
+        except PliantError as error:
+            if len(names) == 1 and not self.tokens:
+                return {names[0]: None}
+            raise error.within(self.hub) from None
+
+    def _source(self, name: str, commits: dict[str, str]) -> hub_store.Source | None:
+        commit = commits.get(name, name if _COMMIT.fullmatch(name) else None)
+        return hub_store.Source(self.hub, commit, self.endpoint, self.trust_remote_code) if commit is not None else None
+
+    def _facts(self, name: str, tokens: int | None) -> Checkpoint:
+        revision = parse(name)
+        stage = f"stage{revision.stage}" if revision is not None and revision.stage is not None else None
+        seed = int(revision.seed) if revision is not None and revision.seed is not None and revision.seed.isdigit() else None
+        return Checkpoint(name=self.hub, revision=name, tokens=tokens, phase=stage, seed=seed)
+
+
+@dataclass(frozen=True)
+class HubRung:
+    """One revision; `source` is None where the repository has no such revision, `ahead` is what is fetched meanwhile."""
+
+    ladder: HubLadder
+    checkpoint: Checkpoint
+    source: hub_store.Source | None
+    ahead: hub_store.Source | None
+    cost: float = 0.0
+
+    @property
+    def identity(self) -> str:
+        """Of the commit. Raises PliantError when there is no such revision."""
+        return self.ladder.identity_of(self._found().commit)
+
+    def _found(self) -> hub_store.Source:
+        if self.source is None:
+            raise PliantError(f"{self.checkpoint.address}: the repository has no such revision")
+        return self.source
+
+    @contextlib.contextmanager
+    def open(self) -> Generator[Model]:
+        """The loaded model; its files are deleted when the block ends.
+
+        Raises PliantError when the revision is missing, the hub stops answering, or as `load` does.
+        """
+        from pliant.models.hub_files import cached_snapshot
+        from pliant.models.load import load_folder
+
+        source, options = self._found(), self.ladder.loading()
+        if self.ladder.keep:
+            folder = cached_snapshot(source.hub, source.commit, code=source.code, endpoint=source.endpoint)
+            yield load_folder(folder, self.checkpoint, **options)
+            return
+        held = hub_store.hold(source)
+        try:
+            model = load_folder(source.folder, self.checkpoint, **options)
+            if self.ahead is not None:
+                hub_store.fetch_ahead(self.ahead)
+            yield model
+        finally:
+            held.release()

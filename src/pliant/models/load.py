@@ -1,0 +1,224 @@
+"""Loading a causal language model, from a folder, a GGUF file or the hub.
+
+Idea: transformers builds and fills the network; around it stand the checks that turn quiet accidents into errors. Weights
+that are missing from the files would be drawn at random, a tokenizer larger than the embedding would index past its end,
+a pickle would run code: none of these loads.
+When to use: for weights that exist; `build` makes fresh ones.
+Cost: the weights are read once and held in memory of their own, so that the files may be changed or deleted afterwards.
+What goes wrong: float32 (the default on a CPU) takes twice the memory of a bfloat16 checkpoint; give `dtype="auto"` to keep
+the checkpoint's own numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pliant.errors import PliantError
+from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.checks import check_config, check_gguf, check_vocabulary
+from pliant.models.model import Model, parameter_counts
+from pliant.models.revisions import tokens_of
+from pliant.models.trainer_state import read_trainer_state
+from pliant.models.weight_files import has_tokenizer, weight_files
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from pliant.data.tokenizer import Tokenizer
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def load(
+    address: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    trust_remote_code: bool = False,
+    gguf_file: str | None = None,
+) -> Model:
+    """A model ready to be measured.
+
+    Args:
+        address: A local folder, a `.gguf` file, or a hub repository as `name` or `name@revision`.
+        device: Where to put it; PyTorch's default device where not given.
+        dtype: Such as `torch.bfloat16` or its name; `auto` keeps the checkpoint's own. Where not given: float32 on a CPU,
+            the checkpoint's own elsewhere.
+        tokenizer: In place of the one beside the weights: a tokenizer, or what `load_tokenizer` takes.
+        trust_remote_code: Run modelling code that comes with the weights.
+        gguf_file: Name of a GGUF file inside the folder or repository, to be expanded to full precision.
+
+    Raises PliantError when the checkpoint is missing, incomplete, corrupt, pickled, or does not fit its tokenizer.
+    """
+    name = str(address)
+    path = Path(name).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        return load_folder(path.parent, Checkpoint(name=name), device, dtype, tokenizer, trust_remote_code, path.name)
+    if path.is_file():
+        raise PliantError(f"{name}: a model is a folder (config.json, model.safetensors, tokenizer) or a .gguf file, not this file")
+    if path.is_dir():
+        return load_folder(path, Checkpoint(name=name), device, dtype, tokenizer, trust_remote_code, gguf_file)
+    hub, revision = split_address(name)
+    from pliant.models.hub_files import cached_snapshot
+
+    known = Checkpoint(name=hub, revision=revision, tokens=_tokens(hub, revision))
+    folder = cached_snapshot(hub, revision, gguf_file=gguf_file, code=trust_remote_code)
+    return load_folder(folder, known, device, dtype, tokenizer, trust_remote_code, gguf_file)
+
+
+def split_address(address: str) -> tuple[str, str | None]:
+    """`name@revision` -> both parts. Raises PliantError for what can only be a missing local path."""
+    hub, at, revision = address.partition("@")
+    if _HUB_NAME.fullmatch(hub) is None or hub.startswith("."):
+        raise PliantError(f"{address}: no such folder")
+    if at and not revision:
+        raise PliantError(f"{address}: a revision is missing after the @")
+    return hub, revision or None
+
+
+def _tokens(hub: str, revision: str | None) -> int | None:
+    """Training tokens where the names tell."""
+    with contextlib.suppress(PliantError):
+        return tokens_of([revision], hub=hub)[revision] if revision is not None else None
+    return None
+
+
+def load_folder(
+    folder: Path,
+    known: Checkpoint,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+    tokenizer: Tokenizer | str | None = None,
+    trust_remote_code: bool = False,
+    gguf_file: str | None = None,
+) -> Model:
+    """`load` for a folder whose facts are partly known; they take precedence over those stored beside the weights."""
+    import torch
+
+    place = _device(device)
+    number = _dtype(dtype, place)
+    if gguf_file is None:
+        check_config(folder, trust_remote_code)
+        weight_files(folder)
+    else:
+        check_gguf(folder, gguf_file)
+    with quiet(), torch.device("cpu"):
+        network = _network(folder, known.address, number, trust_remote_code, gguf_file)
+    words = _tokenizer(folder, tokenizer, gguf_file)
+    check_vocabulary(network, words, known.address)
+    total, inner = parameter_counts(network)
+    stored = read_facts(folder)
+    facts = stored.model_dump(exclude_none=True) if stored is not None else read_trainer_state(folder)
+    facts |= {**known.model_dump(exclude_none=True), "revision": known.revision, "params": total, "params_non_embedding": inner}
+    return Model(_moved(network, place), words, Checkpoint.model_validate(facts))
+
+
+def _network(folder: Path, address: str, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            gguf_file=gguf_file,
+            use_safetensors=None if gguf_file else True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+        network, found = loaded
+    except Exception as error:  # transformers and the weights' own code raise anything
+        raise PliantError(f"{address}: transformers cannot load it ({_first_line(error)})") from error
+    for problem, names in (
+        ("missing from the weight files", "missing_keys"),
+        ("stored with another shape than config.json says", "mismatched_keys"),
+    ):
+        if found[names]:
+            first = sorted(item if isinstance(item, str) else item[0] for item in found[names])
+            more = f" and {len(first) - 1} more" if len(first) > 1 else ""
+            raise PliantError(f"{address}: {first[0]}{more} {problem}; the checkpoint is incomplete or its config.json belongs to another")
+    return network
+
+
+def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | None) -> Tokenizer:
+    from pliant.data.tokenizer import load_tokenizer
+
+    if given is not None:
+        return load_tokenizer(given) if isinstance(given, str) else given
+    if has_tokenizer(folder):
+        return load_tokenizer(folder)
+    if gguf_file is None:
+        raise PliantError(f"{folder}: no tokenizer beside the weights; name one with tokenizer=...")
+    from transformers import AutoTokenizer
+
+    from pliant.data.pretrained import PretrainedTokenizer
+
+    try:
+        with quiet():
+            return PretrainedTokenizer(AutoTokenizer.from_pretrained(str(folder), gguf_file=gguf_file, local_files_only=True))
+    except Exception as error:  # the libraries raise anything
+        raise PliantError(
+            f"{folder}/{gguf_file}: its tokenizer cannot be read ({_first_line(error)}); name one with tokenizer=..."
+        ) from error
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    import torch
+
+    try:
+        return torch.get_default_device() if device is None else torch.device(device)
+    except RuntimeError as error:
+        raise PliantError(f"unknown device {device!r} ({_first_line(error)})") from None
+
+
+def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | str:
+    import torch
+
+    if dtype is None:
+        return torch.float32 if device.type == "cpu" else "auto"
+    if isinstance(dtype, torch.dtype) or dtype == "auto":
+        return dtype
+    found = getattr(torch, dtype, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise PliantError(f"unknown dtype {dtype!r}; float32, bfloat16, float16 or auto")
+    return found
+
+
+def _moved(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """On `device`, in memory of its own: what was read from a file is otherwise a view of that file."""
+    if device.type == "cpu":
+        for parameter in network.parameters():
+            parameter.data = parameter.data.clone()
+        return network
+    try:
+        return network.to(device)  # pyright: ignore[reportArgumentType]
+    except (RuntimeError, AssertionError) as error:
+        raise PliantError(f"cannot use device {str(device)!r} ({_first_line(error)})") from error
+
+
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """No progress bars or warnings from transformers: what matters in them is checked here."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
