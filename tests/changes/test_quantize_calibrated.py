@@ -15,7 +15,7 @@ from pliant.rounding import round_to_grid
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "text.txt"
-    words = "the quick brown fox jumps over the lazy dog while seven wizards boxed daily".split()
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "while", "seven", "wizards", "boxed", "daily"]
     generator = torch.Generator().manual_seed(0)
     path.write_text("\n\n".join(" ".join(words[int(i)] for i in torch.randint(len(words), (60,), generator=generator)) for _ in range(400)))
     return str(path)
@@ -27,7 +27,7 @@ def model():
 
 
 def quantize(corpus, **fields):
-    return Quantize(calibration=corpus, samples=32, length=64, **{"bits": 3, "method": "gptq", **fields})
+    return Quantize(**{"bits": 3, "method": "gptq", "calibration": corpus, "samples": 32, "length": 64, **fields})
 
 
 def test_each_layer_is_what_gptq_makes_of_it(model, corpus):
@@ -78,7 +78,7 @@ def test_exceptions_change_the_bits_of_what_they_name(model, corpus):
 def test_without_text_and_with_too_little_text_it_says_so(model, corpus, tmp_path):
     with pytest.raises(PliantError, match="needs `calibration`"), Quantize(bits=4, method="gptq").applied(model):
         pass
-    with pytest.raises(PliantError, match="give more text"), Quantize(bits=4, method="awq", calibration=corpus, samples=10**6).applied(model):
+    with pytest.raises(PliantError, match="give more text"), quantize(corpus, method="awq", samples=10**6).applied(model):
         pass
 
 

@@ -1,0 +1,120 @@
+"""Quantized weights in the packed form that kernels read: the `pack-quantized` format of compressed-tensors.
+
+Idea: the same codes and grids that `quantize` simulates, stored as b-bit integers with their scales. transformers loads such
+a folder as any other (it then needs the package compressed-tensors), and serving engines run it with low-bit kernels.
+Cost: the file is about bits/16 of a bf16 one. What goes wrong: scales are stored in the model's dtype, so a bf16 model's
+packed weights differ from the simulated ones in the last bf16 digit; asymmetric grids and AWQ's stretched ones have no place
+in the format as transformers reads it, and are refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pliant.changes.quantize import Quantize
+from pliant.changes.rounded import Rounded
+from pliant.changes.weights import select
+from pliant.errors import PliantError
+from pliant.files import disk_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pliant.models import Model
+
+STRATEGIES = {"tensor": "tensor", "channel": "channel"}
+"""The format's words for what shares a scale; a number of neighbours is a `group`."""
+
+
+def save_packed(change: Quantize, model: Model, folder: Path) -> None:
+    """Write `model` with its linear layers quantized by `change`, packed. `model` itself stays as it is.
+
+    Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
+    Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
+    """
+    try:
+        import compressed_tensors as library  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        raise PliantError("packed weights need the package compressed-tensors: pip install 'pliant[kernels]'") from None
+    _refuse(change)
+    if folder.exists() and any(folder.iterdir()):
+        raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
+    weights = {name: weight for name, weight in select(model.network, change.tensors).items() if name in _linear_weights(model)}
+    if not weights:
+        raise PliantError("no linear layer is selected, so there is nothing to pack")
+    packed = {name: _pack(rounded, model.network.get_parameter(name).dtype, change) for name, rounded in change.rounded(model, weights)}
+    with disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            _write(change, model, packed, Path(temporary) / "model")
+            shutil.rmtree(folder, ignore_errors=True)
+            (Path(temporary) / "model").rename(folder)
+
+
+def _refuse(change: Quantize) -> None:
+    if change.method == "awq":
+        raise PliantError(
+            "method awq stretches its grids, which packed weights cannot hold; use gptq or rtn, or save the simulated weights"
+        )
+    if change.scheme == "asymmetric":
+        raise PliantError("asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights")
+    if change.exceptions:
+        raise PliantError("packed weights hold one number of bits; leave out exceptions, or save the simulated weights")
+
+
+def _linear_weights(model: Model) -> set[str]:
+    """Names of the weights of linear layers, without the output head's."""
+    from torch import nn
+
+    head = model.network.get_output_embeddings()
+    layers = model.network.named_modules()
+    return {f"{name}.weight" for name, module in layers if isinstance(module, nn.Linear) and module is not head}
+
+
+def _scheme(change: Quantize) -> Any:
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+
+    described = {"num_bits": change.bits, "type": "int", "symmetric": True, "strategy": STRATEGIES.get(str(change.group), "group")}
+    group = {"group_size": change.group} if isinstance(change.group, int) else {}
+    return QuantizationScheme(targets=["Linear"], weights=QuantizationArgs.model_validate({**described, **group}))
+
+
+def _pack(rounded: Rounded, dtype: Any, change: Quantize) -> dict[str, Tensor]:
+    """The tensors that stand for one weight: packed codes, scales, shape."""
+    from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
+
+    scale = 1 / rounded.grid.scale
+    scale = scale.reshape(1) if change.group == "tensor" else scale.reshape(len(rounded.values), -1)
+    stored = PackedQuantizationCompressor.compress({"weight": rounded.values, "weight_scale": scale}, _scheme(change))
+    return {**stored, "weight_scale": scale.to(dtype)}
+
+
+def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]], folder: Path) -> None:
+    """A folder as `models.save` writes it, its rounded weights replaced by packed ones and its config telling so."""
+    import json
+
+    from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus
+    from safetensors.torch import load_file, save_file
+
+    from pliant import models
+
+    models.save(model, folder)
+    files = sorted(folder.glob("*.safetensors"))
+    state = {name: tensor for file in files for name, tensor in load_file(file).items() if name not in packed}
+    for name, tensors in packed.items():
+        state |= {f"{name.removesuffix('weight')}{key}": tensor.cpu().contiguous() for key, tensor in tensors.items()}
+    for file in (*files, *folder.glob("*.safetensors.index.json")):
+        file.unlink()
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    ignored = sorted(name.removesuffix(".weight") for name in _linear_weights(model) - set(packed))
+    described = QuantizationConfig(
+        config_groups={"group_0": _scheme(change)},
+        format="pack-quantized",
+        quantization_status=QuantizationStatus.COMPRESSED,
+        ignore=["lm_head", *ignored],
+    )
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": described.model_dump(mode="json")}, indent=2))

@@ -1,0 +1,60 @@
+"""Packed weights: transformers must read back exactly what was simulated."""
+
+import pytest
+import torch
+
+from pliant.changes import Quantize
+from pliant.changes.export import save_packed
+from pliant.data.tokenizer import load_tokenizer
+from pliant.errors import PliantError
+from pliant.models.presets import build
+
+pytest.importorskip("compressed_tensors", reason="the extra `kernels` is not installed")
+
+
+@pytest.fixture
+def model():
+    return build("llama-32x2", load_tokenizer("ascii"), seed=0, context=64)
+
+
+@pytest.mark.parametrize("group", ["tensor", "channel", 16])
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_transformers_loads_the_weights_that_were_simulated(model, tmp_path, bits, group):
+    from transformers import AutoModelForCausalLM
+
+    change = Quantize(bits=bits, group=group, tensors="linear")
+    save_packed(change, model, tmp_path / "packed")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed")
+    tokens = torch.randint(128, (3, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), change.applied(model) as changed:
+        expected = changed.network(tokens).logits
+        assert torch.allclose(loaded(tokens).logits, expected, atol=1e-5)
+    with torch.no_grad():
+        assert not torch.allclose(model.network(tokens).logits, expected, atol=1e-3) or bits == 8
+
+
+def test_the_packed_file_is_smaller(model, tmp_path):
+    from safetensors.torch import load_file
+
+    save_packed(Quantize(bits=4, tensors="linear"), model, tmp_path / "packed")
+    stored = load_file(tmp_path / "packed" / "model.safetensors")
+    name = "model.layers.0.mlp.down_proj."
+    assert stored[f"{name}weight_packed"].numel() * 32 == model.network.get_parameter(f"{name}weight").numel() * 4
+    assert f"{name}weight" not in stored
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [({"method": "awq"}, "stretches"), ({"scheme": "asymmetric"}, "asymmetric"), ({"exceptions": {"*": 3}}, "one number of bits")],
+)
+def test_what_the_format_cannot_hold_is_refused(model, tmp_path, fields, words):
+    with pytest.raises(PliantError, match=words):
+        save_packed(Quantize(bits=4, tensors="linear", **fields), model, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(model, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(PliantError, match="not empty"):
+        save_packed(Quantize(bits=4), model, tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
