@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pliant.train.log import Diverged, TrainingLog
+from pliant.train.loop import train
 from pliant.train.recipe import Recipe
 
-__all__ = ["Recipe"]
+__all__ = ["Diverged", "Recipe", "TrainingLog", "train"]
