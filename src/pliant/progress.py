@@ -6,23 +6,51 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 
 from pliant.numbers import format_seconds
 
 Advance = Callable[[float], None]
 """Call it with the amount of work just done, in the unit of `total`."""
+Listener = Callable[[str, float], None]
+"""Told the label of a task and the share of it that is done."""
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextlib.contextmanager
 def progress(label: str, total: float, *, quiet: bool = False) -> Generator[Advance]:
     """Show how far a task of `total` units is. Nothing is shown for what ends within two seconds."""
-    if quiet or total <= 0:
+    listener = _listener.get()
+    if total <= 0 or (quiet and listener is None):
         yield lambda amount: None
+    elif listener is not None:
+        yield _told(listener, label, total)
     elif sys.stderr.isatty():
         with _bar(label, total) as advance:
             yield advance
     else:
         yield _lines(label, total)
+
+
+@contextlib.contextmanager
+def forwarded(listener: Listener) -> Generator[None]:
+    """Inside the block nothing is shown; `listener` is told instead, so that one bar can stand for tasks inside tasks."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def _told(listener: Listener, label: str, total: float) -> Advance:
+    done = 0.0
+
+    def advance(amount: float) -> None:
+        nonlocal done
+        done += amount
+        listener(label, min(1.0, done / total))
+
+    return advance
 
 
 @contextlib.contextmanager
