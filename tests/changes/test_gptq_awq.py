@@ -7,7 +7,7 @@ import torch
 
 from pliant.changes.awq import awq, output_error
 from pliant.changes.gptq import factor, gptq
-from pliant.changes.rounded import nearest
+from pliant.changes.rounded import grid_levels, nearest
 from pliant.errors import PliantError
 from pliant.rounding import fit_grid, round_to_grid, slices
 
@@ -161,3 +161,13 @@ def test_every_method_returns_values_on_the_grid_it_names(method, per, scheme):
     assert rounded.grid.low <= codes.min()
     assert codes.max() <= rounded.grid.high
     assert rounded.grid.high - rounded.grid.low == 7
+
+
+def test_rounded_weights_are_recognised_and_others_are_not():
+    weight = torch.randn(96, 1024, generator=torch.Generator().manual_seed(0))
+    assert grid_levels(nearest(weight, 4).values) in range(8, 17)
+    assert grid_levels(nearest(weight, 4, per=32).values) in range(8, 17)
+    assert grid_levels(nearest(weight, 8).values) in range(128, 257)
+    assert grid_levels(weight) is None
+    assert grid_levels(weight.bfloat16()) is None
+    assert grid_levels(weight[:, :16]) is None

@@ -7,15 +7,16 @@ from typing import Any
 
 from pliant.changes.chain import Chain
 from pliant.changes.change import Change
+from pliant.changes.finetune import Finetune
 from pliant.changes.none import NoChange
 from pliant.changes.perturb import Perturb
 from pliant.changes.quantize import Quantize
 from pliant.errors import PliantError
 from pliant.spec import Catalog
 
-CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Chain)
+CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Finetune, Chain)
 
-__all__ = ["CHANGES", "Chain", "Change", "NoChange", "Perturb", "Quantize", "parse_changes"]
+__all__ = ["CHANGES", "Chain", "Change", "Finetune", "NoChange", "Perturb", "Quantize", "parse_changes"]
 
 
 def parse_changes(form: Any, where: str = "changes") -> list[Change]:

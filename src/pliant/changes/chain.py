@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_serializer, field_validator
 
 from pliant.changes.change import Change
 
@@ -27,7 +27,7 @@ class Chain(Change):
 
     @property
     def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The most draws that any link asks for; a link with fewer uses the draw's number all the same."""
+        """The most draws that any link asks for; a link with fewer starts over when it has used them up."""
         return max(link.draws for link in self.links)
 
     @property
@@ -35,9 +35,9 @@ class Chain(Change):
         """Whether any link is."""
         return any(link.stochastic for link in self.links)
 
-    def canonical(self) -> dict[str, Any]:
-        """The links under their own kinds."""
-        return {"kind": self.kind, "links": [link.canonical() for link in self.links]}
+    @field_serializer("links")
+    def _with_kinds(self, links: tuple[Change, ...]) -> list[dict[str, Any]]:
+        return [link.canonical() for link in links]
 
     def label(self) -> str:
         """`finetune(...) + quantize(...)`."""
@@ -46,4 +46,4 @@ class Chain(Change):
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Every link in order."""
         for link in self.links:
-            link.apply(model, seed, draw, undo)
+            link.apply(model, seed, draw % link.draws, undo)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pliant.measures.loss import Loss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure")
+MEASURES: Catalog[Measure] = Catalog("measure", Loss)
 
-__all__ = ["MEASURES", "Difference", "Measure", "Reading"]
+__all__ = ["MEASURES", "Difference", "Loss", "Measure", "Reading"]

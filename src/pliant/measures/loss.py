@@ -4,7 +4,6 @@ Idea: every token but a document's first is predicted once, from at most `window
 that two models, or one model before and after a change, are compared on the same text pair by pair.
 When to use it: generic loss (the pretraining corpus's held-out part) and task loss (another corpus's) of any causal model.
 Cost: one forward pass over samples x window tokens; see `pliant.measures.likelihood` for what is saved.
-
 What goes wrong: losses of different tokenizers or windows are not comparable (nats per *token*, given at most so much context);
 windows of one document hang together, so the standard error counts documents.
 """
@@ -46,11 +45,8 @@ class Loss(Measure):
         Raises PliantError for a corpus that cannot be read, a window longer than the model's context, a tokenizer that is not
         the model's, and a loss that is not a finite number.
         """
-        window = self.window or min(model.context, LONGEST_WINDOW)
-        if window > model.context:
-            raise PliantError(f"window {window} is longer than the model's context of {model.context} tokens")
         text = packed(self.data, model.tokenizer, self.part)
-        windows = text.windows(window, self.samples)
+        windows = text.windows(self.length(model), self.samples)
         losses = token_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
         return Reading(
             metric="loss",
@@ -60,3 +56,10 @@ class Loss(Measure):
             weights=np.array([float(len(loss)) for loss in losses]),
             data=text.fingerprint,
         )
+
+    def length(self, model: Model) -> int:
+        """Tokens that a whole window predicts. Raises PliantError when the model's context is shorter."""
+        length = self.window or min(model.context, LONGEST_WINDOW)
+        if length > model.context:
+            raise PliantError(f"window {length} is longer than the model's context of {model.context} tokens")
+        return length

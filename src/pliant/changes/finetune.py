@@ -1,0 +1,91 @@
+"""Full fine-tuning: train all weights a little further on other text.
+
+Idea: the change people make most. As a probe it is short, with the same recipe and the same batches at every checkpoint; for a
+real data set give `epochs` and a schedule.
+When to use it: to see how much of the old text's loss is lost for the new text's (measure both), at several learning rates: at a
+tuned rate for what a practitioner would see, at fixed rates for how sensitive the checkpoint is.
+Cost: 6 x parameters x tokens operations; gradients and two moments beside the weights and their copy, five times the weights.
+What goes wrong: the learning rate decides which checkpoint looks best, so sweep it. Long runs with a decaying rate partly learn
+back what they lost and hide the effect that 30 steps at a constant rate show.
+Source: arXiv 2503.19206 (section 3); the default recipe is our own.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, SerializeAsAny, field_serializer, field_validator, model_validator
+
+from pliant.changes.change import Change
+from pliant.data import Corpus, Part
+from pliant.methods import METHODS, Method
+from pliant.numbers import Rate
+from pliant.train.recipe import Optimisation, Recipe
+from pliant.train.schedule import Shape
+
+if TYPE_CHECKING:
+    from pliant.data import Packed
+    from pliant.models import Model
+
+PROBE_STEPS = 30
+
+DRAW_STRIDE = 2**32
+"""Between the training seeds of two draws, so that no draw of one seed is a draw of another."""
+
+
+class Finetune(Optimisation, Change):
+    """Train all weights on other text; a probe of 30 steps unless told otherwise."""
+
+    data: Corpus = Field(description="The text: a corpus, or its source")
+    part: Part = Field("train", description="Which part of it: train, heldout or all")
+    lr: Rate = Field(description="Peak learning rate")
+    steps: int | None = Field(None, ge=1, description=f"Optimizer steps; {PROBE_STEPS} unless `epochs` is given")
+    epochs: Rate | None = Field(None, description="Budget as passes over the data, instead of steps")
+    batch: int = Field(8, ge=1, description="Sequences in one forward pass")
+    length: int | None = Field(64, ge=1, description="Tokens predicted in a sequence; null for the model's context")
+    schedule: Shape = Field(
+        "constant", description="constant: the rate stays; cosine: falls from the first step on; wsd: over the last `decay` of the run"
+    )
+    warmup: int | None = Field(0, ge=0, description="Steps over which the learning rate rises; null for a tenth of all, at most 100")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices")
+    methods: tuple[SerializeAsAny[Method], ...] = Field((), description="What alters the training, innermost first")
+    draws: int = Field(1, ge=1, description="Data orders to average over")  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget(cls, form: Any) -> Any:
+        if not isinstance(form, dict):
+            return form
+        if form.get("steps") is not None and form.get("epochs") is not None:
+            raise ValueError("give the budget as steps or as epochs, not as both")
+        return form if form.get("epochs") is not None else {**form, "steps": form.get("steps") or PROBE_STEPS}
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _parsed(cls, methods: Any) -> Any:
+        return [METHODS.parse(method) for method in methods] if isinstance(methods, (list, tuple)) else methods
+
+    @field_serializer("methods")
+    def _with_kinds(self, methods: tuple[Method, ...]) -> list[dict[str, Any]]:
+        return [method.canonical() for method in methods]
+
+    @property
+    def stochastic(self) -> bool:
+        """Yes: the seed decides the order of the data."""
+        return True
+
+    def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
+        """Train in place. Raises PliantError when the loss diverges, and for text that cannot be read or is too short."""
+        from pliant.data import packed
+        from pliant.train import train
+
+        text = packed(self.data, model.tokenizer, self.part)
+        train(model, text, self.recipe(text, model.context), seed=seed + DRAW_STRIDE * draw, methods=self.methods, quiet=True)
+
+    def recipe(self, text: Packed, context: int) -> Recipe:
+        """The training recipe for a model of this context: the budget in steps, the rest as described."""
+        shared = {name: getattr(self, name) for name in Optimisation.model_fields}
+        tokens_a_step = self.batch * self.accumulate * (self.length or context)
+        steps = self.steps or max(1, round((self.epochs or 0) * len(text) / tokens_a_step))
+        return Recipe(**shared, lr=self.lr, steps=steps)
