@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pliant.data.locate import locate
 from pliant.data.once import built_once
@@ -55,6 +55,12 @@ class Corpus(Spec):
     @classmethod
     def _from_string(cls, form: Any) -> Any:
         return {"source": str(form)} if isinstance(form, (str, Path)) else form
+
+    @field_validator("field")
+    @classmethod
+    def _with_line_ends(cls, field: str | None) -> str | None:
+        """A template typed in a shell or between single quotes spells its line ends as backslash n."""
+        return field.replace("\\n", "\n") if field and "{" in field else field
 
     def label(self) -> str:
         """Its source, as tables show it."""

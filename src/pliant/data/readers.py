@@ -112,7 +112,7 @@ def _json_records(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         if number == 1 and line.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
             yield from enumerate(_parsed(path, 1, line + stream.read()), 1)
             return
-        yield number, _parsed(path, number, line)
+        yield number, _parsed(path, number, line.rstrip())
 
 
 def _parsed(path: Path, number: int, text: bytes) -> Any:
@@ -193,10 +193,10 @@ def _faults(path: Path) -> Generator[None]:
     """Turns what the operating system and the decompressors complain of into a line a user can act on."""
     try:
         yield
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise PliantError(f"{path}: cannot be read ({error.strerror})") from None
         raise PliantError(f"{path}: is damaged or was cut short ({error}); fetch it again") from None
-    except OSError as error:
-        raise PliantError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _well_formed(text: str) -> str:
