@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.checkpoint import decide as checkpoint
 from pliant.decide.curve import Curve
 from pliant.decide.inflection import Inflection, inflection
 
-__all__ = ["Curve", "Inflection", "inflection"]
+__all__ = ["CheckpointDecision", "Curve", "Inflection", "checkpoint", "inflection"]
