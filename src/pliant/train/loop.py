@@ -204,7 +204,7 @@ def _log(run: Run, packed: Packed, recipe: Recipe, losses: Sequence[float], seco
         steps=run.steps,
         tokens=tokens,
         unique_tokens=min(tokens, len(packed)),
-        peak_lr=max(recipe.rate(step, run.steps) for step in range(run.steps)),
+        peak_lr=recipe.peak_rate(run.steps),
         final_lr=recipe.rate(run.steps, run.steps),
         schedule=recipe.schedule,
         losses=kept,

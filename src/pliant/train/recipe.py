@@ -65,6 +65,11 @@ class Recipe(Optimisation):
         """The learning rate of a step, and at `step == steps` the rate reached at the end."""
         return learning_rate(step, steps, self.lr, self.schedule, self.warmup_steps(steps), self.decay, self.final)
 
+    def peak_rate(self, steps: int) -> float:
+        """The largest learning rate of the run: a run shorter than its warm-up never gets to `lr`."""
+        warmup = self.warmup_steps(steps)
+        return self.lr if steps >= warmup else self.lr * steps / warmup
+
     def trajectory(self, steps: int) -> dict[str, Any]:
         """What the first steps of a run depend on, besides weights, data and seed.
 

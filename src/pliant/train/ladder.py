@@ -1,0 +1,74 @@
+"""A ladder trained here: one run for every size and token budget, annealed on its own.
+
+Idea: what a checkpoint is worth after a change depends on how long it was trained, and on how far its learning rate had fallen.
+So each budget is a run of its own with its own schedule, and the final learning rate is the same at every rung. With a `constant`
+schedule a shorter run is the beginning of a longer one; then all budgets are saved along one trajectory: the un-decayed arm
+that shows what annealing itself does.
+When to use it: tiny models, whole ladders in minutes. Checkpoints trained elsewhere are read by `FolderLadder` and `HubLadder`.
+Cost: 6 x parameters x tokens operations a rung, once: finished rungs are kept in a folder by their content.
+What goes wrong: budgets below about a hundred steps are mostly warm-up; sizes that share one learning rate are not comparable.
+Source: independent annealed runs, arXiv 2503.19206 (section 3); the schedule as rival explanation, arXiv 2604.13627.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from pliant.data import Corpus
+from pliant.files import cache_folder
+from pliant.methods import Methods
+from pliant.numbers import Count, Rate
+from pliant.train.new_model import NewModel
+from pliant.train.recipe import Optimisation, Recipe
+from pliant.train.rung import TrainedRung
+
+
+class TrainedLadder(Optimisation):
+    """Models trained here, one for every size and token budget."""
+
+    model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
+    corpus: Corpus = Field(description="The training text; its held-out part is left for measures")
+    tokens: tuple[Count, ...] = Field(min_length=1, description="Token budgets, one run each; rounded to whole steps")
+    lr: Rate | None = Field(None, description="Peak learning rate; by default what suits the preset's width")
+    methods: Methods = ()
+
+    @field_validator("model", "tokens", mode="before")
+    @classmethod
+    def _one(cls, form: Any) -> Any:
+        return form if isinstance(form, (list, tuple)) else (form,)
+
+    @field_validator("tokens")
+    @classmethod
+    def _rising(cls, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        if min(tokens) == 0:
+            raise ValueError("a budget of no tokens trains nothing")
+        return tuple(sorted(set(tokens)))
+
+    def rungs(self, seed: int = 0, folder: Path | None = None) -> list[TrainedRung]:
+        """One rung for every budget and size, in the order of their tokens.
+
+        Args:
+            seed: Seed of initial weights, data order and methods.
+            folder: Where trained checkpoints and unfinished runs are kept; pliant's cache where not given.
+        """
+        place = folder if folder is not None else cache_folder() / "trained"
+        rungs = [rung for model in self.model for rung in self._rungs_of(model, seed, place)]
+        return sorted(rungs, key=lambda rung: rung.tokens)
+
+    def _rungs_of(self, model: NewModel, seed: int, folder: Path) -> list[TrainedRung]:
+        """The rungs of one size; along a trajectory each knows the one before it."""
+        shared: dict[str, Any] = {name: getattr(self, name) for name in Optimisation.model_fields}
+        shared["lr"] = self.lr or model.learning_rate
+        # a method may look at the length of its run, so only a run without any is the beginning of a longer one
+        along = self.schedule == "constant" and not self.methods
+        if along:
+            longest = Recipe(**shared, tokens=self.tokens[-1])
+            shared["warmup"] = longest.warmup_steps(longest.step_count(model.context))
+        rungs: list[TrainedRung] = []
+        for tokens in self.tokens:
+            previous = rungs[-1] if along and rungs else None
+            rungs.append(TrainedRung(model, self.corpus, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
+        return rungs

@@ -1,0 +1,162 @@
+"""One rung of a ladder trained here: trained when it is first opened, then kept under the name of its content."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pliant.data import Corpus, Packed, packed
+from pliant.data.once import built_once
+from pliant.files import write_atomic
+from pliant.methods import Method
+from pliant.models.checkpoint import Checkpoint
+from pliant.numbers import format_count
+from pliant.spec import digest
+from pliant.train.log import Diverged
+from pliant.train.loop import train
+from pliant.train.new_model import NewModel
+from pliant.train.recipe import Recipe
+from pliant.train.state import STATE_FILE
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+LOG_FILE = "training.json"
+MEANING = 1
+"""Raised when the same description comes to mean other weights, so that older checkpoints are not taken for it."""
+
+
+@dataclass(frozen=True)
+class TrainedRung:
+    """One size, one budget, one seed. Its checkpoint is kept in `folder`, under `identity`."""
+
+    model: NewModel
+    corpus: Corpus
+    recipe: Recipe
+    methods: tuple[Method, ...]
+    seed: int
+    folder: Path
+    previous: TrainedRung | None = None
+    """The rung whose end is the beginning of this one, along a trajectory."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        return self.recipe.step_count(self.model.context)
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens: the budget rounded to whole steps."""
+        return self.steps * self.recipe.tokens_a_step(self.model.context)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """What is known before it is trained; what methods make true is known afterwards."""
+        params, inner = self.model.counts()
+        return Checkpoint(
+            name="-".join([self.model.preset, *self._variant()]),
+            revision=f"{format_count(self.recipe.tokens or self.tokens)}-seed{self.seed}",
+            params=params,
+            params_non_embedding=inner,
+            tokens=self.tokens,
+            unique_tokens=min(self.tokens, len(self._text)),
+            peak_lr=self.recipe.peak_rate(self.steps),
+            final_lr=self.recipe.rate(self.steps, self.steps),
+            schedule=self.recipe.schedule,
+            seed=self.seed,
+        )
+
+    @property
+    def cost(self) -> float:
+        """Floating-point operations that opening it takes: 6 x parameters x tokens, 0 once it is trained."""
+        trained = (self.folder / self.identity).exists()
+        before = self.previous.tokens if self.previous is not None else 0
+        return 0.0 if trained else 6.0 * self.model.counts()[0] * (self.tokens - before)
+
+    @cached_property
+    def identity(self) -> str:
+        """Names the run: model, recipe, methods, seed and the training text's tokens.
+
+        Raises PliantError when the text or the tokenizer cannot be read.
+        """
+        recipe = self.recipe.model_dump(mode="json", exclude={"tokens"}) | {"steps": self.steps}
+        model = self.model.canonical() | {"tokenizer": self.model.words().fingerprint}
+        methods = [method.canonical() for method in self.methods]
+        return digest(json.dumps([MEANING, model, recipe, methods, self.seed, self._text.fingerprint], sort_keys=True))
+
+    @contextlib.contextmanager
+    def open(self) -> Generator[Model]:
+        """The trained model, on PyTorch's default device; trained now unless it was before. Raises what `train` does."""
+        from pliant.models.load import load
+
+        model = load(self.train())
+        yield replace(
+            model, checkpoint=model.checkpoint.model_copy(update={"name": self.checkpoint.name, "revision": self.checkpoint.revision})
+        )
+
+    def train(self, quiet: bool = True) -> Path:
+        """The folder of the trained model. A run that was killed goes on; one in progress elsewhere is waited for.
+
+        Raises Diverged, also when this run diverged before, and PliantError when it cannot start or its folder not be written.
+        """
+        if self.previous is not None:
+            self.previous.train(quiet)
+        folder = built_once(self.folder / self.identity, lambda target: self._train(target, quiet))
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        return folder
+
+    def _train(self, target: Path, quiet: bool) -> None:
+        """Train and write the model, its log and, along a trajectory, the state to go on from."""
+        import torch
+
+        from pliant.models.save import save
+
+        record = self.folder / f"{self.identity}.diverged.json"
+        if record.exists():
+            raise Diverged(**json.loads(record.read_text()))
+        self._start_from_previous()
+        model = self.model.build(self.seed)
+        model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
+        model.checkpoint = self.checkpoint
+        try:
+            log = train(model, self._text, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
+        except Diverged as error:
+            told = {"message": str(error), "step": error.step, "loss": error.loss, "lr": error.lr}
+            write_atomic(record, json.dumps({name: value for name, value in told.items() if value == value}))  # NaN is no JSON
+            shutil.rmtree(self._unfinished, ignore_errors=True)
+            raise
+        model.checkpoint = self.checkpoint.model_copy(update=log.checkpoint_facts())
+        save(model, target)
+        write_atomic(target / LOG_FILE, log.model_dump_json(indent=1))
+        if self._along:
+            shutil.copyfile(self._unfinished / STATE_FILE, target / STATE_FILE)
+
+    def _start_from_previous(self) -> None:
+        """Put the state at the end of the previous rung where the loop looks for an unfinished run."""
+        if self.previous is not None and not (self._unfinished / STATE_FILE).exists():
+            stored = self.previous.folder / self.previous.identity / STATE_FILE
+            write_atomic(self._unfinished / STATE_FILE, stored.read_bytes())
+
+    @property
+    def _unfinished(self) -> Path:
+        return self.folder / f"{self.identity}.unfinished"
+
+    @cached_property
+    def _text(self) -> Packed:
+        return packed(self.corpus, self.model.words(), "train")
+
+    @property
+    def _along(self) -> bool:
+        """Whether this rung lies on a trajectory that a longer one goes on."""
+        return self.recipe.schedule == "constant" and not self.methods
+
+    def _variant(self) -> list[str]:
+        """What tells the arms of an experiment apart in tables; the identity tells everything."""
+        schedule = [] if self.recipe.schedule == "cosine" else [self.recipe.schedule]
+        return schedule + [method.label() for method in self.methods]
