@@ -6,7 +6,6 @@ Each check raises PliantError with one line that says what is wrong and what to 
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,20 +47,18 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
         raise PliantError(f"{folder}: {kind!r} is not a causal language model")
 
 
-def check_gguf(folder: Path, gguf_file: str) -> None:
-    """Says what is missing to read a GGUF file."""
-    if Path(gguf_file).is_absolute() or ".." in Path(gguf_file).parts:
-        raise PliantError(f"{gguf_file!r} would leave the folder {folder}")
-    if not (folder / gguf_file).is_file():
-        raise PliantError(f"{folder}: no file {gguf_file!r} here")
-    missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
-    if missing:
-        raise PliantError(f"reading GGUF needs the package {' and '.join(missing)}; pip install 'pliant[gguf]'")
-
-
 def check_vocabulary(network: PreTrainedModel, tokenizer: Tokenizer, address: str) -> None:
     """An embedding may be padded beyond the tokenizer; the other way round ids would point past its end."""
     embedding: Any = network.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
     if tokenizer.vocab_size > rows:
         raise PliantError(f"{address}: the tokenizer has {tokenizer.vocab_size} ids but the model only {rows}; they do not belong together")
+
+
+def check_complete(found: dict[str, Any], address: str) -> None:
+    """Refuses a network part of which transformers would have drawn at random. `found` is its report on loading."""
+    for key, problem in (("missing_keys", "missing from the weight files"), ("mismatched_keys", "not of the shape config.json asks for")):
+        names = sorted(item if isinstance(item, str) else item[0] for item in found[key])
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise PliantError(f"{address}: {names[0]}{more} {problem}; the checkpoint is incomplete or its config.json belongs to another")

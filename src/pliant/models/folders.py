@@ -33,7 +33,7 @@ class FolderLadder(Stored):
     """Checkpoints in local folders. Short forms: one path or pattern, or a list of them."""
 
     folders: tuple[str, ...] = Field(
-        description="Checkpoints, or folders of them, or .gguf files; * and ? stand for parts of names", min_length=1
+        description="Checkpoints, folders of them, .gguf files; * and ? stand for parts of names", min_length=1
     )
 
     @model_validator(mode="before")

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
 from pliant.models.checkpoint import Checkpoint, read_facts
-from pliant.models.checks import check_config, check_gguf, check_vocabulary
+from pliant.models.checks import check_complete, check_config, check_vocabulary
+from pliant.models.gguf import check_gguf, forget_packing, gguf_arguments, gguf_tokenizer, no_unpacking_bar
 from pliant.models.model import Model, parameter_counts
 from pliant.models.revisions import tokens_of
 from pliant.models.trainer_state import read_trainer_state
@@ -108,7 +109,7 @@ def load_folder(
         weight_files(folder)
     else:
         check_gguf(folder, gguf_file)
-    with quiet(), torch.device("cpu"):
+    with torch.device("cpu"):
         network = _network(folder, known.address, number, trust_remote_code, gguf_file)
     words = _tokenizer(folder, tokenizer, gguf_file)
     check_vocabulary(network, words, known.address)
@@ -122,28 +123,18 @@ def load_folder(
 def _network(folder: Path, address: str, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
+    kind = {"use_safetensors": True} if gguf_file is None else gguf_arguments(gguf_file)
+    common = {"dtype": dtype, "trust_remote_code": trust_remote_code, "local_files_only": True}
+    checks = {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, so that all are named at once
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            dtype=dtype,
-            gguf_file=gguf_file,
-            use_safetensors=None if gguf_file else True,
-            local_files_only=True,
-            trust_remote_code=trust_remote_code,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        network, found = loaded
+        with quiet(), no_unpacking_bar() if gguf_file is not None else contextlib.nullcontext():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind)
     except Exception as error:  # transformers and the weights' own code raise anything
         raise PliantError(f"{address}: transformers cannot load it ({_first_line(error)})") from error
-    for problem, names in (
-        ("missing from the weight files", "missing_keys"),
-        ("stored with another shape than config.json says", "mismatched_keys"),
-    ):
-        if found[names]:
-            first = sorted(item if isinstance(item, str) else item[0] for item in found[names])
-            more = f" and {len(first) - 1} more" if len(first) > 1 else ""
-            raise PliantError(f"{address}: {first[0]}{more} {problem}; the checkpoint is incomplete or its config.json belongs to another")
+    network, found = loaded
+    check_complete(found, address)
+    if gguf_file is not None:
+        forget_packing(network)
     return network
 
 
@@ -156,13 +147,9 @@ def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | Non
         return load_tokenizer(folder)
     if gguf_file is None:
         raise PliantError(f"{folder}: no tokenizer beside the weights; name one with tokenizer=...")
-    from transformers import AutoTokenizer
-
-    from pliant.data.pretrained import PretrainedTokenizer
-
     try:
-        with quiet():
-            return PretrainedTokenizer(AutoTokenizer.from_pretrained(str(folder), gguf_file=gguf_file, local_files_only=True))
+        with quiet(), no_unpacking_bar():
+            return gguf_tokenizer(folder, gguf_file)
     except Exception as error:  # the libraries raise anything
         raise PliantError(
             f"{folder}/{gguf_file}: its tokenizer cannot be read ({_first_line(error)}); name one with tokenizer=..."
