@@ -15,8 +15,6 @@ Source: Goyal et al., arXiv 2404.07177.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,32 +56,17 @@ def utility_compat(n: Tensor, S: Tensor, a: Tensor, b: Tensor, tau: Tensor, d: T
     return (first_epoch(n, S, a, b) + d) * repeats(n, S, b, tau)
 
 
-@dataclass(frozen=True)
-class Pool:
-    """One pool of data with its fitted worth."""
-
-    name: str
-    samples: float
-    """Samples in the pool: one epoch of it."""
-    utility: float
-    """b < 0."""
-    half_life: float
-    """tau, epochs."""
-
-
-def mixture(pools: Sequence[Pool], n: float | Array, a: float, d: float, *, compat: bool = False) -> Array:
-    """Error after n samples of these pools mixed in proportion to their sizes.
+def mixture(n: float, sizes: Array, b: Array, tau: Array, a: float, d: float, *, compat: bool = False) -> Array:
+    """Error after n samples of pools of `sizes` (pools,) mixed in proportion; b, tau and the result: (..., pools) -> (...).
 
     In combined epoch k the exponent is the mean of b_i (1/2)^(k / tau_i'), weighted by share; tau_i' = tau_i / share, since
     a mixed-in sample comes back that much later. For p equal pools this is the paper's tau_i' = p tau_i.
     """
-    sizes, b, tau = (np.array(values) for values in zip(*((p.samples, p.utility, p.half_life) for p in pools), strict=True))
-    share, seen = sizes / sizes.sum(), np.atleast_1d(np.asarray(n, dtype=np.float64))
-    epochs = (seen / sizes.sum())[:, None]
-    j = np.arange(1, max(2, int(np.ceil(epochs.max()))))
-    exponent = (share * b * 0.5 ** (j[:, None] * share / tau)).sum(axis=1)
-    later = np.exp((exponent * np.log(np.clip(np.minimum(j + 1, epochs) / j, 1, None))).sum(axis=1))
-    first = (a * np.minimum(seen, sizes.sum()) / UNIT) ** (share @ b)
+    share, epochs = sizes / sizes.sum(), n / sizes.sum()
+    j = np.arange(1, max(2, int(np.ceil(epochs))))
+    exponent = (share * b[..., None, :] * 0.5 ** (j[:, None] * share / tau[..., None, :])).sum(axis=-1)
+    later = np.exp((exponent * np.log(np.clip(np.minimum(j + 1, epochs) / j, 1, None))).sum(axis=-1))
+    first = (a * min(n, float(sizes.sum())) / UNIT) ** (b @ share)
     return (first + d) * later if compat else first * later + d
 
 
