@@ -9,6 +9,7 @@ in the format as transformers reads it, and are refused.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
@@ -35,11 +36,8 @@ def save_packed(change: Quantize, model: Model, folder: Path) -> None:
     Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
     Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
     """
-    try:
-        import compressed_tensors as library  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError:
-        raise PliantError("packed weights need the package compressed-tensors: pip install 'pliant[kernels]'") from None
-    _refuse(change)
+    if reason := unpackable(change):
+        raise PliantError(reason)
     if folder.exists() and any(folder.iterdir()):
         raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
     weights = {name: weight for name, weight in select(model.network, change.tensors).items() if name in _linear_weights(model)}
@@ -54,15 +52,17 @@ def save_packed(change: Quantize, model: Model, folder: Path) -> None:
             (Path(temporary) / "model").rename(folder)
 
 
-def _refuse(change: Quantize) -> None:
+def unpackable(change: Quantize) -> str | None:
+    """Why the packed format cannot hold what `change` makes, or None when it can."""
     if change.method == "awq":
-        raise PliantError(
-            "method awq stretches its grids, which packed weights cannot hold; use gptq or rtn, or save the simulated weights"
-        )
+        return "method awq stretches its grids, which packed weights cannot hold; use gptq or rtn, or save the simulated weights"
     if change.scheme == "asymmetric":
-        raise PliantError("asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights")
+        return "asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights"
     if change.exceptions:
-        raise PliantError("packed weights hold one number of bits; leave out exceptions, or save the simulated weights")
+        return "packed weights hold one number of bits; leave out exceptions, or save the simulated weights"
+    if importlib.util.find_spec("compressed_tensors") is None:
+        return "packed weights need the package compressed-tensors: pip install 'pliant[kernels]'"
+    return None
 
 
 def _linear_weights(model: Model) -> set[str]:

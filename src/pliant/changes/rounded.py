@@ -36,3 +36,21 @@ def nearest(weight: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice 
     sliced = slices(weight.float(), per)
     grid = fit_grid(sliced, bits, scheme)
     return Rounded(grid.round(sliced).reshape(weight.shape), grid)
+
+
+def grid_levels(weight: Tensor) -> int | None:
+    """How many values the rows, or groups of 32 within them, of `weight` (out, in) seem to be rounded to; None when not rounded.
+
+    Looks at 64 rows. A row that takes at most 256 values, each twice or more on average, was rounded; so were groups of 32 that take
+    at most 20 (4-bit formats with a scale a group). 8-bit groups leave no trace that could be told from chance.
+    """
+    rows = weight.detach().float()[:: max(1, len(weight) // 64)]
+    per_row = sorted(len(row.unique()) for row in rows)[len(rows) // 2]
+    if per_row <= min(256, rows.shape[-1] // 2):
+        return per_row
+    if rows.shape[-1] % 32:
+        return None
+    groups = rows.reshape(-1, 32)
+    per_group = sorted(len(group.unique()) for group in groups[:: max(1, len(groups) // 256)])
+    middle = per_group[len(per_group) // 2]
+    return middle if middle <= 20 else None

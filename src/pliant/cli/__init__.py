@@ -26,8 +26,13 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from pliant.cli import schema
+    from pliant.changes import CHANGES, Quantize
+    from pliant.cli import change, fields, measure, schema
+    from pliant.measures import MEASURES
 
+    app.command("quantize")(fields.spec_command(Quantize, change.quantize_command))
+    app.add_typer(fields.catalog_app(CHANGES, change.change_command, "Change a model and keep the result."), name="change")
+    app.add_typer(fields.catalog_app(MEASURES, measure.measure_command, "Read one measure off a model."), name="measure")
     app.command("schema")(schema.schema_command)
 
 

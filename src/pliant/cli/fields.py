@@ -45,8 +45,8 @@ def catalog_app(catalog: Catalog[Kind], run: Callable[..., None], help_text: str
 
 def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
     field = spec.model_fields[name]
-    default = "required" if field.is_required() else f"default: {_shown(field.get_default(call_default_factory=True))}"
-    text = f"{field.description or ''} [{default}]".strip()
+    default = "required" if field.is_required() else f"default {_shown(field.get_default(call_default_factory=True))}"
+    text = f"{field.description or ''} ({default})".strip()
     annotation = Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -1,0 +1,106 @@
+"""`pliant change KIND` and `pliant quantize`: change a model and keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from pliant.changes import Change, Quantize
+from pliant.cli.output import note, print_json
+from pliant.errors import PliantError
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="New folder for the changed model", show_default=False)]
+DeviceOption = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps", show_default=False)]
+DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, or auto for the checkpoint's own", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
+
+
+def change_command(
+    change: Change,
+    *,
+    model: ModelOption,
+    out: OutOption,
+    seed: Annotated[int, typer.Option(help="Seed of what is random")] = 0,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Example: pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy"""
+    loaded = _load(model, out, device, dtype)
+    with change.applied(loaded, seed) as changed:
+        from pliant.models import save
+
+        save(changed, out)
+        _tell({"out": str(out), "change": change.canonical(), "weights": changed.weights()}, f"wrote {out}", as_json)
+
+
+def quantize_command(
+    change: Quantize,
+    *,
+    model: ModelOption,
+    out: OutOption,
+    form: Annotated[
+        Literal["both", "packed", "simulated"],
+        typer.Option(
+            "--format", help="packed: b-bit integers for kernels (extra `kernels`); simulated: rounded weights in the model's type"
+        ),
+    ] = "both",
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes a folder that transformers loads: packed integers for kernels, and in its subfolder `simulated` the same
+    weights rounded but stored in the model's own type. What the packed format cannot hold (awq, asymmetric grids,
+    exceptions) is written in simulated form only.
+
+    Example: pliant quantize --model ./checkpoint-1000 --bits 4 --method gptq --calibration text.jsonl -o quantized
+    """
+    from pliant.changes.export import save_packed, unpackable
+    from pliant.changes.rounded import grid_levels
+    from pliant.changes.weights import select
+    from pliant.models import save
+
+    if change.tensors == "matrices" and form != "simulated":
+        change = change.model_copy(update={"tensors": "linear"})  # kernels leave embeddings and head alone
+    loaded = _load(model, out, device, dtype)
+    levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
+    rounded_before = sorted(name for name, count in levels.items() if count)
+    if rounded_before:
+        note(f"note: {len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
+    written: dict[str, str] = {}
+    reason = unpackable(change)
+    if form == "packed" or (form == "both" and reason is None):
+        save_packed(change, loaded, out)
+        written["packed"] = str(out)
+    elif form == "both":
+        note(f"note: simulated weights only: {reason}")
+    if form != "packed":
+        folder = out / "simulated" if written else out
+        with change.applied(loaded) as changed:
+            save(changed, folder)
+        written["simulated"] = str(folder)
+    sizes = {kind: sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")) for kind, folder in written.items()}
+    result = {"written": written, "bytes": sizes, "change": change.canonical(), "already_rounded": rounded_before}
+    _tell(result, "; ".join(f"wrote {kind} weights to {folder} ({sizes[kind]:,} bytes)" for kind, folder in written.items()), as_json)
+
+
+def _load(model: str, out: Path, device: str | None, dtype: str | None) -> Model:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise PliantError(f"{out} exists already; choose a new folder")
+    from pliant.models import load
+
+    return load(model, device=device, dtype=dtype)
+
+
+def _tell(result: Mapping[str, object], sentence: str, as_json: bool) -> None:
+    if as_json:
+        print_json(result)
+    else:
+        print(sentence)
