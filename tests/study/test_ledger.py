@@ -288,10 +288,24 @@ def test_only_one_run_writes_at_a_time(ledger):
 
 
 def test_studies_are_remembered(ledger):
-    ledger.remember("one", {"name": "one", "questions": ["checkpoint"]})
-    ledger.remember("one", {"name": "one", "questions": []})
-    ledger.remember("two", {"name": "two"})
+    ledger.remember("one", {"name": "one", "questions": ["checkpoint"]}, [])
+    ledger.remember("one", {"name": "one", "questions": []}, [])
+    ledger.remember("two", {"name": "two"}, [])
     assert sorted(json.dumps(study) for study in ledger.studies()) == ['{"name": "one", "questions": []}', '{"name": "two"}']
+
+
+def test_only_what_a_study_asks_for_is_shown(ledger):
+    old, new, other = record(), record(QUANTIZE, kind="quantize"), record(study="other", base="b1")
+    broken = record(seed=7, status="failed", error="no such file")
+    ledger.write([old, broken])
+    ledger.remember("s", {"name": "s"}, [new.key])
+    ledger.write([new])
+    ledger.write([other])
+    assert {row["key"] for row in ledger.records()} == {new.key, other.key}
+    assert ledger.sql("select distinct key from samples order by key")["key"].to_pylist() == sorted([new.key, other.key])
+    assert ledger.finished() == {old.key, new.key, other.key}  # the study may take its old form again, and has nothing to measure
+    ledger.remember("s", {"name": "s"}, [old.key, broken.key])
+    assert {row["key"] for row in ledger.records()} == {old.key, broken.key, other.key}
 
 
 def test_a_reader_survives_a_merge_between_listing_and_reading(ledger, monkeypatch):

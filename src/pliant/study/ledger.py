@@ -7,7 +7,7 @@ when the same record succeeds.
     ledger.json               format and version
     records/SHARD.parquet     finished records, samples included; the name is a digest of the keys inside
     failures/KEY.parquet      one failed record each
-    studies/NAME.json         the studies that were run here
+    studies/HASH.json         the studies that were run here, and which records they ask for no more
     checkpoints/HASH/         checkpoints trained for a study
 
 Cost: one small file per cell until `compact` merges them; a million records take about 0.1 GB without samples, and a query
@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,24 @@ class Ledger:
         pq.write_table(arrow_table(records), content, compression="zstd")
         write_atomic(path, content.getvalue().to_pybytes())
 
-    def remember(self, name: str, form: dict[str, Any]) -> None:
-        """Keep a study's description, by which a report knows its questions."""
-        write_atomic(self.folder / "studies" / f"{digest(name)}.json", json.dumps(form, indent=1) + "\n")
+    def remember(self, name: str, form: dict[str, Any], keys: Collection[str]) -> None:
+        """Keep a study's description, and the keys it asks for. Records under other keys, from an earlier form of the study,
+        stay in the files but are shown no more, unless the study takes that form again.
+        """
+        outdated = sorted(self._keys_of(name) - set(keys))
+        content = {"study": form, "outdated": outdated}
+        write_atomic(self.folder / "studies" / f"{digest(name)}.json", json.dumps(content) + "\n")
 
     def studies(self) -> list[dict[str, Any]]:
-        """The descriptions of the studies that were run here."""
-        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("studies/*.json"))]
+        """The descriptions of the studies that were run here, as study files would say them."""
+        return [stored["study"] for stored in self._remembered()]
+
+    def outdated(self) -> list[str]:
+        """The keys that no study asks for any more."""
+        return [key for stored in self._remembered() for key in stored["outdated"]]
+
+    def _remembered(self) -> list[dict[str, Any]]:
+        return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("studies/[!.]*.json"))]
 
     @contextlib.contextmanager
     def lock(self) -> Generator[None]:
@@ -177,7 +188,15 @@ class Ledger:
         from pliant.study.views import complaints, connect
 
         with connect(self) as connection, complaints(self):
-            return {key for (key,) in connection.execute("select distinct key from shards").fetchall()}
+            return {key for (key,) in connection.execute("select distinct key from stored").fetchall()}
+
+    def _keys_of(self, study: str) -> set[str]:
+        """The keys of all records of a study, finished or failed, asked for or not."""
+        from pliant.study.views import complaints, connect
+
+        query = "select key from stored where study = $study union select key from failed where study = $study"
+        with connect(self) as connection, complaints(self):
+            return {key for (key,) in connection.execute(query, {"study": study}).fetchall()}
 
     def sql(self, query: str) -> Table:
         """The answer to one SELECT over the views `records`, `samples` and `rises`. It can read nothing else, and write nothing.

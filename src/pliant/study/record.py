@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from pliant.statistics import Array
+
 Table: TypeAlias = Any
 """A `pyarrow.Table`; pyarrow ships no types."""
 
@@ -68,8 +70,8 @@ class Record:
     key: str
     """Names the record's content: its cell and its measure. Draws share it."""
     sample_ids: Sequence[str] = field(default=(), repr=False)
-    sample_values: Sequence[float] = field(default=(), repr=False)
-    sample_weights: Sequence[float] = field(default=(), repr=False)
+    sample_values: Sequence[float] | Array = field(default=(), repr=False)
+    sample_weights: Sequence[float] | Array = field(default=(), repr=False)
 
 
 SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")

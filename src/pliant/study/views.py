@@ -57,23 +57,31 @@ def complaints(ledger: Ledger) -> Generator[None]:
 
 
 def connect(ledger: Ledger) -> duckdb.DuckDBPyConnection:
-    """A connection in memory with the views `shards` (finished records with their samples), `records` and `samples`."""
+    """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
+    `stored` that the studies still ask for), `records` and `samples`.
+    """
     import duckdb
 
     with complaints(ledger):
         connection = duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False})
         try:
-            _views(connection, ledger.shards(), ledger.failures())
+            _views(connection, ledger)
         except duckdb.IOException:  # a run merged the shards between our listing and reading them
-            _views(connection, ledger.shards(), ledger.failures())
+            _views(connection, ledger)
     return connection
 
 
-def _views(connection: duckdb.DuckDBPyConnection, shards: list[Path], failures: list[Path]) -> None:
-    lists = ", ".join(SAMPLE_COLUMNS)
-    superseded = "union all from failed anti join shards using (key)" if failures else ""
-    _view(connection, "shards", shards)
+def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    import pyarrow as pa
+
+    shards, failures, outdated = ledger.shards(), ledger.failures(), ledger.outdated()
+    _view(connection, "stored", shards)
     _view(connection, "failed", failures)
+    connection.register("outdated", pa.table({"key": pa.array(outdated, pa.string())}))
+    asked = "anti join outdated using (key)" if outdated else ""
+    superseded = f"union all from failed anti join stored using (key) {asked}" if failures else ""
+    lists = ", ".join(SAMPLE_COLUMNS)
+    connection.execute(f"create or replace view shards as from stored {asked}")
     connection.execute(
         f"create or replace view records as select * exclude ({lists}), change_json::json as change from (from shards {superseded})"
     )

@@ -1,0 +1,137 @@
+"""The plan: which cells a study has, which of them the ledger holds already, and what the rest will cost.
+
+Idea: a record's key is a hash of everything its value depends on: the study's name, the content of the checkpoint, the change
+and the measure with the fingerprints of their data, and the seed where the change is random. What is in the ledger under its
+key is never measured again; what was altered has another key.
+Cost: reading the weights once to hash them (folders), and every corpus once.
+What goes wrong: keys do not know pliant's own code; `MEANING` is raised when the same description comes to mean other numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from pliant.changes import Change, NoChange
+from pliant.data import Corpus
+from pliant.errors import PliantError
+from pliant.measures import Measure
+from pliant.spec import Spec, digest
+from pliant.study.cost import Cost, evaluation, measured_tokens, opening, training, training_tokens
+from pliant.train import TrainedLadder
+
+if TYPE_CHECKING:
+    from pliant.models import Rung
+    from pliant.study.ledger import Ledger
+    from pliant.study.study import Study
+
+MEANING = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One change of one checkpoint with one seed: what a worker does in one go. `measures` are those still to be read."""
+
+    name: str
+    study: str
+    rung: int
+    change: Change
+    seed: int
+    measures: dict[str, Measure]
+    keys: dict[str, str]
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's work. `cells` are those not finished; `rungs` and `opening` (the cost of each) are indexed by `Cell.rung`."""
+
+    study: Study
+    rungs: list[Rung]
+    opening: list[Cost]
+    cells: list[Cell]
+    finished: int
+    """Cells that the ledger holds completely."""
+    keys: frozenset[str]
+    """Of all records the study will have."""
+
+    @property
+    def cost(self) -> Cost:
+        """Of all unfinished cells, and of opening the checkpoints they need once."""
+        needed = {cell.rung for cell in self.cells}
+        return sum((self.opening[number] for number in needed), sum((cell.cost for cell in self.cells), Cost()))
+
+
+def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) -> Plan:
+    """The study's cells against what `ledger` holds.
+
+    Raises PliantError for checkpoints that cannot be found and data that cannot be read.
+    """
+    finished = ledger.finished() if ledger is not None else set[str]()
+    accelerator = device is not None and not device.startswith("cpu")
+    measures = {name: (measure, described(measure)) for name, measure in study.measures.items()}
+    changes = [(change, described(change)) for change in study.changes]
+    rungs: list[Rung] = []
+    numbers: dict[str, int] = {}
+    cells: dict[str, Cell] = {}
+    for seed in study.seeds:
+        for rung in _rungs(study, seed, ledger):
+            identity = _identity(rung)
+            number = numbers.setdefault(identity, len(rungs))
+            if number == len(rungs):
+                rungs.append(rung)
+            for change, meaning in changes:
+                drawn = seed if change.stochastic else None
+                name = digest(json.dumps([MEANING, study.name, identity, meaning, drawn]))
+                keys = {measure: digest(json.dumps([name, measure, reading])) for measure, (_, reading) in measures.items()}
+                if name not in cells:
+                    waiting = {measure: study.measures[measure] for measure, key in keys.items() if key not in finished}
+                    cost = _cost(rung, change, waiting, accelerator)
+                    cells[name] = Cell(name, study.name, number, change, seed, waiting, keys, cost)
+    waiting = [cell for cell in cells.values() if cell.measures]
+    costs = [opening(rung.checkpoint.params, rung.cost, accelerator) for rung in rungs]
+    keys = frozenset(key for cell in cells.values() for key in cell.keys.values())
+    return Plan(study, rungs, costs, waiting, len(cells) - len(waiting), keys)
+
+
+def _rungs(study: Study, seed: int, ledger: Ledger | None) -> Sequence[Rung]:
+    ladder: Any = study.checkpoints
+    if isinstance(ladder, TrainedLadder):
+        return cast("Sequence[Rung]", ladder.rungs(seed, ledger.checkpoints if ledger is not None else None))
+    return ladder.rungs(seed)
+
+
+def _identity(rung: Rung) -> str:
+    """The content of the checkpoint. One that cannot be had is named by its address, and its cells fail when it is opened."""
+    try:
+        return rung.identity
+    except PliantError:
+        return f"missing {rung.checkpoint.address}"
+
+
+def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:
+    params = rung.checkpoint.params
+    tokens = sum(measured_tokens(measure) for measure in measures.values())
+    trained = 0.0 if isinstance(change, NoChange) else training_tokens(change)
+    return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws * tokens, accelerator)
+
+
+def described(spec: Spec) -> str:
+    """The spec with the fingerprints of all data it names: equal for equal meaning, different when a file's text changes."""
+    fingerprints = {part.fingerprint() for part in parts(spec) if isinstance(part, Corpus)}
+    return json.dumps([spec.canonical(), sorted(fingerprints)], sort_keys=True)
+
+
+def parts(value: Any) -> Iterator[Spec]:
+    """The spec, and every spec inside it, however deep."""
+    if isinstance(value, Spec):
+        yield value
+        for name in type(value).model_fields:
+            yield from parts(getattr(value, name))
+    elif isinstance(value, (list, tuple)):
+        for item in cast("list[Any]", value):
+            yield from parts(item)
+    elif isinstance(value, dict):
+        yield from parts(list(cast("dict[Any, Any]", value).values()))

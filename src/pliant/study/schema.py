@@ -1,0 +1,60 @@
+"""The JSON schema of study files, by which editors complete and check them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pliant.changes import CHANGES
+from pliant.measures import MEASURES
+from pliant.models import FolderLadder, HubLadder
+from pliant.spec import Spec
+from pliant.train import TrainedLadder
+
+
+def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
+    """`plain`, pydantic's own schema of a study, with the forms that its validators accept in the place of what they make."""
+    definitions: dict[str, Any] = {"change": CHANGES.json_schema(), "measure": MEASURES.json_schema()}
+    forms = {
+        "checkpoints": [
+            _object(ladder=_schema(TrainedLadder, definitions)),
+            _schema(HubLadder, definitions),
+            _schema(FolderLadder, definitions),
+            {"type": "string"},
+            _list({"type": "string"}),
+        ],
+        "changes": [_list({"anyOf": [_reference("change"), _list(_reference("change"))]})],
+        "measures": [{"type": "object", "additionalProperties": _reference("measure"), "minProperties": 1}],
+        "seeds": [{"type": "integer"}, _list({"type": "integer"})],
+    }
+    properties = plain["properties"]
+    for name, alternatives in forms.items():
+        properties[name] = {"description": properties[name].get("description", ""), "anyOf": alternatives}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pliant study",
+        "description": plain.get("description", ""),
+        "type": "object",
+        "properties": properties,
+        "required": ["checkpoints", "measures"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _schema(spec: type[Spec], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The spec's schema; what it refers to moves to `definitions`."""
+    schema = spec.model_json_schema()
+    definitions |= schema.pop("$defs", {})
+    return schema
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1}
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}

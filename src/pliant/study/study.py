@@ -1,0 +1,135 @@
+"""A study: which checkpoints, what is done to them, what is read off them, with which seeds, and the questions to answer.
+
+Idea: one YAML file says everything, so that it can be run again, resumed, compared and shown. Every combination of checkpoint,
+change and seed is a cell; the unchanged checkpoint is always among them, since what a change did is a difference against it.
+
+    checkpoints:                                    # one of:
+      ladder: {model: {preset: llama-16x2}, corpus: builtin:prose, tokens: [1M, 4M, 16M], lr: 1e-2}    # trained here
+      hub: EleutherAI/pythia-70m                    # published revisions
+      revisions: step*
+    # checkpoints: [./run/checkpoint-*]             # folders
+    changes:
+      - quantize: {bits: [3, 4]}                    # a list in a field is a sweep
+      - [finetune: {data: builtin:code, steps: 30, lr: 1e-3}, quantize: {bits: 4}]    # a list is a chain, in order
+    measures:
+      generic: {loss: {data: builtin:prose}}
+    seeds: [0, 1, 2]
+    questions: [checkpoint]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, cast
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from pliant.changes import Change, NoChange, parse_changes
+from pliant.errors import PliantError
+from pliant.measures import MEASURES, Measure
+from pliant.models import FolderLadder, HubLadder
+from pliant.spec import Spec, nearest, read_yaml
+from pliant.train import TrainedLadder
+
+Question = Literal["checkpoint"]
+"""The questions a study can ask; `pliant.decide` answers them."""
+
+
+class Study(Spec):
+    """Checkpoints x changes x measures x seeds, and the questions to answer."""
+
+    name: str = Field("study", min_length=1, description="What the ledger calls it; by default the file's name")
+    checkpoints: SerializeAsAny[Spec] = Field(description="A ladder trained here, folders, or revisions of a hub repository")
+    changes: tuple[SerializeAsAny[Change], ...] = Field((), description="What is done to each checkpoint; `none` is always included")
+    measures: dict[str, SerializeAsAny[Measure]] = Field(min_length=1, description="What is read off each changed checkpoint, by a name")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Seeds of what is trained here and of what is random in a change")
+    questions: tuple[Question, ...] = Field((), description="What to answer from the results")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """From a YAML file, whose name is the study's where it gives none. Raises PliantError as `Spec.read` does."""
+        form = read_yaml(path)
+        named: Any = {"name": Path(path).stem, **form} if isinstance(form, Mapping) else form
+        return cls.parse(named, str(path))
+
+    @field_validator("checkpoints", mode="before")
+    @classmethod
+    def _ladder(cls, form: Any) -> Spec:
+        return form if isinstance(form, Spec) else parse_ladder(form)
+
+    @field_validator("changes", mode="before")
+    @classmethod
+    def _with_none(cls, form: Any) -> tuple[Change, ...]:
+        changes = parse_changes(list(cast("list[Any]", form)) if isinstance(form, tuple) else form) if form else []
+        return (NoChange(), *(change for change in changes if not isinstance(change, NoChange)))
+
+    @field_validator("measures", mode="before")
+    @classmethod
+    def _measures(cls, form: Any) -> dict[str, Measure]:
+        if not isinstance(form, Mapping):
+            raise PliantError(f"measures: expected names with measures, such as `generic: {{loss: {{data: builtin:prose}}}}`, got {form!r}")
+        return {str(name): MEASURES.parse(measure, f"measures.{name}") for name, measure in cast("Mapping[Any, Any]", form).items()}
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_seed(cls, form: Any) -> Any:
+        return (form,) if isinstance(form, int) else form
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(seeds))
+
+    @field_validator("questions", mode="before")
+    @classmethod
+    def _known(cls, form: Any) -> Any:
+        for question in cast("list[Any]", form) if isinstance(form, (list, tuple)) else ():
+            if question not in QUESTIONS:
+                raise PliantError(f"questions: unknown question {question!r}; {nearest(str(question), QUESTIONS)}")
+        return form
+
+    def canonical(self) -> dict[str, Any]:
+        """As a study file would say it, everything spelled out."""
+        ladder = self.checkpoints.canonical()
+        del ladder["kind"]
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "checkpoints": {"ladder": ladder} if isinstance(self.checkpoints, TrainedLadder) else ladder,
+            "changes": [change.canonical() for change in self.changes],
+            "measures": {name: measure.canonical() for name, measure in self.measures.items()},
+            "seeds": list(self.seeds),
+            "questions": list(self.questions),
+        }
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        """The JSON schema of a study file, with every change and measure there is."""
+        from pliant.study.schema import study_schema
+
+        return study_schema(super().model_json_schema(*arguments, **settings))
+
+
+QUESTIONS: tuple[str, ...] = ("checkpoint",)
+
+
+def parse_ladder(form: Any) -> Spec:
+    """The ladder that a study's `checkpoints` stand for: `{ladder: ...}`, `{hub: ...}`, `NAME@REVISIONS`, or folders.
+
+    Raises PliantError.
+    """
+    where = "checkpoints"
+    if isinstance(form, Mapping):
+        fields = dict(cast("Mapping[str, Any]", form))
+        if set(fields) == {"ladder"}:
+            return TrainedLadder.parse(fields["ladder"], f"{where}.ladder")
+        if "hub" in fields:
+            return HubLadder.parse(fields, where)
+        if "folders" not in fields:
+            first = str(next(iter(fields), ""))
+            raise PliantError(f"{where}: unknown form {first!r}; {nearest(first, ('ladder', 'folders', 'hub'))}")
+        return FolderLadder.parse(fields, where)
+    if isinstance(form, str) and "@" in form and not Path(form).exists():
+        return HubLadder.parse(form, where)
+    return FolderLadder.parse(form, where)

@@ -1,0 +1,132 @@
+"""A worker: a process that keeps one checkpoint open and runs the cells it is given on it.
+
+The parent starts it as `python -m pliant.study.worker`, not through multiprocessing, so that the parent's main module is never
+imported a second time: a notebook, or a script without a `__main__` guard, may call `run`. Tasks and answers travel over a
+pipe between the two. A worker ends when its parent does, however that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+from pliant.errors import PliantError
+from pliant.progress import forwarded
+from pliant.study.cell import run_cell
+from pliant.study.plan import Cell
+from pliant.study.record import Record
+
+if TYPE_CHECKING:
+    from pliant.models import Model, Rung
+
+PARENT_CHECK = 0.2
+"""Seconds between two looks whether the parent still lives."""
+TOLD_EVERY = 0.25
+"""Seconds between two reports of how far a training is."""
+
+
+class Bench:
+    """Holds one open checkpoint. `told` hears, while one is being trained, the share of the training that is done."""
+
+    def __init__(self, device: str | None, told: Callable[[float], None]) -> None:
+        self.device, self.told = device, told
+        self._stack = ExitStack()
+        self._model: Model | None = None
+        self._base = ""
+
+    def open(self, rung: Rung) -> str | None:
+        """Close what is open and open `rung`, training it where it must be trained. Returns what went wrong, if anything."""
+        import torch
+
+        self.close()
+        try:
+            with forwarded(self._training), torch.device(self.device or torch.get_default_device()):
+                self._model = self._stack.enter_context(rung.open())
+                self._base = self._model.weights()
+        except Exception as error:
+            self.close()
+            return str(error) if isinstance(error, PliantError) else f"{type(error).__name__}: {error}"
+        return None
+
+    def run(self, cell: Cell) -> list[Record]:
+        """The records of one cell on the open checkpoint."""
+        assert self._model is not None
+        with forwarded(lambda label, share: None):
+            return run_cell(cell, self._model, self._base)
+
+    def close(self) -> None:
+        """Let go of the checkpoint."""
+        self._model = None
+        self._stack.close()
+
+    def _training(self, label: str, share: float) -> None:
+        if label.startswith("training"):
+            self.told(share)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker needs to know before its first task."""
+
+    path: list[str]
+    """Where the parent finds modules, so that the worker finds the same."""
+    threads: int
+    device: str | None
+
+
+def serve(connection: Connection) -> None:
+    """Answer tasks until told to stop: `("open", rung)` by `("opened", error)`, `("run", cell)` by `("records", records)`."""
+    settings: Settings = connection.recv()
+    sys.path[:] = settings.path
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    last = 0.0
+
+    def told(share: float) -> None:
+        nonlocal last
+        if time.monotonic() >= last + TOLD_EVERY:
+            last = time.monotonic()
+            connection.send(("share", share))
+
+    bench = Bench(settings.device, told)
+    while (task := connection.recv()) is not None:
+        if task[0] == "open":
+            connection.send(("opened", bench.open(task[1])))
+        else:
+            connection.send(("records", bench.run(task[1])))
+    bench.close()
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it is doing, once it is no longer a child of `parent`."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Entry point: the descriptor of the pipe and the parent's process id are the arguments."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _end_with(parent)
+    try:
+        serve(Connection(descriptor))
+    except (EOFError, BrokenPipeError):  # the parent is gone
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
