@@ -102,3 +102,31 @@ def test_an_untied_head_is_calibrated_too(corpus):
     with quantize(corpus).applied(model):
         assert not torch.allclose(head, nearest, atol=1e-4)
         assert max(len(row.unique()) for row in head.detach()) <= 8
+
+
+def test_activations_and_cache_are_rounded_at_evaluation_only(model):
+    tokens = torch.randint(128, (2, 40), generator=torch.Generator().manual_seed(0))
+    network = model.network.eval()
+    gaps = {}
+    with torch.no_grad():
+        plain, name = network(tokens).logits, model.weights()
+        for bits in (3, 6, 16):
+            for field in ("activations", "kv"):
+                with Quantize(bits=16, **{field: bits}).applied(model) as changed:
+                    gaps[field, bits] = float((changed.network(tokens).logits - plain).abs().max())
+                    assert changed.weights() != name
+        assert torch.equal(network(tokens).logits, plain)
+    assert model.weights() == name
+    for field in ("activations", "kv"):
+        assert gaps[field, 3] > gaps[field, 6] > gaps[field, 16]
+        assert 0 < gaps[field, 16] < 1e-2 * gaps[field, 3]
+
+
+def test_the_loss_sees_the_rounded_cache(model, corpus):
+    from pliant.measures import Loss
+
+    loss = Loss(data=corpus, samples=20)
+    before = loss(model)
+    with Quantize(bits=16, kv=3).applied(model) as changed:
+        after = loss(changed)
+    assert float(abs((after - before).values).max()) > 1e-4

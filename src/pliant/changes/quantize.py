@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Quantize(Change):
     """Round the weight matrices to a grid of 2^bits values."""
 
-    bits: int = Field(ge=2, le=8, description="Bits per weight")
+    bits: int = Field(ge=2, le=16, description="Bits per weight; 16 leaves the weights alone")
     method: Literal["rtn", "gptq", "awq"] = Field(
         "rtn", description="How: `rtn` rounds each weight to its nearest grid value, `gptq` and `awq` look at calibration text"
     )
@@ -49,6 +49,12 @@ class Quantize(Change):
     tensors: str = Field("matrices", description=TENSORS)
     exceptions: dict[str, int] = Field(
         {}, description="Other bits by tensor name pattern, the first match counts; 16 leaves a tensor alone"
+    )
+    activations: int | None = Field(
+        None, ge=2, le=16, description="Bits of the linear layers' inputs at evaluation, one grid a layer and batch"
+    )
+    kv: int | None = Field(
+        None, ge=2, le=16, description="Bits of attention's keys and values at evaluation, one grid each a layer and batch"
     )
     calibration: Corpus | None = Field(None, description="Text for `gptq` and `awq`; its training part is used")
     samples: Count = Field(128, description="Windows of calibration text")
@@ -66,6 +72,11 @@ class Quantize(Change):
         weights = select(model.network, self.tensors)
         for name, rounded in self.rounded(model, weights):
             weights[name].copy_(rounded.values)
+        if self.activations is not None or self.kv is not None:
+            from pliant.methods.rounded_forward import rounded_forward
+
+            undo.enter_context(rounded_forward(model.network, activations=self.activations, kv=self.kv))
+            model.transforms.append(f"activations {self.activations} bits, keys and values {self.kv} bits")
 
     def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out."""

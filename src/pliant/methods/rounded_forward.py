@@ -73,7 +73,7 @@ def rounded_forward(
                 layer.__dict__["forward"] = partial(_forward, layer, weights, activations)
                 undo.callback(layer.__dict__.pop, "forward")
         if kv is not None:
-            hook = network.register_forward_pre_hook(partial(_with_cache, kv), with_kwargs=True)
+            hook = network.base_model.register_forward_pre_hook(partial(_with_cache, kv), with_kwargs=True)
             undo.callback(hook.remove)
         yield
 
