@@ -1,0 +1,90 @@
+"""Robust losses on residuals: what a fit makes small.
+
+`huber:1e-3` (default): squares within 1e-3, absolute values beyond, so that a run gone wrong pulls no more than a good one;
+`squares`; `quantile:0.9`: the pinball loss, rounded within 1e-4 of its corner so that it has a derivative.
+
+With errors well above the corner, Huber's loss is nearly least absolute deviations: the fit is a median.
+Source: Huber 1964; scaling-law practice since Hoffmann et al., arXiv 2203.15556.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pliant.errors import PliantError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PINBALL_CORNER = 1e-4
+
+
+@dataclass(frozen=True)
+class Loss:
+    """rho(r) = share(r) unit psi(r) (r - psi(r) / 2) with psi(r) = r clipped to +-corner: a parabola, then straight lines.
+
+    `share` is 1, or for quantile q: q above the curve and 1 - q below it, with unit 1 / corner, which makes the lines
+    the pinball loss.
+    """
+
+    name: str
+    corner: float
+    quantile: float | None = None
+
+    @classmethod
+    def parse(cls, form: str) -> Loss:
+        """From `huber:1e-3`, `huber`, `squares` or `quantile:0.9`. Raises PliantError for anything else."""
+        kind, _, number = form.partition(":")
+        try:
+            value = float(number) if number else None
+        except ValueError:
+            value = math.nan
+        if kind == "squares" and value is None:
+            return cls(form, math.inf)
+        if kind == "huber" and (value is None or 0 < value < math.inf):
+            return cls(form, value or 1e-3)
+        if kind == "quantile" and value is not None and 0 < value < 1:
+            return cls(form, PINBALL_CORNER, value)
+        raise PliantError(f"loss {form!r}: write huber:1e-3 (a corner > 0), squares, or quantile:0.9 (between 0 and 1)")
+
+    def value(self, r: Tensor) -> Tensor:
+        """rho(r), differentiable twice almost everywhere."""
+        psi = self._clipped(r)
+        return self._share(r) * psi * (r - psi / 2)
+
+    def slope(self, r: Tensor) -> Tensor:
+        """d rho / d r."""
+        return self._share(r) * self._clipped(r)
+
+    def weight(self, r: Tensor) -> Tensor:
+        """slope(r) / r: the curvature of the parabola that touches rho at r and -r and lies above it elsewhere."""
+        if math.isinf(self.corner):
+            return r.new_ones(()).expand_as(r)
+        return self._share(r) * (self.corner / r.abs()).clamp(max=1.0)
+
+    def information(self, noise: float) -> float:
+        """E[rho''] / E[rho'^2] under Gaussian errors of this size: one row's information on what it measures.
+
+        1 / noise^2 for squares. It puts a prior and the mean of rho on one scale.
+        """
+        if math.isinf(self.corner):
+            return 1 / noise**2
+        c = self.corner / noise
+        inside = math.erf(c / math.sqrt(2))
+        density = math.exp(-(c**2) / 2) / math.sqrt(2 * math.pi)
+        square = noise**2 * (inside - 2 * c * density + c**2 * (1 - inside))
+        if self.quantile is None:
+            return inside / square
+        return inside * self.corner / (square * (self.quantile**2 + (1 - self.quantile) ** 2))
+
+    def _clipped(self, r: Tensor) -> Tensor:
+        return r.clamp(-self.corner, self.corner)
+
+    def _share(self, r: Tensor) -> Tensor | float:
+        if self.quantile is None:
+            return 1.0
+        import torch
+
+        return torch.where(r > 0, self.quantile, 1 - self.quantile) / self.corner
