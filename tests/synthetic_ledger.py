@@ -70,6 +70,7 @@ def synthetic_ledger(
     weights = np.full(samples, 63.0)
     names = [f"doc{number // 2}:{number % 2 * 64}" for number in range(samples)]
     difficulty = {measure: generator.normal(0, 0.3, samples) for measure in ("generic", "task")}
+    records: list[Record] = []
     rates = final_lr if final_lr is not None else [0.0] * len(tokens)
     for seed in seeds:
         for place, count in enumerate(tokens):
@@ -102,7 +103,6 @@ def synthetic_ledger(
                         key = f"failed-{measure}-{count}-{seed}"
                         ledger.write([Record(**facts, key=key, status="failed", error=failed[count])])
                         continue
-                    records: list[Record] = []
                     for draw in range(change.get("draws", 1)):
                         values = shift + difficulty[measure] + generator.normal(0, 0.02, samples)
                         records.append(
@@ -119,7 +119,7 @@ def synthetic_ledger(
                                 sample_weights=weights.tolist(),
                             )
                         )
-                    ledger.write(records)
-    ledger.remember(study, {"kind": "study", "name": study, "seeds": list(seeds), "questions": ["checkpoint"]})
-    ledger.compact()
+    ledger.write(records)
+    form = {"kind": "study", "name": study, "seeds": list(seeds), "questions": ["checkpoint"]}
+    ledger.remember(study, form, {record["key"] for record in ledger.records()})
     return ledger

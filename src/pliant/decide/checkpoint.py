@@ -20,12 +20,13 @@ import numpy as np
 from pliant.decide.curve import Curve
 from pliant.decide.inflection import Inflection, Verdict, inflection
 from pliant.decide.series import Series, read
-from pliant.decide.tuned import tuned
+from pliant.decide.tuned import Tuned, tuned
 from pliant.errors import PliantError
 from pliant.numbers import format_count
 
 if TYPE_CHECKING:
     from pliant.study.ledger import Ledger
+    from pliant.study.runs import Runs
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,29 @@ class CheckpointDecision:
         return f"undetermined: any checkpoint from {low} to {high} tokens may be the best"
 
 
-def decide(ledger: Ledger | str | Path) -> list[CheckpointDecision]:
-    """One decision for every (ladder, change, measure) of a ledger, the unchanged checkpoints included.
+def decide(results: Runs | Ledger | str | Path) -> list[CheckpointDecision]:
+    """One decision for every (ladder, change, measure) of a study's runs or of a whole ledger, unchanged checkpoints included.
 
     Changes swept over a learning rate are also judged at the rate tuned per checkpoint. Raises PliantError when no change
     was measured at two or more token counts.
     """
-    from pliant.study.ledger import Ledger as OpenLedger
+    from pliant.study.ledger import Ledger
 
-    opened = OpenLedger(ledger) if isinstance(ledger, (str, Path)) else ledger
-    series = [found for found in read(opened) if len(found.points) >= 2]
+    ledger = Ledger(results) if isinstance(results, (str, Path)) else results if isinstance(results, Ledger) else results.ledger
+    series = [found for found in read(ledger, getattr(results, "keys", None)) if len(found.points) >= 2]
     if not series:
-        raise PliantError(f"{opened.folder}: no change was measured at two checkpoints of different tokens; a ladder needs at least two")
-    ladders = {found.ladder: [] for found in series}
-    for found in series:
-        ladders[found.ladder].extend(point.tokens for point in found.points)
-    answers = [_decide(found, {}, ladders[found.ladder]) for found in series]
-    answers += [_decide(found, rates, ladders[found.ladder]) for found, rates in tuned(series)]
-    return answers
+        raise PliantError(f"{ledger.folder}: no change was measured at two checkpoints of different tokens; a ladder needs at least two")
+    views = [Tuned(found, {}, []) for found in series] + tuned(series)
+    return [_decide(view, _tokens(view.series.ladder, series)) for view in views]
 
 
-def _decide(series: Series, rates: Mapping[int, float], ladder: Sequence[int]) -> CheckpointDecision:
+def _tokens(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[int]:
+    """Every token count at which anything was measured along a ladder."""
+    return {point.tokens for found in series if found.ladder == ladder for point in found.points}
+
+
+def _decide(view: Tuned, ladder: set[int]) -> CheckpointDecision:
+    series = view.series
     curve = series.curve()
     found = inflection(curve)
     return CheckpointDecision(
@@ -97,30 +100,28 @@ def _decide(series: Series, rates: Mapping[int, float], ladder: Sequence[int]) -
         rise=found.rise,
         rise_low=found.rise_low,
         rise_high=found.rise_high,
-        evidence=_evidence(series, curve, found, rates, ladder),
+        evidence=_evidence(view, curve, found, ladder),
     )
 
 
-def _evidence(series: Series, curve: Curve, found: Inflection, rates: Mapping[int, float], ladder: Sequence[int]) -> dict[str, Any]:
+def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[int]) -> dict[str, Any]:
     """What the answer rests on.
 
-    `curve` has one entry per checkpoint: tokens, value, stderr, unimodal fit, base value, delta (what the change did, paired)
-    with its stderr, final learning rate, seeds, draws, and the tuned rate. `spearman` is the rank correlation of delta with
+    `curve` has one entry per checkpoint: tokens, value, stderr (of the value alone) and paired_stderr (for comparing points of
+    the curve), unimodal fit, base value, delta (what the change did, paired) with its stderr, final learning rate, seeds,
+    draws, and the tuned rate. `spearman` is the rank correlation of delta with
     tokens.
     """
+    series = view.series
     rises, base = series.rises(), series.base()
-    points = _table(series, curve, found, rates)
+    points = _table(series, curve, found, view.rates)
     for name, other in (("base", base), ("delta", rises)):
         values = dict(zip(other.tokens.tolist(), zip(other.values, other.stderr(), strict=True), strict=True)) if other else {}
         for point in points:
             value, stderr = values.get(point["tokens"], (None, None))
             point |= {name: _plain(value), f"{name}_stderr": _plain(stderr)}
-    missing = sorted(set(ladder) - set(curve.tokens.tolist()))
     return {
-        "study": series.study,
-        "ladder": series.family,
-        "params": series.params,
-        "schedule": series.schedule,
+        **series.ladder,
         "measure": series.measure,
         "metric": series.metric,
         "unit": series.unit,
@@ -136,7 +137,7 @@ def _evidence(series: Series, curve: Curve, found: Inflection, rates: Mapping[in
         "monotone_misfit": found.monotone_misfit,
         "unimodal_misfit": found.unimodal_misfit,
         "final_lr_differs": final_lr_differs(series),
-        "caveats": [*found.caveats, *_caveats(series, missing)],
+        "caveats": [*found.caveats, *_caveats(series, ladder), *view.caveats],
         "curve": points,
     }
 
@@ -147,13 +148,16 @@ def _table(series: Series, curve: Curve, found: Inflection, rates: Mapping[int, 
             "tokens": point.tokens,
             "value": float(value),
             "stderr": float(stderr),
+            "paired_stderr": float(np.hypot(paired, found.roughness)),
             "fit": float(fit),
             "final_lr": point.final_lr,
             "seeds": len(point.values),
             "draws": point.values.shape[1],
             **({"lr": rates[point.tokens]} if rates else {}),
         }
-        for point, value, stderr, fit in zip(series.points, curve.values, curve.stderr(), found.fit, strict=True)
+        for point, value, stderr, paired, fit in zip(
+            series.points, curve.values, curve.stderr(), curve.paired_stderr(), found.fit, strict=True
+        )
     ]
 
 
@@ -170,17 +174,22 @@ def final_lr_differs(series: Series) -> bool | None:
     return max(known) - min(known) > 0.01 * max(known)
 
 
-def _caveats(series: Series, missing: Sequence[int]) -> list[str]:
+def _caveats(series: Series, ladder: set[int]) -> list[str]:
     found: list[str] = []
     differs = final_lr_differs(series)
     if differs:
-        rates = [point.final_lr for point in series.points]
-        found.append(f"final learning rates differ along the ladder ({rates[0]:g} to {rates[-1]:g}): decay may explain the curve")
+        ends = [point.final_lr for point in series.points]
+        found.append(f"final learning rates differ along the ladder ({ends[0]:g} to {ends[-1]:g}): decay may explain the curve")
     elif differs is None:
         found.append("final learning rates are not known: learning-rate decay cannot be ruled out as the explanation")
+    missing = ladder - {point.tokens for point in series.points}
     if missing:
-        found.append(f"no value at {', '.join(format_count(tokens) for tokens in missing)} tokens")
+        found.append(f"no value at {_listed(missing)} tokens")
     return found
+
+
+def _listed(tokens: set[int]) -> str:
+    return ", ".join(format_count(count) for count in sorted(tokens))
 
 
 def spearman(first: Any, second: Any) -> float | None:

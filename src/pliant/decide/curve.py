@@ -97,6 +97,15 @@ class Curve:
         """Standard error of each value, (checkpoints,), without what only the roughness of the curve shows."""
         return np.sqrt(np.diagonal(self.covariance()))
 
+    def paired_stderr(self) -> Array:
+        """Standard error with what all points share taken out, (checkpoints,): the one to compare points of the curve by.
+
+        For equal, independent errors it is `stderr()`. Source: within-subject intervals of Cousineau (2005) and Morey (2008).
+        """
+        count = len(self.values)
+        centre = np.eye(count) - 1 / count
+        return np.sqrt(np.diagonal(centre @ self.covariance() @ centre) * count / (count - 1))
+
     def covariance(self) -> Array:
         """Of all sources together, (checkpoints, checkpoints)."""
         return np.sum([source.covariance for source in self.noise], axis=0)

@@ -9,7 +9,7 @@ What goes wrong: folders of one run must share their parent folder, or their fac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,21 +25,10 @@ if TYPE_CHECKING:
 HIGHER_IS_BETTER = frozenset({"accuracy", "exact_match", "f1", "rouge", "bleu", "score", "win_rate"})
 """Metrics of which more is better; of all others (losses, sharpness ...) less is."""
 
-ALIKE = (
-    "family",
-    "params",
-    "schedule",
-    "peak_lr",
-    "training_bits",
-    "change_json",
-    "measure",
-    "measure_json",
-    "metric",
-    "unit",
-    "data",
-    "ids",
-)
-FACTS = ("study", "checkpoint", "base_weights", "tokens", "final_lr", "seed", "draw")
+LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
+"""What checkpoints of one ladder have in common."""
+ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "data", "ids")
+FACTS = ("key", "checkpoint", "base_weights", "tokens", "final_lr", "seed", "draw")
 
 
 @dataclass(frozen=True)
@@ -56,12 +45,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One change and one measure along one ladder; `weights` and `documents` describe the samples all points share."""
+    """One change and one measure along one ladder; `weights` and `documents` describe the samples all points share.
 
-    study: str
-    family: str
-    params: int | None
-    schedule: str | None
+    `ladder` holds the values of `LADDER`.
+    """
+
+    ladder: dict[str, Any]
     change: dict[str, Any]
     measure: str
     measure_form: dict[str, Any]
@@ -75,11 +64,6 @@ class Series:
     def higher_is_better(self) -> bool:
         """Of the metric."""
         return self.metric in HIGHER_IS_BETTER
-
-    @property
-    def ladder(self) -> tuple[str, int | None, str | None]:
-        """What tells ladders apart: family, parameters, schedule."""
-        return self.family, self.params, self.schedule
 
     def curve(self) -> Curve:
         """The metric over tokens. Raises PliantError as `Curve.from_samples` does."""
@@ -108,8 +92,8 @@ class Series:
         )
 
 
-def read(ledger: Ledger) -> list[Series]:
-    """Every series of the ledger, the unchanged checkpoints first, then changes in a natural order.
+def read(ledger: Ledger, keys: Collection[str] | None = None) -> list[Series]:
+    """Every series of the ledger (of the records with these `keys`), the unchanged checkpoints first, changes in a natural order.
 
     Records without a token count or a value are left out. Raises PliantError for a ledger that cannot be read.
     """
@@ -127,10 +111,16 @@ def read(ledger: Ledger) -> list[Series]:
     lists = table["sample_values"].combine_chunks()
     values = np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1]) if len(lists) else []
     facts = table.drop_columns(["sample_values"]).to_pylist()
-    rows = [row | {"values": found, "family": family(row["checkpoint"])} for row, found in zip(facts, values, strict=True)]
+    rows = [
+        row | {"values": found, "family": family(row["checkpoint"])}
+        for row, found in zip(facts, values, strict=True)
+        if keys is None or row["key"] in keys
+    ]
     base = {(row["base_weights"], row["measure_json"], row["data"], row["ids"]): row["values"] for row in rows if _unchanged(row)}
     series = [_series(alike, shared[alike[0]["ids"]], base) for alike in _grouped(rows, ALIKE)]
-    return sorted(series, key=lambda found: (found.family, found.params or 0, natural(found.change), found.measure))
+    return sorted(
+        series, key=lambda found: (found.ladder["study"], found.ladder["family"], found.ladder["params"] or 0, natural(found.change))
+    )
 
 
 def natural(change: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -166,10 +156,7 @@ def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], base: Ma
     first = rows[0]
     points = [_point(same, base) for same in sorted(_grouped(rows, ["tokens"]), key=lambda group: group[0]["tokens"])]
     return Series(
-        study=first["study"],
-        family=first["family"],
-        params=first["params"],
-        schedule=first["schedule"],
+        ladder={name: first[name] for name in LADDER},
         change=json.loads(first["change_json"]),
         measure=first["measure"],
         measure_form=json.loads(first["measure_json"]),

@@ -14,19 +14,30 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pliant.decide.series import Point, Series
+from pliant.numbers import format_count
 from pliant.statistics import cluster_numbers
 
 TUNED = "tuned"
 
 
-def tuned(series: Sequence[Series]) -> list[tuple[Series, dict[int, float]]]:
-    """For each change swept over a learning rate: its measures with the rate tuned per checkpoint, and the rate by tokens.
+@dataclass(frozen=True)
+class Tuned:
+    """A series at the learning rate tuned per checkpoint, the `rates` chosen on all samples by tokens, and what to beware of."""
+
+    series: Series
+    rates: dict[int, float]
+    caveats: list[str]
+
+
+def tuned(series: Sequence[Series]) -> list[Tuned]:
+    """For each change swept over a learning rate: its measures with the rate tuned per checkpoint.
 
     The task is the measure that reads the data the change trains on, or else the one named `task`; a change without either
     is left out.
@@ -58,7 +69,7 @@ def with_learning_rate(change: Mapping[str, Any], value: Any) -> dict[str, Any]:
     return {**change, "links": links}
 
 
-def _tune(family: Sequence[Series]) -> list[tuple[Series, dict[int, float]]]:
+def _tune(family: Sequence[Series]) -> list[Tuned]:
     names = list(dict.fromkeys(found.measure for found in family))
     task = next((found.measure for found in family if _reads_training_data(found)), "task" if "task" in names else "")
     sweeps = {name: _Sweep([found for found in family if found.measure == name]) for name in names}
@@ -66,7 +77,7 @@ def _tune(family: Sequence[Series]) -> list[tuple[Series, dict[int, float]]]:
         return []
     everywhere = np.ones(len(sweeps[task].half), bool)
     rates = {tokens: sweeps[task].best(tokens, everywhere) for tokens in sweeps[task].tokens()}
-    answers: list[tuple[Series, dict[int, float]]] = []
+    answers: list[Tuned] = []
     for name, sweep in sweeps.items():
         half = sweep.half
         if name == task:
@@ -74,7 +85,7 @@ def _tune(family: Sequence[Series]) -> list[tuple[Series, dict[int, float]]]:
         else:
             crossed = {tokens: (lr, lr) for tokens, lr in rates.items() if lr in sweep.at(tokens)}
         if len(crossed) >= 2:
-            answers.append((sweep.series(crossed), rates))
+            answers.append(Tuned(sweep.series(crossed), rates, _caveats(sweeps[task], rates)))
     return answers
 
 
@@ -82,6 +93,17 @@ def _reads_training_data(found: Series) -> bool:
     """Whether the measure reads the data that the change trains on."""
     links = found.change["links"] if found.change["kind"] == "chain" else [found.change]
     return any(link.get("data") is not None and link.get("data") == found.measure_form.get("data") for link in links)
+
+
+def _caveats(sweep: _Sweep, rates: Mapping[int, float]) -> list[str]:
+    tried = {rate for rate in sweep.rates if rate is not None}
+    found: list[str] = []
+    for word, edge in (("smallest", min(tried)), ("largest", max(tried))):
+        if places := [format_count(tokens) for tokens, rate in rates.items() if rate == edge]:
+            found.append(f"the best learning rate is the {word} that was tried, {edge:g}, at {', '.join(places)} tokens")
+    if lacking := [format_count(tokens) for tokens in rates if len(sweep.at(tokens)) < len(tried)]:
+        found.append(f"not every learning rate was measured at {', '.join(lacking)} tokens")
+    return found
 
 
 class _Sweep:
