@@ -121,3 +121,15 @@ def test_the_schema_refuses_an_unknown_field():
 
     with pytest.raises(ValidationError):
         validate({"round": {"bit": 4}}, ROUNDERS.json_schema())
+
+
+def test_labels_show_what_differs_and_specs_inside_by_their_own_labels():
+    class Inner(Spec):
+        width: int = 1
+
+    class Outer(Spec):
+        inner: Inner
+        rates: tuple[float, ...] = ()
+        bits: int = 4
+
+    assert Outer(inner=Inner(width=2), rates=(0.001, 1e-6)).label() == "outer(inner=inner(width=2), rates=[0.001, 1e-06])"

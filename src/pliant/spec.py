@@ -61,7 +61,9 @@ class Spec(BaseModel):
 
     def label(self) -> str:
         """A short name for tables: the kind with the fields that differ from their defaults."""
-        shown = ", ".join(f"{name}={_show(value)}" for name, value in self.model_dump(mode="json", exclude_defaults=True).items())
+        fields = type(self).model_fields
+        told = {name: value for name, value in self if value != fields[name].get_default(call_default_factory=True)}
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in told.items())
         return f"{self.kind}({shown})" if shown else self.kind
 
     @classmethod
@@ -172,7 +174,11 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _show(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value) if not isinstance(value, (list, dict)) else json.dumps(value)
+    if isinstance(value, Spec):
+        return value.label()
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_show(item) for item in typing.cast("Sequence[Any]", value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 Kind = TypeVar("Kind", bound=Spec)
