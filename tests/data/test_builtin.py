@@ -85,7 +85,7 @@ def test_another_package_gives_another_file(monkeypatch: pytest.MonkeyPatch, tmp
     (tmp_path / "example").mkdir()
     text = "An unmistakable docstring of the example package. " * 90
     (tmp_path / "example" / "a.py").write_text(f'"""{text}"""\n')
-    monkeypatch.setattr(builtin, "_library_files", list)
+    monkeypatch.setattr(builtin, "_library_files", dict)
     monkeypatch.setattr(builtin, "_packages", lambda: [package])
     path = builtin.builtin("prose")
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
@@ -93,6 +93,21 @@ def test_another_package_gives_another_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert all("unmistakable" in text for text in texts)
     monkeypatch.setattr(builtin, "_packages", list)
     assert builtin.builtin("prose") != path
+
+
+def test_where_a_package_is_installed_does_not_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(builtin, "_library_files", dict)
+    contents = []
+    for place in ("here", "and there"):
+        package = tmp_path / place / "example-1.0.dist-info"
+        package.mkdir(parents=True)
+        (package / "RECORD").write_text("".join(f"module{number}.py,,\n" for number in range(20)))
+        for number in range(20):
+            (package.parent / f"module{number}.py").write_text(f'"""{f"Module {number}. " * 100}"""\n')
+        monkeypatch.setattr(builtin, "_packages", lambda package=package: [package])
+        monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / place / "cache"))
+        contents.append(builtin.builtin("prose").read_bytes())
+    assert contents[0] == contents[1]
 
 
 def test_the_limit_keeps_whole_texts_of_every_package(monkeypatch: pytest.MonkeyPatch) -> None:

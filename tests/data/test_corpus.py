@@ -246,13 +246,6 @@ def test_a_hub_data_set_is_read_from_the_files_of_the_library(monkeypatch: pytes
     assert set(asked) == {("owner/name", "main-config", "refs/pr/1", "test"), ("name", None, None, "train")}
 
 
-def test_a_hub_data_set_that_is_not_there_gives_one_line() -> None:
-    pytest.importorskip("datasets")
-    with pytest.raises(PliantError, match="hub:owner/no-such-name: cannot be loaded") as caught:
-        all_texts("hub:owner/no-such-name")
-    assert len(str(caught.value).splitlines()) == 1
-
-
 def test_a_plain_string_is_a_corpus_in_any_spec() -> None:
     class Holder(Spec):
         data: Corpus

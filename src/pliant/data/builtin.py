@@ -1,8 +1,9 @@
 """Text that every machine has: the docstrings (`prose`) and the source (`code`) of the Python that runs here.
 
 `prose` is every docstring of over 200 characters in the standard library and the installed packages; `code` is the
-standard library. Nothing is imported; the text is transliterated to ASCII, cut into documents of 4096 characters,
-shuffled, and kept in the cache under the versions of what was read. About 33M and 29M characters, a few seconds each.
+standard library without its tests. Nothing is imported; the text is transliterated to ASCII, cut into documents of 4096
+characters, shuffled, and kept in the cache under the versions of what was read. With pliant's dependencies that is 33M and
+12M characters; they take about two seconds and one.
 
 What goes wrong: the text depends on what is installed (its fingerprint tells), and phrases recur across packages, so the
 held-out loss is in-domain. Docstrings are found without parsing: the text between two `\"\"\"` is one when a line that
@@ -35,6 +36,7 @@ _FORMAT = 1  # raise it when other text would be taken
 _CHUNK = 4096  # characters of a document
 _LIMIT = 35_000_000  # characters of a corpus
 _SHORTEST = 200  # characters of a docstring
+_TESTS = {"test", "tests", "idle_test"}
 _OPENING = re.compile(r":[ \t]*(?:#[^\n]*)?\n\s*([rRuU]?)\Z")
 _FILE_OPENING = re.compile(r"(?:\s|#[^\n]*\n)*([rRuU]?)\Z")
 
@@ -44,15 +46,21 @@ def builtin(name: str) -> Path:
     if name not in ("prose", "code"):
         raise PliantError(f"unknown corpus builtin:{name}; {nearest(name, ('prose', 'code'))}")
     packages = _packages() if name == "prose" else []
-    key = digest(json.dumps([_FORMAT, name, platform.python_version(), [folder.name for folder in packages]]))
+    versions = [platform.python_version(), sysconfig.get_path("stdlib"), *(folder.name for folder in packages)]
 
     def build(target: Path) -> None:
-        files = [*_library_files(), *(file for package in packages for file in _package_files(package))]
-        texts = _docstrings(_contents(name, files)) if name == "prose" else _contents(name, [file for file in files if not _is_test(file)])
+        files = _library_files()
+        for package in packages:
+            files |= _package_files(package)
+        if name == "code":
+            files = {relative: file for relative, file in files.items() if not _TESTS & set(Path(relative).parts)}
+        texts = _contents(name, files)
+        if name == "prose":
+            texts = _docstrings(texts)
         documents = _shuffled("\n\n".join(_limited(_unique(map(_plain, texts)))))
         target.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="ascii")
 
-    return built_once(cache_folder() / "builtin" / f"{name}-{key}.jsonl", build)
+    return built_once(cache_folder() / "builtin" / f"{name}-{digest(json.dumps([_FORMAT, *versions]))}.jsonl", build)
 
 
 def _packages() -> list[Path]:
@@ -62,28 +70,25 @@ def _packages() -> list[Path]:
     return sorted((folder for folder in found if not folder.name.startswith("pliant-")), key=lambda folder: folder.name)
 
 
-def _package_files(metadata: Path) -> list[Path]:
-    """The Python files of a package, as its record lists them."""
+def _package_files(metadata: Path) -> dict[str, Path]:
+    """The Python files of a package, by their names in its record."""
     names = (line.partition(",")[0] for line in (metadata / "RECORD").read_text(encoding="utf-8").splitlines())
-    return [metadata.parent / name for name in names if name.endswith(".py") and not name.startswith(("/", ".."))]
+    return {name: metadata.parent / name for name in names if name.endswith(".py") and not name.startswith(("/", ".."))}
 
 
-def _library_files() -> list[Path]:
-    """The Python files of the standard library."""
+def _library_files() -> dict[str, Path]:
+    """The Python files of the standard library, by their names within it."""
     library = Path(sysconfig.get_path("stdlib"))
-    return [file for file in library.rglob("*.py") if not {"site-packages", "dist-packages"} & set(file.parts)]
+    found = {file.relative_to(library): file for file in library.rglob("*.py")}
+    return {name.as_posix(): file for name, file in found.items() if name.parts[0] not in ("site-packages", "dist-packages")}
 
 
-def _is_test(file: Path) -> bool:
-    return any(part in ("test", "tests", "idle_test") for part in file.parts)
-
-
-def _contents(name: str, files: list[Path]) -> Iterator[str]:
-    """The text of each file, in an order that is fixed but mixes the packages, so that a limit leaves none of them out."""
-    with progress(f"collecting builtin:{name}", len(files)) as advance:
-        for file in sorted(files, key=lambda file: digest("/".join(file.parts[-3:]) + str(file))):
+def _contents(label: str, files: dict[str, Path]) -> Iterator[str]:
+    """The text of each file, in an order that depends on the names alone and mixes the packages, so that a limit skips none of them."""
+    with progress(f"collecting builtin:{label}", len(files)) as advance:
+        for name in sorted(files, key=digest):
             with contextlib.suppress(OSError, UnicodeDecodeError):  # a broken installation, or a test of other encodings
-                yield file.read_text(encoding="utf-8")
+                yield files[name].read_text(encoding="utf-8")
             advance(1)
 
 

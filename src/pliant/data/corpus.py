@@ -2,7 +2,7 @@
 
 A plain string is the usual form: `builtin:prose`, `builtin:code`, a file, a folder, a glob (`shards/*.jsonl.xz`), or a hub
 data set (`hub:owner/name`). Text files, JSONL, JSON, Parquet and Arrow are read, also compressed. Documents are streamed:
-a corpus larger than memory costs 13 bytes of memory per document. Exact duplicates are read once. The held-out part is
+a corpus larger than memory costs some 30 bytes of memory per document. Exact duplicates are read once. The held-out part is
 fixed by the documents' hashes (see `split`). Cost: the first use reads everything once to hash it; afterwards that is
 looked up by path, size and modification time.
 """
@@ -43,7 +43,7 @@ class Corpus(Spec):
     """Text and how to read it; a plain string is its `source`."""
 
     source: str = Field(
-        min_length=1, description="builtin:prose, builtin:code, a file, a folder, a glob, or hub:owner/name[:config][@revision]"
+        min_length=1, description="builtin:prose, builtin:code, a file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]"
     )
     field: str | None = Field(
         None,
@@ -77,7 +77,7 @@ class Corpus(Spec):
         except PliantError as error:
             raise error.within(self.source) from None
         count = 0
-        for count, text in enumerate(self._texts(), 1):
+        for count, text in enumerate(read(locate(self.source), self.field), 1):
             if count > len(selected):
                 break
             if selected[count - 1]:
@@ -102,15 +102,11 @@ class Corpus(Spec):
     def _scan(self, target: Path) -> None:
         """Read everything once and note each document's hash and length."""
         hashes, lengths = array("Q"), array("I")
-        total = sum(path.stat().st_size for path in locate(self.source))
-        with progress(f"reading {self.source}", total) as advance:
-            for text in self._texts(advance):
+        paths = locate(self.source)
+        with progress(f"reading {self.source}", sum(path.stat().st_size for path in paths)) as advance:
+            for text in read(paths, self.field, advance):
                 hashes.append(int(digest(text), 16))
                 lengths.append(len(text))
         split = Split.of(np.array(hashes, np.uint64), np.array(lengths, np.uint32))
         with target.open("wb") as stream:
             np.savez(stream, hashes=split.hashes, lengths=split.lengths, sides=split.sides)
-
-    def _texts(self, advance: Any = None) -> Iterator[str]:
-        """Every document's text, repeats included. `advance` is told the bytes read."""
-        return read(locate(self.source), self.field, advance or (lambda amount: None))

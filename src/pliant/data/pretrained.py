@@ -24,6 +24,8 @@ class PretrainedTokenizer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
+        self.vocab_size: int = 1 + max(tokenizer.get_vocab().values())
+        """Highest id + 1, added tokens included."""
         template: list[int] = list(tokenizer("")["input_ids"])
         self.beginning_id: int | None = template[0] if template[:1] == [tokenizer.bos_token_id] else None
         """The id its own template puts first (Llama's `<s>`); None for tokenizers that put none (GPT-NeoX)."""
@@ -50,11 +52,6 @@ class PretrainedTokenizer:
         except Exception as error:  # the libraries raise bare Exception, OSError, ValueError and many more
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise PliantError(f"{name}: no tokenizer can be read from it ({reason}); give bytes, ascii, a folder or a hub name") from None
-
-    @property
-    def vocab_size(self) -> int:
-        """Highest id + 1, added tokens included."""
-        return 1 + max(self.tokenizer.get_vocab().values())
 
     @property
     def fingerprint(self) -> str:

@@ -12,15 +12,14 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 from pliant.data.fields import fields_for, text_of
 from pliant.data.locate import LINES, TABLES, kind_of
 from pliant.errors import PliantError
-
-Advance = Callable[[float], None]
+from pliant.progress import Advance
 
 PIECE = 4096
 """Characters of the pieces that long texts are cut into, at a line's end in their second half where there is one."""
@@ -29,7 +28,7 @@ LONGEST = 16 * PIECE
 _BLOCK = 1 << 20  # bytes
 
 
-def read(paths: list[Path], field: str | None, advance: Advance) -> Iterator[str]:
+def read(paths: list[Path], field: str | None, advance: Advance = lambda amount: None) -> Iterator[str]:
     """Every document of the files, without those that hold only white space. `advance` is told the bytes read.
 
     A document longer than `LONGEST` is cut into pieces, and so is a plain text file that is the whole corpus.
