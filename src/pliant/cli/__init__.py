@@ -27,12 +27,14 @@ app = typer.Typer(
 
 def _register() -> None:
     from pliant.changes import CHANGES, Quantize
-    from pliant.cli import change, fields, measure, schema
+    from pliant.cli import change, fields, measure, run, schema, show
     from pliant.measures import MEASURES
 
     app.command("quantize")(fields.spec_command(Quantize, change.quantize_command))
     app.add_typer(fields.catalog_app(CHANGES, change.change_command, "Change a model and keep the result."), name="change")
     app.add_typer(fields.catalog_app(MEASURES, measure.measure_command, "Read one measure off a model."), name="measure")
+    app.command("run")(run.run_command)
+    app.command("show")(show.show_command)
     app.command("schema")(schema.schema_command)
 
 

@@ -1,0 +1,117 @@
+"""`pliant run`: measure what a study asks for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
+from pliant.cli.output import note, print_json, print_table
+from pliant.numbers import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from pliant.study import Plan, Runs
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="A YAML file: checkpoints, changes, measures, seeds, questions")]
+LedgerOption = Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME by default", show_default=False)]
+WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; 0 for none", show_default=False)]
+
+
+def run_command(
+    study: StudyArgument,
+    ledger: LedgerOption = None,
+    workers: WorkersOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be measured and what it would cost")] = False,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study: train, change and measure what its ledger lacks. Kill it at any time and run it again.
+
+    Exits with 1 when a cell failed: the ledger says why, the others are done, and the next run tries it again.
+
+    Example: pliant run examples/overtraining.yaml --ledger runs/overtraining
+    """
+    from pliant.study import Study, run
+    from pliant.study.run import with_dtype
+
+    wanted = with_dtype(Study.read(study), dtype)
+    folder = ledger or Path("runs") / wanted.name
+    if dry_run:
+        _foresee(wanted, folder, device, as_json)
+        return
+    started = time.monotonic()
+    try:
+        runs = run(wanted, folder, workers=workers, device=device)
+    except KeyboardInterrupt:
+        note(f"\npliant: interrupted; what was finished is in {folder}, and the same command goes on from there")
+        raise typer.Exit(130) from None
+    _tell(runs, time.monotonic() - started, as_json)
+    if runs.failed:
+        raise typer.Exit(1)
+
+
+def _foresee(study: Any, folder: Path, device: str | None, as_json: bool) -> None:
+    """Print the plan."""
+    from pliant.study import Ledger, plan
+    from pliant.study.run import staff
+
+    planned = plan(study, Ledger(folder) if (folder / "ledger.json").exists() else None, device)
+    workers, _ = staff(planned, device)
+    if as_json:
+        print_json(_plan_form(planned, folder, workers))
+        return
+    rows: list[list[str]] = []
+    for number, rung in enumerate(planned.rungs):
+        cells = [cell for cell in planned.cells if cell.rung == number]
+        opening = planned.opening[number]
+        facts = rung.checkpoint
+        known = [format_count(count) if count is not None else "?" for count in (facts.params, facts.tokens)]
+        training = f"{opening.flops:.1e}" if cells and opening.flops else ""
+        seconds = sum(cell.cost.seconds for cell in cells) + (opening.seconds if cells else 0.0)
+        rows.append([facts.address, *known, str(len(cells)), training, format_seconds(seconds)])
+    print_table(["checkpoint", "params", "tokens", "cells", "training FLOPs", "time"], rows, study.name)
+    cost = planned.cost
+    print(f"changes: {', '.join(change.label() for change in study.changes)}")
+    print(f"measures: {', '.join(f'{name} = {measure.label()}' for name, measure in study.measures.items())}")
+    there = f"{planned.finished} cells are in {folder} already, " if planned.finished else ""
+    time_left = format_seconds(cost.seconds / max(1, workers))
+    print(f"{there}{len(planned.cells)} to run: {cost.flops:.1e} FLOPs, about {time_left} on {max(1, workers)} worker(s)")
+
+
+def _plan_form(planned: Plan, folder: Path, workers: int) -> dict[str, Any]:
+    cells = [
+        {
+            "cell": cell.name,
+            "checkpoint": planned.rungs[cell.rung].checkpoint.address,
+            "change": cell.change.canonical(),
+            "seed": cell.seed,
+            "measures": list(cell.measures),
+            "flops": cell.cost.flops,
+            "seconds": cell.cost.seconds,
+        }
+        for cell in planned.cells
+    ]
+    cost = {"flops": planned.cost.flops, "seconds": planned.cost.seconds, "workers": max(1, workers)}
+    return {"study": planned.study.name, "ledger": str(folder), "finished": planned.finished, "cells": cells, **cost}
+
+
+def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
+    """Print what came of it; failures go to standard error, each reason once."""
+    records, failed = runs.records(), runs.failed
+    folder = runs.ledger.folder
+    for error, count in Counter(record["error"] for record in failed).most_common(10):
+        first = next(record for record in failed if record["error"] == error)
+        where = f"{first['checkpoint']}, {first['change_kind']}, {first['measure']}" + (f" and {count - 1} more" if count > 1 else "")
+        note(f"pliant: failed: {where}: {error}")
+    if as_json:
+        answer = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
+        print_json(answer | {"seconds": seconds})
+        return
+    broken = f", {len(failed)} failed" if failed else ""
+    print(f"{runs.study.name}: {len(records) - len(failed)} records{broken} in {folder} ({format_seconds(seconds)})")
+    print(f"look at them: pliant show {folder}")

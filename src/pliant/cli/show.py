@@ -1,0 +1,107 @@
+"""`pliant show`: what a ledger holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pliant.cli.change import JsonOption
+from pliant.cli.output import note, print_json, print_table
+from pliant.errors import PliantError
+from pliant.numbers import format_count
+
+LONGEST_TABLE = 300
+SUMMARY = """
+select study, checkpoint, tokens, change_json, measure, unit, avg(value) as value, any_value(stderr) as stderr, null as rise
+from records where status = 'ok' and change_kind = 'none' group by all
+union all by name select study, checkpoint, tokens, change_json, measure, unit, avg(value) as value, avg(rise) as rise,
+    sqrt(sum(stderr * stderr)) / count(*) as stderr from rises group by all
+order by study, tokens, checkpoint, measure, change_json <> '{"kind":"none"}', change_json"""
+
+FAILURES = "select distinct checkpoint, change_kind, measure, error from records where status = 'failed' order by all"
+
+
+def show_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A ledger's folder")],
+    sql: Annotated[
+        str | None, typer.Option(help="A SELECT over the views records, samples and rises, instead of the summary", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a ledger: every measured value, and what each change did.
+
+    Examples: pliant show runs/demo
+    pliant show runs/demo --sql "select tokens, rise, stderr from rises where change_kind = 'quantize'"
+    """
+    from pliant.study import Ledger
+
+    ledger = Ledger(folder)
+    if sql is not None:
+        table = ledger.sql(sql)
+        rows = [{name: _parsed(name, value) for name, value in row.items()} for row in table.to_pylist()]
+        if as_json:
+            print_json(rows)
+        else:
+            print_table(table.column_names, [[_cell(value) for value in row.values()] for row in rows])
+    elif as_json:
+        print_json(ledger.records())
+    else:
+        _summary(ledger)
+
+
+def _summary(ledger: Any) -> None:
+    counts = ledger.sql(
+        "select study, count(distinct checkpoint) as checkpoints, count(*) as records, count(*) filter (status = 'failed') as failed "
+        "from records group by study order by study"
+    ).to_pylist()
+    print_table(["study", "checkpoints", "records", "failed"], [[_cell(value) for value in row.values()] for row in counts])
+    rows = ledger.sql(SUMMARY).to_pylist()
+    print()
+    print_table(
+        ["checkpoint", "tokens", "change", "measure", "value", "rise", "± s.e.", "unit"],
+        [_summary_row(row) for row in rows[:LONGEST_TABLE]],
+    )
+    if len(rows) > LONGEST_TABLE:
+        note(f"{len(rows) - LONGEST_TABLE} more rows; use --json or --sql")
+    for row in ledger.sql(f"{FAILURES} limit 20").to_pylist():
+        note("failed: " + ", ".join(row.values()))
+
+
+def _summary_row(row: Mapping[str, Any]) -> list[str]:
+    tokens = format_count(row["tokens"]) if row["tokens"] is not None else "?"
+    rise = f"{row['rise']:+.4f}" if row["rise"] is not None else ""
+    error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
+    return [row["checkpoint"], tokens, label(row["change_json"]), row["measure"], f"{row['value']:.4f}", rise, error, row["unit"]]
+
+
+def label(change_json: str) -> str:
+    """A change in few words; as it is stored, where its kind is not installed here."""
+    from pliant.changes import CHANGES
+
+    try:
+        return CHANGES.parse(json.loads(change_json)).label()
+    except PliantError:
+        return change_json
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """As JSON has it. The column `change` is an object, which Arrow hands over as text; SQL's sums are decimals."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if name == "change" and isinstance(value, str) and value.startswith("{"):
+        return json.loads(value)
+    return value if isinstance(value, (str, int, float, list, dict, type(None))) else str(value)
+
+
+def _cell(value: Any) -> str:
+    """As a table shows it: numbers short, null as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
