@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from pliant.data.locate import locate
@@ -71,33 +73,42 @@ class Corpus(Spec):
 
         Raises PliantError for a missing, unreadable, empty or too small corpus.
         """
-        split = self.split()
-        try:
-            selected = split.selected(part)
-        except PliantError as error:
-            raise error.within(self.source) from None
-        count = 0
-        for count, text in enumerate(read(locate(self.source), self.field), 1):
-            if count > len(selected):
-                break
-            if selected[count - 1]:
-                yield Document(f"{int(split.hashes[count - 1]):016x}", text)
-        if count != len(selected):
+        paths = locate(self.source)
+        key, split, selected = self._key(paths), self.split(), self._selected(part)
+        for number, text in enumerate(read(paths, self.field)):
+            if number < len(selected) and selected[number]:
+                yield Document(f"{int(split.hashes[number]):016x}", text)
+        if self._key(paths) != key:
             raise PliantError(f"{self.source}: changed while it was read; run the same command again")
+
+    def characters(self, part: Part = "train") -> int:
+        """How many characters the documents of a part hold together."""
+        return int(self.split().lengths[self._selected(part)].sum(dtype=np.int64))
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the documents' hashes, in order: the same wherever the same text is stored."""
-        split = self.split()
-        return digest(split.hashes[split.selected("all")].astype("<u8").tobytes())
+        return digest(self.split().hashes[self._selected("all")].astype("<u8").tobytes())
 
     def split(self) -> Split:
         """The side of every document. Read from the cache when no file has changed since the corpus was last read."""
-        paths = locate(self.source)
-        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        key = digest(json.dumps([_FORMAT, self.field, stats]))
+        key = self._key(locate(self.source))
         target = built_once(cache_folder() / "corpora" / f"{key}.npz", self._scan)
-        with np.load(target) as stored:
-            return Split(stored["hashes"], stored["lengths"], stored["sides"])
+        try:
+            with np.load(target) as stored:
+                return Split(stored["hashes"], stored["lengths"], stored["sides"])
+        except (OSError, ValueError, KeyError, BadZipFile):
+            raise PliantError(f"{target}: is damaged; delete it and run the same command again") from None
+
+    def _selected(self, part: Part) -> NDArray[np.bool_]:
+        try:
+            return self.split().selected(part)
+        except PliantError as error:
+            raise error.within(self.source) from None
+
+    def _key(self, paths: list[Path]) -> str:
+        """The same until a file is added, removed or written to."""
+        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        return digest(json.dumps([_FORMAT, self.field, stats]))
 
     def _scan(self, target: Path) -> None:
         """Read everything once and note each document's hash and length."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import cache
 from pathlib import Path
 
 from pliant.errors import PliantError
@@ -11,6 +12,7 @@ from pliant.errors import PliantError
 _ADDRESS = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?(?:\[(?P<split>\w+)\])?")
 
 
+@cache  # a process asks the hub once
 def hub_files(address: str) -> list[Path]:
     """The Arrow files of a data set, downloaded on first use: `owner/name[:config][@revision][[split]]`, split `train` by default.
 

@@ -147,9 +147,7 @@ def _pack(corpus: Corpus, tokenizer: Tokenizer, part: Part, folder: Path) -> Non
     folder.mkdir()
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
     offsets, ids, content = [0], list[int](), hashlib.sha256()
-    split = corpus.split()
-    total = int(split.lengths[split.selected(part)].sum(dtype=np.int64))
-    with (folder / "tokens.bin").open("wb") as stream, progress(f"tokenising {corpus.source}", total) as advance:
+    with (folder / "tokens.bin").open("wb") as stream, progress(f"tokenising {corpus.source}", corpus.characters(part)) as advance:
         for group in _groups(corpus.documents(part)):
             for document, tokens in zip(group, tokenizer.encode([document.text for document in group]), strict=True):
                 if not len(tokens):
