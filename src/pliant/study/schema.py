@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from pliant.changes import CHANGES
+from pliant.data import Corpus
 from pliant.measures import MEASURES
 from pliant.models import FolderLadder, HubLadder
 from pliant.spec import Spec
 from pliant.train import TrainedLadder
+from pliant.train.new_model import NewModel
+
+SHORT_AS_STRING = {Corpus.__name__, NewModel.__name__}
 
 
 def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     """`plain`, pydantic's own schema of a study, with the forms that its validators accept in the place of what they make."""
-    definitions: dict[str, Any] = {"change": CHANGES.json_schema(), "measure": MEASURES.json_schema()}
+    definitions: dict[str, Any] = {"change": _with_short_forms(CHANGES.json_schema()), "measure": _with_short_forms(MEASURES.json_schema())}
     forms = {
         "checkpoints": [
             _object(ladder=_schema(TrainedLadder, definitions)),
@@ -43,9 +47,23 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(spec: type[Spec], definitions: dict[str, Any]) -> dict[str, Any]:
     """The spec's schema; what it refers to moves to `definitions`."""
-    schema = spec.model_json_schema()
+    schema = _with_short_forms(spec.model_json_schema())
     definitions |= schema.pop("$defs", {})
     return schema
+
+
+def _with_short_forms(schema: Any) -> Any:
+    """What pydantic cannot know of validators: a string for a corpus or a new model, one item for a list of them."""
+    if isinstance(schema, list):
+        return [_with_short_forms(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    wide = {name: _with_short_forms(value) for name, value in cast("dict[str, Any]", schema).items()}
+    if wide.get("title") in SHORT_AS_STRING and wide.get("type") == "object":
+        return {"anyOf": [wide, {"type": "string"}], "title": wide["title"]}
+    if wide.get("type") == "array" and "items" in wide:
+        return {"anyOf": [wide, wide["items"]]}
+    return wide
 
 
 def _object(**properties: Any) -> dict[str, Any]:

@@ -1,0 +1,131 @@
+"""Study files: the forms they take, and what is said about the ones they do not."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+import pliant
+from pliant import PliantError
+from pliant.models import FolderLadder, HubLadder
+from pliant.study.study import Study
+from pliant.train import TrainedLadder
+
+
+class Yaml12(yaml.SafeLoader):
+    """Reads `1e-2` as a number, as editors do."""
+
+
+Yaml12.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789"))
+DEMOS = sorted((Path(pliant.__file__).parent / "demo").glob("*.yaml"))
+
+
+def test_the_unchanged_checkpoint_is_always_there_once_and_first(form):
+    assert [change.kind for change in Study.parse(form).changes] == ["none", "perturb", "perturb", "quantize"]
+    form["changes"].append("none")
+    assert [change.kind for change in Study.parse(form).changes] == ["none", "perturb", "perturb", "quantize"]
+    form["changes"] = []
+    assert [change.kind for change in Study.parse(form).changes] == ["none"]
+
+
+@pytest.mark.parametrize("kind", ["form", "trained"])
+def test_what_a_study_says_of_itself_is_the_same_study(kind, request):
+    study = Study.parse(request.getfixturevalue(kind))
+    again = Study.parse(json.loads(json.dumps({k: v for k, v in study.canonical().items() if k != "kind"})))
+    assert again == study
+    assert again.hash() == study.hash()
+
+
+def test_the_forms_of_checkpoints(form):
+    ladders = [
+        ("a/checkpoint-*", FolderLadder),
+        (["a", "b"], FolderLadder),
+        ({"folders": ["a"], "batch_tokens": "2M"}, FolderLadder),
+        ("owner/name@step*", HubLadder),
+        ({"hub": "owner/name", "revisions": ["step1", "step2"]}, HubLadder),
+        ({"ladder": {"model": "llama-16x2", "corpus": "x.txt", "tokens": "1M"}}, TrainedLadder),
+    ]
+    for checkpoints, ladder in ladders:
+        assert type(Study.parse(form | {"checkpoints": checkpoints}).checkpoints) is ladder
+
+
+def test_a_file_gives_a_study_its_name(form, tmp_path):
+    path = tmp_path / "overtraining.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in form.items() if key != "name"}))
+    assert Study.read(path).name == "overtraining"
+    path.write_text(yaml.safe_dump(form))
+    assert Study.read(path).name == "stored"
+
+
+def test_one_seed_and_repeated_seeds(form):
+    assert Study.parse(form | {"seeds": 3}).seeds == (3,)
+    assert Study.parse(form | {"seeds": [1, 1, 0]}).seeds == (1, 0)
+
+
+BAD = [
+    ({"chekpoints": []}, "did you mean 'checkpoints'"),
+    ({"checkpoints": {"laddr": {}}}, "did you mean 'ladder'"),
+    ({"checkpoints": {"ladder": {"corpuss": "x"}}}, "did you mean 'corpus'"),
+    ({"checkpoints": {"hub": "a/b", "revision": "main"}}, "did you mean 'revisions'"),
+    ({"checkpoints": 5}, "checkpoints"),
+    ({"changes": [{"quantise": {"bits": 4}}]}, "did you mean 'quantize'"),
+    ({"changes": [{"quantize": {"bit": 4}}]}, "did you mean 'bits'"),
+    ({"changes": [{"quantize": {"bits": 99}}]}, "bits"),
+    ({"changes": {"quantize": {"bits": 4}}}, "expected a list"),
+    ({"measures": {"generic": {"los": {"data": "x"}}}}, "did you mean 'loss'"),
+    ({"measures": {"generic": {"loss": {"dat": "x"}}}}, "did you mean 'data'"),
+    ({"measures": {"generic": {"loss": {"data": ["x", "y"]}}}}, "a list is not allowed"),
+    ({"measures": {}}, "measures"),
+    ({"measures": ["loss"]}, "expected names with measures"),
+    ({"seeds": []}, "seeds"),
+    ({"seeds": "many"}, "seeds"),
+    ({"seeds": [0.5]}, "seeds"),
+    ({"questions": ["chekpoint"]}, "did you mean 'checkpoint'"),
+    ({"questions": "checkpoint"}, "questions"),
+    ({"name": ""}, "name"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), BAD, ids=[json.dumps(wrong) for wrong, _ in BAD])
+def test_what_is_wrong_is_said_in_one_line(form, tmp_path, wrong, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(form | wrong))
+    with pytest.raises(PliantError) as caught:
+        Study.read(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("missing", ["checkpoints", "measures"])
+def test_what_is_missing_is_named(form, missing):
+    del form[missing]
+    with pytest.raises(PliantError, match=missing):
+        Study.parse(form)
+
+
+@pytest.mark.parametrize("content", ["", "- a\n- b\n", "42"])
+def test_a_file_that_holds_no_study_says_so(tmp_path, content):
+    (tmp_path / "empty.yaml").write_text(content)
+    with pytest.raises(PliantError, match=r"empty\.yaml"):
+        Study.read(tmp_path / "empty.yaml")
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.name)
+def test_the_schema_accepts_the_demo(path):
+    jsonschema.validate(yaml.load(path.read_text(), Yaml12), Study.model_json_schema())
+    assert Study.read(path).questions == ("checkpoint",)
+
+
+@pytest.mark.parametrize("kind", ["form", "trained"])
+def test_the_schema_accepts_what_the_parser_accepts(kind, request):
+    jsonschema.validate(request.getfixturevalue(kind), Study.model_json_schema())
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong, _ in BAD if wrong != {"questions": "checkpoint"} and "x" not in json.dumps(wrong)])
+def test_the_schema_refuses_what_the_parser_refuses(form, wrong):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(form | wrong, Study.model_json_schema())
