@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,7 +100,7 @@ def test_zero_stays_zero(scheme):
 def test_more_bits_are_nearer():
     x = matrix(0, columns=4096)
     errors = [float((round_to_grid(x, bits) - x).square().mean()) for bits in range(3, 13)]
-    ratios = [a / b for a, b in zip(errors, errors[1:], strict=False)]
+    ratios = [a / b for a, b in pairwise(errors)]
     # one more bit divides the step by (2^(b) - 1) / (2^(b - 1) - 1), so the error by its square: 5.4 at 3 bits, down to 4
     expected = [((2**bits - 1) / (2 ** (bits - 1) - 1)) ** 2 for bits in range(3, 12)]
     assert ratios == pytest.approx(expected, rel=0.1)
