@@ -1,0 +1,5 @@
+"""Small text to train on."""
+
+from small_text import text, text_file
+
+__all__ = ["text", "text_file"]
