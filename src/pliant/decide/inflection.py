@@ -137,15 +137,14 @@ class _Resamples:
     def draw(cls, noise: Sequence[Noise], seed: int) -> _Resamples:
         """A hierarchical bootstrap with Gaussian multipliers: every seed, draw and document gets an independent normal weight.
 
-        Sums of those have just the covariance of their source, so they are drawn from it. (An ordinary bootstrap of three
+        Sums of those have just the covariance of their sources, so they are drawn from it. (An ordinary bootstrap of three
         seeds has ten outcomes, and a third of their variance is missing.)
         """
         generator = np.random.default_rng(seed)
-        deviations, scales = np.zeros((_RESAMPLES, len(noise[0].covariance))), np.ones((_RESAMPLES, len(noise)))
+        values, vectors = np.linalg.eigh(np.sum([source.covariance for source in noise], axis=0))
+        deviations = generator.standard_normal((_RESAMPLES, len(values))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
+        scales = np.ones((_RESAMPLES, len(noise)))
         for number, source in enumerate(noise):
-            values, vectors = np.linalg.eigh(source.covariance)
-            normal = generator.standard_normal(deviations.shape)
-            deviations += normal @ (vectors * np.sqrt(np.maximum(values, 0))).T
             if np.isfinite(source.freedom):
                 scales[:, number] = generator.chisquare(source.freedom, _RESAMPLES) / source.freedom
         return cls(deviations, scales)
