@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from pliant.errors import PliantError
 from pliant.models import hub_store
 from pliant.models.checkpoint import Checkpoint
-from pliant.models.hub_files import list_revisions
+from pliant.models.hub_files import Unreachable, cached_commit, cached_snapshot, list_revisions
 from pliant.models.ladder import Stored
 from pliant.models.revisions import parse, tokens_of
 from pliant.spec import nearest
@@ -57,15 +57,28 @@ class HubLadder(Stored):
 
         Raises PliantError when the hub cannot be reached, a pattern matches nothing, or a name does not tell its tokens.
         """
-        commits = list_revisions(self.hub, self.endpoint)
+        commits = self._commits()
         names = self._matches(list(commits))
         ordered = self._tokens(names, list(commits))
         sources = [self._source(name, commits) for name in ordered]
         following = [*sources[1:], None]
+        if not self.keep:
+            hub_store.tidy_at_exit(self.hub, self.endpoint)
         return [
             HubRung(self, self._facts(name, tokens), source, ahead)
             for (name, tokens), source, ahead in zip(ordered.items(), sources, following, strict=True)
         ]
+
+    def _commits(self) -> dict[str, str]:
+        """Every revision with its commit; those in the cache where the hub cannot be reached and downloads are kept."""
+        try:
+            return list_revisions(self.hub, self.endpoint)
+        except Unreachable:
+            cached = {name: cached_commit(self.hub, name) for name in self.revisions} if self.keep else {}
+            found = {name: commit for name, commit in cached.items() if commit is not None}
+            if not found:
+                raise
+            return found
 
     def _matches(self, present: list[str]) -> list[str]:
         names: list[str] = []
@@ -122,12 +135,11 @@ class HubRung:
 
         Raises PliantError when the revision is missing, the hub stops answering, or as `load` does.
         """
-        from pliant.models.hub_files import cached_snapshot
         from pliant.models.load import load_folder
 
         source, options = self._found(), self.ladder.loading()
         if self.ladder.keep:
-            folder = cached_snapshot(source.hub, source.commit, code=source.code, endpoint=source.endpoint)
+            folder = cached_snapshot(source.hub, self.checkpoint.revision, code=source.code, endpoint=source.endpoint)
             yield load_folder(folder, self.checkpoint, **options)
             return
         held = hub_store.hold(source)

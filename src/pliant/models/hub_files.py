@@ -117,7 +117,7 @@ def cached_snapshot(
 
     Raises PliantError when it can be had neither from the hub nor from the cache.
     """
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, snapshot_download
 
     address = hub if revision is None else f"{hub}@{revision}"
     try:
@@ -126,11 +126,25 @@ def cached_snapshot(
             names = chosen_files(names, address, gguf_file=gguf_file, code=code)
             return Path(snapshot_download(hub, revision=revision, allow_patterns=names, endpoint=endpoint))
     except Unreachable as error:
-        cached = try_to_load_from_cache(hub, gguf_file or "config.json", revision=revision)
-        if not isinstance(cached, str):
+        cached = _in_cache(hub, revision, gguf_file or "config.json")
+        if cached is None:
             reason = str(error).removeprefix(f"{address}: ")
             raise PliantError(f"{address}: not a folder here, and {reason}") from error
-        return Path(cached).parent
+        return cached
+
+
+def cached_commit(hub: str, revision: str) -> str | None:
+    """The commit of a revision in the hub's own cache, if it is there."""
+    cached = _in_cache(hub, revision, "config.json")
+    return cached.name if cached is not None else None
+
+
+def _in_cache(hub: str, revision: str | None, file: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    with hub_errors(hub, None):
+        found = try_to_load_from_cache(hub, file, revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -177,23 +177,36 @@ def _forget_ahead() -> _Ahead | None:
     return ahead if ahead is not None and ahead.process == os.getpid() else None
 
 
-atexit.register(drop_ahead)
+def tidy_at_exit(hub: str, endpoint: str | None) -> None:
+    """When this process ends, delete what workers that were killed left of this repository."""
+    _to_tidy.add(Source(hub, "", endpoint).store)
+
+
+_to_tidy: set[Path] = set()
+
+
+@atexit.register
+def _tidy() -> None:
+    drop_ahead()
+    for store in filter(Path.is_dir, _to_tidy):
+        with contextlib.suppress(PliantError, OSError), _alone(store):
+            _sweep(store)
 
 
 def _folders(store: Path) -> set[Path]:
     return {path for path in store.iterdir() if path.is_dir()}
 
 
-def _sweep(store: Path, keep: Source) -> None:
+def _sweep(store: Path, keep: Source | None = None) -> None:
     """Delete what killed processes left: every folder that nobody holds, and half files of the one to keep."""
+    kept = keep.folder if keep is not None else None
     for folder in _folders(store):
         with contextlib.suppress(OSError), (store / f"{folder.name}.lock").open("w") as lock:
             if _flock(lock, exclusive=True, wait=False):
-                halves: Iterable[Path] = folder.rglob("*.incomplete") if folder == keep.folder else ()
-                for half in halves:
-                    half.unlink(missing_ok=True)
-                if folder != keep.folder:
+                if folder != kept:
                     shutil.rmtree(folder, ignore_errors=True)
+                for half in folder.rglob("*.incomplete"):
+                    half.unlink(missing_ok=True)
                 _unlock(lock)
 
 
