@@ -45,7 +45,8 @@ def locate(source: str) -> list[Path]:
             raise PliantError(f"{source}: no file has such a name")
         return found
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise PliantError(f"{source}: no such file or folder" + (f"; {nearest(path.name, beside)}" if 0 < len(beside) <= 1000 else ""))
+    hint = nearest(path.name, beside)
+    raise PliantError(f"{source}: no such file or folder" + (f"; {hint}" if hint.startswith("did you mean") else ""))
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,7 +147,7 @@ def _pack(corpus: Corpus, tokenizer: Tokenizer, part: Part, folder: Path) -> Non
     """Stream the corpus through the tokenizer into `folder`."""
     folder.mkdir()
     dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
-    offsets, ids, content = [0], list[int](), hashlib.sha256()
+    offsets, ids, content = array("q", [0]), array("Q"), hashlib.sha256()
     with (folder / "tokens.bin").open("wb") as stream, progress(f"tokenising {corpus.source}", corpus.characters(part)) as advance:
         for group in _groups(corpus.documents(part)):
             for document, tokens in zip(group, tokenizer.encode([document.text for document in group]), strict=True):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -132,6 +133,7 @@ class ByteTokenizer:
         }
 
 
+@cache
 def _byte_character(byte: int) -> str:
     """The printable character by which byte-level tokenizers write a byte: itself, or one from 256 upwards."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
