@@ -132,6 +132,7 @@ def test_a_single_text_file_and_a_very_long_document_are_cut(tmp_path: Path, jso
 def test_fields(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "1+1?", "answer": 2}\n{"question": "2+2?", "answer": 4}\n')
+    assert all_texts(path) == ["1+1?\n2", "2+2?\n4"]
     assert all_texts(path, field="question") == ["1+1?", "2+2?"]
     assert all_texts(path, field="{question}\n{answer}") == ["1+1?\n2", "2+2?\n4"]
     assert all_texts(path, field=r"Q: {question}\nA: {answer}") == ["Q: 1+1?\nA: 2", "Q: 2+2?\nA: 4"]
@@ -162,7 +163,7 @@ BAD_FILES: dict[str, tuple[str, bytes | str, str | None, str]] = {  # file, cont
     "json depth": ("a.jsonl", "[" * 200_000, None, "a.jsonl line 1: is nested too deeply"),
     "null": ("a.jsonl", GOOD + '{"text": null}\n', None, "line 2: field 'text' holds null"),
     "list": ("a.jsonl", '{"text": ["a"]}\n', None, "line 1: field 'text' holds list, not text"),
-    "no usual field": ("a.jsonl", QUESTION, None, "There are question, answer; say field"),
+    "no usual field": ("a.jsonl", '{"title": "a", "abstract": "b"}\n', None, "There are title, abstract; say field"),
     "field": ("a.jsonl", QUESTION, "qestion", "line 1: no field 'qestion'; did you mean 'question'"),
     "template": ("a.jsonl", QUESTION, "{question}{anser}", "no field 'anser'; did you mean 'answer'"),
     "text field": ("a.txt", "a", "text", "is plain text, which has no fields"),

@@ -50,7 +50,7 @@ class Corpus(Spec):
     field: str | None = Field(
         None,
         description="the field of a record that holds the text, or a template such as '{question}\\n{answer}'; "
-        "by default the first of text, content, document, body ... that there is",
+        "by default the first of text, content, document, body ... that there is, or question and answer, prompt and completion ...",
     )
 
     @model_validator(mode="before")

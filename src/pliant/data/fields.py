@@ -13,6 +13,15 @@ from pliant.spec import nearest
 TEXT_FIELDS = ("text", "content", "document", "body", "markdown", "code", "raw_content", "sentence")
 """The usual names, in the order they are tried."""
 
+EXCHANGES = (
+    ("question", "answer"),
+    ("instruction", "input", "output"),
+    ("instruction", "output"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+)
+"""What fine-tuning data usually calls its fields; where none is a text, those of the first that fits are joined by line ends."""
+
 _HOLE = re.compile(r"\{([^{}]+)\}")
 
 
@@ -23,13 +32,13 @@ def fields_for(names: tuple[str, ...], field: str | None) -> tuple[str, ...]:
     Raises PliantError for a name that is not there, with the nearest that is.
     """
     if field is None:
-        usual = [name for name in TEXT_FIELDS if name in names] or (names if len(names) == 1 else ())
-        if not usual:
+        usual = [(name,) for name in TEXT_FIELDS if name in names] or [parts for parts in EXCHANGES if set(parts) <= set(names)]
+        if not usual and len(names) != 1:
             raise PliantError(
                 f"which field is the text? There are {', '.join(names) or 'none'}; "
-                "say field: NAME, or a template such as field: '{question}\\n{answer}'"
+                "say field: NAME, or a template such as field: '{title}\\n{abstract}'"
             )
-        return (usual[0],)
+        return usual[0] if usual else names
     wanted = (field,) if field in names else tuple(_HOLE.findall(field)) or (field,)
     for name in wanted:
         if name not in names:
@@ -46,7 +55,7 @@ def text_of(record: Any, field: str | None) -> str:
     fields = cast("Mapping[str, Any]", record)
     wanted = fields_for(tuple(fields), field)
     if field is None or field in fields:
-        return _plain(fields, wanted[0])
+        return "\n".join(filter(None, (_plain(fields, name) for name in wanted)))
     return _HOLE.sub(lambda hole: _plain(fields, hole[1]), field)
 
 
