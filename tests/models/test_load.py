@@ -77,8 +77,9 @@ def test_dtype_is_the_callers(tiny, tmp_path):
     assert load(tmp_path / "model", dtype=torch.float64).network.dtype == torch.float64
     with pytest.raises(PliantError, match="float33"):
         load(tmp_path / "model", dtype="float33")
-    with pytest.raises(PliantError, match="device"):
-        load(tmp_path / "model", device="toaster")
+    for device, message in (("toaster", "unknown device"), ("cuda:63", "cannot use device")):
+        with pytest.raises(PliantError, match=message):
+            load(tmp_path / "model", device=device)
 
 
 def test_a_loaded_model_no_longer_needs_its_files(copy, tiny):

@@ -37,7 +37,7 @@ def run_command(
     Example: pliant run examples/overtraining.yaml --ledger runs/overtraining
     """
     from pliant.study import Study, run
-    from pliant.study.run import with_dtype
+    from pliant.study.running import with_dtype
 
     wanted = with_dtype(Study.read(study), dtype)
     folder = ledger or Path("runs") / wanted.name
@@ -58,7 +58,7 @@ def run_command(
 def _foresee(study: Any, folder: Path, device: str | None, as_json: bool) -> None:
     """Print the plan."""
     from pliant.study import Ledger, plan
-    from pliant.study.run import staff
+    from pliant.study.running import staff
 
     planned = plan(study, Ledger(folder) if (folder / "ledger.json").exists() else None, device)
     workers, _ = staff(planned, device)
