@@ -32,7 +32,9 @@ def folders(tmp_path_factory) -> Path:
 
     parent = tmp_path_factory.mktemp("checkpoints")
     for seed, name in enumerate(("step1-tokens1M", "step2-tokens2M")):
-        save(build("llama-16x1", load_tokenizer("ascii"), seed, context=32), parent / name)
+        model = build("llama-16x1", load_tokenizer("ascii"), seed, context=32)
+        model.checkpoint = model.checkpoint.model_copy(update={"tokens": (seed + 1) * 1_000_000})
+        save(model, parent / name)
     return parent
 
 

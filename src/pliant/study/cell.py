@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
-from pliant.study.plan import Cell
+from pliant.study.planning import Cell
 from pliant.study.record import Record
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pliant.study.cell import failed_cell
-from pliant.study.plan import Cell, Plan
+from pliant.study.planning import Cell, Plan
 from pliant.study.record import Record
 from pliant.study.worker import Bench, Settings
 

@@ -19,7 +19,7 @@ from pliant.errors import PliantError
 from pliant.models import HubLadder
 from pliant.progress import progress
 from pliant.study.ledger import MANY_SHARDS, Ledger
-from pliant.study.plan import Plan, parts, plan
+from pliant.study.planning import Plan, parts, plan
 from pliant.study.runs import Runs
 from pliant.study.study import Study
 

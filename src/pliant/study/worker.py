@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pliant.errors import PliantError
 from pliant.progress import forwarded
 from pliant.study.cell import run_cell
-from pliant.study.plan import Cell
+from pliant.study.planning import Cell
 from pliant.study.record import Record
 
 if TYPE_CHECKING:
