@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pliant.decide.draws import Draws
 from pliant.decide.next_run import next_run
@@ -47,8 +48,13 @@ class Decision:
     """The affordable run that would narrow this decision most."""
 
     def json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain JSON values."""
         return asdict(self)
+
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        between = f" (90% interval {self.low:.3g} to {self.high:.3g})" if self.low is not None and self.high is not None else ""
+        return f"{self.verdict}: {self.reason}{between if self.answer is not None else ''}"
 
 
 def conclude(
@@ -130,14 +136,19 @@ def compare(values: Array, alternatives: Sequence[Any]) -> Comparison:
     filled = np.where(np.isnan(values), np.inf, values)
     order = np.argsort(filled[0])
     best, second = int(order[0]), int(order[min(1, len(order) - 1)])
-    others = filled[1:] if len(filled) > 1 else filled
-    others = others[np.isfinite(others[:, best])]
+    resamples = filled[1:][np.isfinite(filled[1:, best])]
+    lowest = resamples.min(axis=1)
     return Comparison(
         alternatives=list(alternatives),
         values=filled[0].tolist(),
         best=alternatives[best],
-        probability_best=float((others[:, best] <= others.min(axis=1)).mean()),
+        probability_best=_mean(resamples[:, best] <= lowest),
         runner_up=alternatives[second],
-        probability_runner_up_better=float((others[:, second] < others[:, best]).mean()),
-        regret=float((others[:, best] - others.min(axis=1)).mean()),
+        probability_runner_up_better=_mean(resamples[:, second] < resamples[:, best]),
+        regret=_mean(resamples[:, best] - lowest),
     )
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """NaN for nothing: without resamples nothing is known about how sure an answer is."""
+    return float(values.mean()) if len(values) else float("nan")
