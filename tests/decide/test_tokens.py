@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn import KUMAR, drawn
+from drawn import HOLDS, KUMAR, drawn
 
 from pliant.decide import tokens
 from pliant.decide.draws import Draws
@@ -17,7 +17,7 @@ RUNS = {"N": np.full(13, 30e6), "D": BUDGETS}
 
 
 def fits(spread: float = 0.0, audit: dict[str, object] | None = None) -> list[Draws]:
-    verdict = audit or {"verdict": "passed"}
+    verdict = audit or HOLDS
     return [
         drawn("chinchilla", BASE, RUNS, {"B": spread}, audit=verdict),
         drawn("ptq", RISE, {**RUNS, "Ppost": np.tile([3.0, 4.0, 5.0, 6.0], 4)[:13]}, {"C_T": spread, "gD": spread / 10}, audit=verdict),
@@ -94,9 +94,16 @@ def test_refuses_far_from_the_data_and_after_a_failed_audit() -> None:
     few_bits = tokens.decide(fits(), {"N": 30e6, "Ppost": 2.0})
     assert few_bits.verdict == "refused"
     assert "below the bits" in few_bits.reason
-    failed = tokens.decide(fits(audit={"verdict": "failed", "error": 0.4}), {"N": 30e6, "Ppost": 4.0})
+    failed = tokens.decide(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0})
     assert failed.verdict == "refused"
-    assert "audit" in failed.reason
+    assert failed.reason == "the held-out audit of law chinchilla failed: off by 9%"
+
+
+def test_an_undetermined_audit_leaves_the_answer_undetermined() -> None:
+    decision = tokens.decide(fits(0.05, {"verdict": "undetermined", "reason": "too few runs"}), {"N": 30e6, "Ppost": 4.0})
+    assert decision.verdict == "undetermined"
+    assert decision.answer == pytest.approx(tokens.critical_tokens({**BASE, **RISE}, 30e6, 4.0), rel=1e-4)
+    assert "too few runs" in decision.reason
 
 
 def test_levers_say_what_a_milder_change_would_gain() -> None:

@@ -1,8 +1,8 @@
 """What a decision is: an answer with its interval, how sure it is, what it rests on, and what else could be done.
 
-Two things stand before every answer. A fit whose held-out audit failed gives none (`refused`), and a question further from
-the measured runs than `FARTHEST` gives none either. Where the resamples disagree about the kind of answer, the verdict is
-`undetermined`. In both cases `next` names the run that would help most.
+Two things stand before every answer. A fit whose held-out audit fails gives none (`refused`), and a question further from
+the measured runs than `FARTHEST` gives none either. Where the audit is undetermined, or the resamples disagree about the
+kind of answer, the verdict is `undetermined`. In all cases `next` names the run that would help most.
 """
 
 from __future__ import annotations
@@ -78,6 +78,10 @@ def conclude(
     }
     if reason := obstacle(fits, setting):
         return Decision(verdict="refused", reason=reason, **shared)
+    unsure = [fit for fit in fits if fit.audit.get("verdict") != "holds"]
+    if unsure and answer["verdict"] == "answered":
+        why = f"the held-out audit of law {unsure[0].law.name} is undetermined: {unsure[0].audit.get('reason')}"
+        answer = {**answer, "verdict": "undetermined", "reason": f"{answer['reason']}, but {why}"}
     return Decision(**answer, **shared)
 
 
@@ -95,8 +99,8 @@ def distances(fits: Sequence[Draws], setting: Mapping[str, float]) -> dict[str, 
 def obstacle(fits: Sequence[Draws], setting: Mapping[str, float]) -> str | None:
     """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way."""
     for fit in fits:
-        if fit.audit.get("verdict") == "failed":
-            return f"the held-out audit of law {fit.law.name} failed (error {fit.audit.get('error')})"
+        if fit.audit.get("verdict") == "fails":
+            return f"the held-out audit of law {fit.law.name} failed: {fit.audit.get('reason')}"
         for column in fit.law.columns:
             if column.unit == "bits" and column.name in fit.measured and setting.get(column.name, np.inf) < fit.range(column.name)[0]:
                 return f"{column.name} = {setting[column.name]:g} lies below the bits that law {fit.law.name} was measured at"
