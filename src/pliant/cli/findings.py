@@ -18,6 +18,9 @@ def findings_command(
     names: Annotated[list[str] | None, typer.Argument(help="Which findings; all by default", show_default=False)] = None,
     size: Annotated[str, typer.Option(help="smoke: seconds; laptop: minutes on two cores; gpu: needs an accelerator")] = "smoke",
     folder: Annotated[Path, typer.Option(help="Where ledgers and checkpoints are kept")] = Path("runs/findings"),
+    corpus: Annotated[
+        str | None, typer.Option(help="Pretraining text, where a finding trains; builtin:prose by default", show_default=False)
+    ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Only print each claim and its rule")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,7 +32,10 @@ def findings_command(
     """
     from pliant.findings import FINDINGS
 
-    chosen: list[Finding] = [FINDINGS[name].parse({"size": size}) for name in names or sorted(FINDINGS.specs())]
+    chosen: list[Finding] = []
+    for name in names or sorted(FINDINGS.specs()):
+        kind = FINDINGS[name]
+        chosen.append(kind.parse({"size": size, **({"corpus": corpus} if corpus and "corpus" in kind.model_fields else {})}))
     if listing:
         stated = [{"finding": f.kind, "paper": f.paper, "claim": f.claim, "published": f.published, "rule": f.rule} for f in chosen]
         if as_json:
@@ -41,7 +47,7 @@ def findings_command(
     rows: list[dict[str, Any]] = []
     for finding in chosen:
         note(f"{finding.kind} ...")
-        rows.append(finding.row(finding.test(folder / f"{finding.kind}-{size}")))
+        rows.append(finding.row(finding.test(folder / size)))
         if not as_json:
             _print(rows[-1])
     if as_json:

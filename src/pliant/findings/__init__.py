@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pliant.findings.finding import Finding, Outcome
 from pliant.findings.linear_network import LinearNetwork
+from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
+from pliant.findings.quantization_tokens import QuantizationTokens
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens)
 
-__all__ = ["FINDINGS", "Finding", "LinearNetwork", "Outcome"]
+__all__ = ["FINDINGS", "Finding", "LinearNetwork", "Outcome", "ProgressiveSensitivity", "QuantizationTokens"]
