@@ -67,8 +67,8 @@ def test_the_five_moments_in_their_order(text):
         ("b", "prepare", True),
         *step(0, 1e-2),
         *step(1, 0.5e-2),
-        ("a", "finish"),
         ("b", "finish"),
+        ("a", "finish"),
         ("b", "undo"),
         ("a", "undo"),
     ]
@@ -261,6 +261,21 @@ def test_an_adapter_is_trained_alone_and_merged(text, tmp_path):
         assert change.any() == ("o_proj" in name)
         if "o_proj" in name:
             assert torch.linalg.matrix_rank(change, atol=1e-5) == 2
+
+
+def test_adapters_are_averaged_before_they_are_merged(text):
+    constant = RECIPE.model_copy(update={"schedule": "constant", "warmup": 0, "steps": 2, "clip": 0})
+    averaged, _ = run(text, Adapter(), Average(), recipe=constant)
+    first, second = (run(text, Adapter(), recipe=constant.model_copy(update={"steps": steps}))[0] for steps in (1, 2))
+    before = fresh().network.model.layers[0].self_attn.o_proj.weight
+
+    def change(model):
+        return (model.network.model.layers[0].self_attn.o_proj.weight - before).detach()
+
+    # after one step `up` has moved and `down` has not, so the product of means is not the mean of products; but it is close
+    mean = (change(first) + change(second)) / 2
+    assert torch.allclose(change(averaged), mean, atol=0.05 * mean.abs().max().item())
+    assert not torch.allclose(change(averaged), change(second), atol=0.05 * mean.abs().max().item())
 
 
 class KillAfter(Method):

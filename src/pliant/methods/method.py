@@ -16,7 +16,8 @@ moments you need; the others do nothing. The loop in `pliant.train.loop` shows t
 | layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.share`, then compute |
 | weight averaging, SFA | `prepare`: copy; `after_step`: average every so often; `finish`: put the average in place |
 
-Methods nest in the order they are listed: the first one's `gradients` is innermost, its `loss` and `after_step` come first.
+Methods nest in the order they are listed: the first one prepares first and finishes last, and its `gradients` is innermost; so
+adapters come before what averages them. `loss` and `after_step` go in the order of the list.
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
 `memory.objects` loses them when the run is killed; use `memory.tensors`.
 """

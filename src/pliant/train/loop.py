@@ -88,7 +88,7 @@ def train(
         losses = watch.fetch()
         _check_weights(run)
         state.save(*parts, losses)
-        for method, memory in attached:
+        for method, memory in reversed(attached):
             method.finish(run, memory)  # moment 5
     return _log(run, packed, recipe, losses, state.seconds)
 
