@@ -73,8 +73,11 @@ def decide(results: Runs | Ledger | str | Path) -> list[CheckpointDecision]:
     """
     from pliant.study.ledger import Ledger
 
-    ledger = Ledger(results) if isinstance(results, (str, Path)) else results if isinstance(results, Ledger) else results.ledger
-    series = [found for found in read(ledger, getattr(results, "keys", None)) if len(found.points) >= 2]
+    if isinstance(results, (str, Path, Ledger)):
+        ledger, study = results if isinstance(results, Ledger) else Ledger(results), None
+    else:
+        ledger, study = results.ledger, results.study.name
+    series = [found for found in read(ledger, study) if len(found.points) >= 2]
     if not series:
         raise PliantError(f"{ledger.folder}: no change was measured at two checkpoints of different tokens; a ladder needs at least two")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)

@@ -9,7 +9,7 @@ What goes wrong: folders of one run must share their parent folder, or their fac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +92,8 @@ class Series:
         )
 
 
-def read(ledger: Ledger, keys: Collection[str] | None = None) -> list[Series]:
-    """Every series of the ledger (of the records with these `keys`), the unchanged checkpoints first, changes in a natural order.
+def read(ledger: Ledger, study: str | None = None) -> list[Series]:
+    """Every series of the ledger, or of one study in it, the unchanged checkpoints first, changes in a natural order.
 
     Records without a token count or a value are left out. Raises PliantError for a ledger that cannot be read.
     """
@@ -114,7 +114,7 @@ def read(ledger: Ledger, keys: Collection[str] | None = None) -> list[Series]:
     rows = [
         row | {"values": found, "family": family(row["checkpoint"])}
         for row, found in zip(facts, values, strict=True)
-        if keys is None or row["key"] in keys
+        if study is None or row["study"] == study
     ]
     base = {(row["base_weights"], row["measure_json"], row["data"], row["ids"]): row["values"] for row in rows if _unchanged(row)}
     series = [_series(alike, shared[alike[0]["ids"]], base) for alike in _grouped(rows, ALIKE)]
