@@ -4,7 +4,7 @@ Idea: every linear layer multiplies rounded copies of its weights and inputs, an
 optimizer moves the full-precision weights behind them ("master weights") with gradients that pass the rounding unchanged.
 When to use it: to learn what training in P bits would give, without hardware for it; or before rounding a model for use.
 Cost: at 8,784 parameters 1.2 times the training time for weights, 1.4 with activations, keys and values; 1.05 and 1.2 at
-200,000. What it leaves are the master weights: round them (`quantize`) with the same bits to get the network that was trained.
+168,000. What it leaves are the master weights: round them (`quantize`) with the same bits to get the network that was trained.
 `training_bits` of the checkpoint records the weights' bits.
 What goes wrong: activations and keys below 4 bits are unstable; scales of whole tensors suffer from outliers; rounding the
 weights left behind to fewer bits than they were trained with costs as much as ever.
