@@ -219,7 +219,7 @@ def _log(run: Run, packed: Packed, recipe: Recipe, losses: Sequence[float], seco
 def _keep_freed_memory() -> None:
     """Let the C library keep up to 256 MB that a step frees for the next step, instead of giving it back to the system.
 
-    Worth 5 to 9% of the time of tiny models, whose steps otherwise fetch the same pages again and again. Linux only.
+    Worth about 5% of the time of tiny models, whose steps otherwise fetch the same pages again and again. Linux only.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
