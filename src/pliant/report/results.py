@@ -1,0 +1,119 @@
+"""Everything a report shows, read once: decisions, records, failures, studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pliant.decide.checkpoint import CheckpointDecision, decide
+from pliant.errors import PliantError
+from pliant.numbers import format_count
+from pliant.report.labels import Label, label
+
+if TYPE_CHECKING:
+    from pliant.study.ledger import Ledger
+    from pliant.study.runs import Runs
+
+LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The decisions along one ladder, unchanged checkpoints first, and what to call it among the others."""
+
+    name: str
+    decisions: Sequence[CheckpointDecision]
+
+    def of(self, measure: str) -> list[CheckpointDecision]:
+        """Those of one measure."""
+        return [found for found in self.decisions if found.metric == measure]
+
+    @property
+    def measures(self) -> list[str]:
+        """Their names, the one that most changes were judged by first."""
+        names = list(dict.fromkeys(found.metric for found in self.decisions))
+        return sorted(names, key=lambda name: -len(self.of(name)))
+
+    def families(self, measure: str) -> dict[str, list[tuple[Label, CheckpointDecision]]]:
+        """The changed checkpoints' decisions of one measure by family of changes, from weak to strong."""
+        found: dict[str, list[tuple[Label, CheckpointDecision]]] = {}
+        for decision in self.of(measure):
+            if decision.change["kind"] != "none":
+                named = label(decision.change)
+                found.setdefault(named.family, []).append((named, decision))
+        return {family: sorted(members, key=lambda member: _weakness(*member)) for family, members in found.items()}
+
+    def unchanged(self, measure: str) -> CheckpointDecision | None:
+        """The unchanged checkpoints' decision."""
+        return next((found for found in self.of(measure) if found.change["kind"] == "none"), None)
+
+
+def _weakness(named: Label, decision: CheckpointDecision) -> tuple[bool, float]:
+    """Sorts from weak to strong: fewer bits are stronger, a tuned rate stands last."""
+    value = named.strength
+    if value is None:
+        return True, 0.0
+    return False, -value if decision.change["kind"] == "quantize" or decision.change.get("unit") == "snr_db" else value
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a ledger holds, as far as a report shows it."""
+
+    name: str
+    ladders: Sequence[Ladder]
+    undecided: str
+    """Why there are no decisions, if there are none."""
+    records: Sequence[dict[str, Any]] = field(repr=False)
+    failures: Sequence[dict[str, Any]] = field(repr=False)
+    studies: Sequence[dict[str, Any]] = field(repr=False)
+
+
+def gather(source: Runs | Ledger | str | Path) -> Results:
+    """Read a ledger. Raises PliantError for a folder that is none; a ledger without decisions is still a report."""
+    from pliant.study.ledger import Ledger as OpenLedger
+
+    ledger = OpenLedger(source) if isinstance(source, (str, Path)) else source if isinstance(source, OpenLedger) else source.ledger
+    decisions, undecided = [], ""
+    try:
+        decisions = decide(source)
+    except PliantError as error:
+        undecided = str(error)
+    records = ledger.records()
+    return Results(
+        name=", ".join(dict.fromkeys(str(record["study"]) for record in records)) or ledger.folder.name,
+        ladders=_ladders(decisions),
+        undecided=undecided,
+        records=[record for record in records if record["status"] == "ok"],
+        failures=[record for record in records if record["status"] != "ok"],
+        studies=ledger.studies(),
+    )
+
+
+def _ladders(decisions: Sequence[CheckpointDecision]) -> list[Ladder]:
+    groups: dict[tuple[Any, ...], list[CheckpointDecision]] = {}
+    for decision in decisions:
+        groups.setdefault(tuple(decision.evidence[name] for name in LADDER), []).append(decision)
+    differing = [place for place in range(len(LADDER)) if len({key[place] for key in groups}) > 1]
+    return [Ladder(_name(key, differing), found) for key, found in groups.items()]
+
+
+def _name(key: tuple[Any, ...], differing: Sequence[int]) -> str:
+    """The ladder by what tells it apart; by its family where it is the only one."""
+    words = {"params": "{} parameters", "schedule": "{} schedule", "peak_lr": "peak learning rate {}", "training_bits": "{} training bits"}
+    shown: list[str] = []
+    for place in differing or [LADDER.index("family")]:
+        value = key[place]
+        text = (
+            "unknown"
+            if value is None
+            else format_count(value)
+            if LADDER[place] == "params"
+            else f"{value:g}"
+            if isinstance(value, float)
+            else str(value)
+        )
+        shown.append(words.get(LADDER[place], "{}").format(text))
+    return ", ".join(shown)

@@ -1,0 +1,29 @@
+"""The sections of a report, in reading order. One function each: results in, a section or nothing out.
+
+A new section is a function and a name in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pliant.report.parts import Section
+from pliant.report.results import Results
+from pliant.report.sections.curves import after_the_change, sensitivity
+from pliant.report.sections.decisions import decisions
+from pliant.report.sections.provenance import failed, made, records
+from pliant.report.sections.schedule import schedule
+from pliant.report.sections.task import task_and_generic
+
+SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
+    decisions,
+    after_the_change,
+    sensitivity,
+    task_and_generic,
+    schedule,
+    failed,
+    records,
+    made,
+)
+
+__all__ = ["SECTIONS"]

@@ -1,0 +1,128 @@
+"""Curves over tokens: what a checkpoint is worth after the change, and what the change cost it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pliant.decide.checkpoint import CheckpointDecision
+from pliant.numbers import format_count
+from pliant.report.charts import Axes, Line, line_chart, tokens_text
+from pliant.report.labels import Label
+from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
+from pliant.report.results import Ladder, Results
+
+Z90 = 1.645
+
+TOKENS = "pretraining tokens"
+
+
+def after_the_change(results: Results) -> Section | None:
+    """One picture for each family of changes and measure: the curves over tokens beside the unchanged checkpoints'."""
+    parts = _galleries(results, _curve_figure)
+    if not parts:
+        return None
+    return Section(
+        "After the change",
+        "Each curve is one change of every checkpoint; the dashed one is the unchanged checkpoint. A ring marks the best checkpoint "
+        "where the curve turns, the bar behind it the interval of it. Bands are 90% intervals for comparing points of one curve.",
+        parts,
+    )
+
+
+def sensitivity(results: Results) -> Section | None:
+    """What each change cost, paired with the unchanged checkpoint, on logarithmic axes."""
+    parts = _galleries(results, _sensitivity_figure)
+    if not parts:
+        return None
+    return Section(
+        "Sensitivity",
+        "What the change added to the loss, on the same samples, on logarithmic axes: a straight line is a power of the tokens. "
+        "Points at or below zero cannot be shown.",
+        parts,
+    )
+
+
+def _galleries(results: Results, figure: Any) -> list[Part]:
+    parts: list[Part] = []
+    for ladder in results.ladders:
+        drawn = [
+            figure(ladder, measure, family, members) for measure in ladder.measures for family, members in ladder.families(measure).items()
+        ]
+        figures = [one for one in drawn if one is not None]
+        if figures and len(results.ladders) > 1:
+            parts.append(Paragraph(ladder.name))
+        if figures:
+            parts.append(Gallery(figures))
+    return parts
+
+
+def _curve_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure:
+    base = ladder.unchanged(measure)
+    lines = [_line(named.member or family, found) for named, found in members]
+    if base is not None:
+        lines.insert(0, Line("unchanged", curve_points(base), look="muted"))
+    unit = members[0][1].evidence["unit"]
+    title = title_of(ladder, measure, family)
+    return Figure(title, _describe(title, members), line_chart(lines, Axes(TOKENS, f"{measure}, {unit}")))
+
+
+def title_of(ladder: Ladder, measure: str, family: str) -> str:
+    """The family, and the measure where there is more than one."""
+    return family if len(ladder.measures) == 1 else f"{family}: {measure}"
+
+
+def _line(name: str, found: CheckpointDecision) -> Line:
+    turned = found.verdict == "degrades"
+    between = (found.low, found.high) if turned else None
+    return Line(name, curve_points(found), found.best if turned else None, between, look_of(found))
+
+
+def look_of(found: CheckpointDecision) -> Literal["plain", "apart"]:
+    """A tuned rate is no step of the sweep, so its curve is drawn apart."""
+    return "apart" if "lr" in found.evidence["curve"][0] else "plain"
+
+
+def curve_points(found: CheckpointDecision) -> list[dict[str, Any]]:
+    """A decision's curve as a chart's points."""
+    points: list[dict[str, Any]] = []
+    for point in found.evidence["curve"]:
+        reach = Z90 * point["paired_stderr"]
+        tip = {"after": tokens_text(point["tokens"]), "value": f"{point['value']:.3f} ± {reach:.3f}"}
+        if point["delta"] is not None and found.change["kind"] != "none":
+            tip["change"] = f"{point['delta']:+.3f} ± {Z90 * point['delta_stderr']:.3f}"
+        if "lr" in point:
+            tip["tuned lr"] = f"{point['lr']:g}"
+        points.append(
+            {"x": point["tokens"], "y": point["value"], "low": point["value"] - reach, "high": point["value"] + reach, "tip": tip}
+        )
+    return points
+
+
+def _describe(title: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> str:
+    """The picture in words."""
+    told = [f"{named.member or named.family}: {found.sentence()}" for named, found in members]
+    return f"{title} over pretraining tokens. " + "; ".join(told) + "."
+
+
+def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure | None:
+    lines = [Line(named.member or family, _deltas(found), look=look_of(found)) for named, found in members]
+    lines = [line for line in lines if len(line.points) >= 2]
+    if not lines:
+        return None
+    title = title_of(ladder, measure, family)
+    told = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
+    unit = members[0][1].evidence["unit"]
+    first, last = (format_count(lines[0].points[place]["x"]) for place in (0, -1))
+    description = f"What {title} added, between {first} and {last} tokens: {told}."
+    return Figure(title, description, line_chart(lines, Axes(TOKENS, f"added to {measure}, {unit}", log_y=True)))
+
+
+def _deltas(found: CheckpointDecision) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    for point in found.evidence["curve"]:
+        delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
+        if delta is not None and delta > 0:
+            tip = {"after": tokens_text(point["tokens"]), "change": f"{delta:+.4f} ± {reach:.4f}"}
+            points.append({"x": point["tokens"], "y": delta, "low": max(delta - reach, delta / 3), "high": delta + reach, "tip": tip})
+    return points

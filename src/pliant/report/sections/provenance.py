@@ -1,0 +1,75 @@
+"""Where the numbers come from: what failed, every record, and how all of it was made."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from pliant.numbers import format_count, format_seconds
+from pliant.report.labels import label
+from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
+from pliant.report.results import Results
+
+MOST_RECORDS = 1000
+"""Rows shown; the ledger has them all."""
+
+
+def failed(results: Results) -> Section | None:
+    """Records that have an error instead of a value."""
+    if not results.failures:
+        return None
+    rows: list[list[Cell]] = [
+        [str(row["checkpoint"]), str(label(row["change"])), str(row["measure"]), str(row["seed"]), str(row["error"])]
+        for row in results.failures
+    ]
+    lead = f"{len(rows)} of {len(rows) + len(results.records)} records have no value; running the study again tries them again."
+    return Section("What failed", lead, [Table(["Checkpoint", "Change", "Measure", "Seed", "Error"], rows)])
+
+
+def records(results: Results) -> Section | None:
+    """Every measured value."""
+    if not results.records:
+        return None
+    shown = results.records[:MOST_RECORDS]
+    rows: list[list[Cell]] = [
+        [
+            str(row["checkpoint"]),
+            "" if row["tokens"] is None else format_count(row["tokens"]),
+            str(label(row["change"])),
+            str(row["measure"]),
+            f"{row['seed']}" if not row["draw"] else f"{row['seed']}, draw {row['draw']}",
+            "" if row["value"] is None else f"{row['value']:.4f}",
+            "" if row["stderr"] is None else f"{row['stderr']:.4f}",
+            str(row["n"]),
+        ]
+        for row in shown
+    ]
+    table = Table(
+        ["Checkpoint", "Tokens", "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7})
+    )
+    all_of = "all" if len(shown) == len(results.records) else f"the first {len(shown)} of"
+    return Section("Records", "", [Folded(f"Show {all_of} {len(results.records)} records", [table])])
+
+
+def made(results: Results) -> Section | None:
+    """The studies, versions and seeds behind the numbers."""
+    import yaml
+
+    seeds = sorted({row["seed"] for row in results.records})
+    seconds = sum(row["seconds"] or 0.0 for row in results.records)
+    facts = [f"Seeds {', '.join(map(str, seeds))}.", f"{format_seconds(seconds)} of measuring." if seconds else ""]
+    parts: list[Part] = [Paragraph(" ".join([*facts, _versions()]).strip())]
+    for study in results.studies:
+        form = {name: value for name, value in study.items() if name != "kind"}
+        parts.append(Folded(f"The study {study.get('name', '')}", [Code(yaml.safe_dump(form, sort_keys=False, allow_unicode=True))]))
+    return Section("How this was made", "", parts)
+
+
+def _versions() -> str:
+    found: list[str] = []
+    for package in ("pliant", "torch", "transformers", "numpy"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return f"Reported by {', '.join(found)} on Python {platform.python_version()}."

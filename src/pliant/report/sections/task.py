@@ -1,0 +1,73 @@
+"""Fine-tuning's two sides in one picture: what the task gained and what everything else lost, checkpoint by checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pliant.decide.checkpoint import CheckpointDecision
+from pliant.report.charts import Axes, Line, line_chart, tokens_text
+from pliant.report.labels import Label
+from pliant.report.parts import Figure, Gallery, Section
+from pliant.report.results import Ladder, Results
+from pliant.report.sections.curves import look_of
+
+
+def task_and_generic(results: Results) -> Section | None:
+    """For every family of changes that was measured in two ways."""
+    figures = [figure for ladder in results.ladders for figure in _figures(ladder, len(results.ladders) > 1)]
+    if not figures:
+        return None
+    return Section(
+        "Task against generic",
+        "Each path follows the checkpoints from fewest tokens to most, which carries its name: down is a better task, left is less "
+        "forgotten. A path that turns to the right pays for the task with everything else.",
+        [Gallery(figures)],
+    )
+
+
+def _figures(ladder: Ladder, several: bool) -> list[Figure]:
+    if len(ladder.measures) < 2:
+        return []
+    generic, task = ladder.measures[:2]
+    found: list[Figure] = []
+    others = ladder.families(task)
+    for family, members in ladder.families(generic).items():
+        tasks = {named.member: decision for named, decision in others.get(family, [])}
+        lines = [_path(named, decision, tasks) for named, decision in members if named.member in tasks]
+        lines = [line for line in lines if len(line.points) >= 2]
+        if lines:
+            title = f"{family} ({ladder.name})" if several else family
+            axes = Axes(f"{generic}, {members[0][1].evidence['unit']}", f"{task}, {members[0][1].evidence['unit']}", log_x=False)
+            told = "; ".join(_told(line, generic, task) for line in lines)
+            found.append(Figure(title, f"{title}: {task} against {generic} along the ladder. {told}.", line_chart(lines, axes)))
+    return found
+
+
+def _path(named: Label, generic: CheckpointDecision, tasks: Mapping[str, CheckpointDecision]) -> Line:
+    after = {point["tokens"]: point for point in tasks[named.member].evidence["curve"]}
+    points: list[dict[str, Any]] = []
+    for point in generic.evidence["curve"]:
+        other = after.get(point["tokens"])
+        if other is not None:
+            tip = {
+                "after": tokens_text(point["tokens"]),
+                generic.metric: f"{point['value']:.3f}",
+                tasks[named.member].metric: f"{other['value']:.3f}",
+            }
+            points.append(
+                {
+                    "x": point["value"],
+                    "y": other["value"],
+                    "low": other["value"],
+                    "high": other["value"],
+                    "order": point["tokens"],
+                    "tip": tip,
+                }
+            )
+    return Line(named.member, points, look=look_of(generic))
+
+
+def _told(line: Line, generic: str, task: str) -> str:
+    first, last = line.points[0], line.points[-1]
+    return f"{line.name}: {generic} from {first['x']:.3f} to {last['x']:.3f}, {task} from {first['y']:.3f} to {last['y']:.3f}"
