@@ -23,6 +23,8 @@ from pliant.laws.objective import Objective
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 DESCENT_STEPS, POLISH_STEPS = 100, 200
+FIRST_STEPS = 25
+"""Polishing steps after which most problems have ended; what still creeps then is worth more only if it may be best."""
 DESCENT_GAIN = 3e-3
 """Relative gain of a step below which descending gives way to polishing."""
 FLAT = 1e-10
@@ -60,9 +62,12 @@ class Solution:
     """Whether the gradient vanished, bounds allowed for."""
 
 
-def minimise(objective: Objective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None) -> Solution:
+def minimise(
+    objective: Objective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
+) -> Solution:
     """The local minimum below each start. `frozen` (problems, k) marks coordinates that keep their start value."""
-    return polish(objective, *descend(objective, starts, rows, frozen)[:2], frozen=frozen)
+    theta, rows, _ = descend(objective, starts, rows, frozen)
+    return polish(objective, theta, rows, frozen, flat=flat, steps=steps)
 
 
 def descend(
@@ -88,18 +93,20 @@ def descend(
     return points.theta, points.rows, kept
 
 
-def polish(objective: Objective, theta: Tensor, rows: Tensor, frozen: Tensor | None = None) -> Solution:
-    """Newton with the exact Hessian until a further step would gain nothing."""
+def polish(
+    objective: Objective, theta: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
+) -> Solution:
+    """Newton with the exact Hessian until a further step would gain less than the share `flat` of the objective."""
     points = _begin(objective.second_order, theta.clone(), rows, damping=1e-4)
     converged = torch.zeros(len(theta), dtype=torch.bool)
-    for _ in range(POLISH_STEPS):
+    for _ in range(steps):
         active = torch.nonzero(~points.done)[:, 0]
         if len(active) == 0:
             break
         held = _held(objective, points, active, frozen)
-        flat = _newton_gain(points, active, held) <= FLAT * points.value[active].abs() + 1e-300
-        converged[active] = flat
-        points.done[active] = flat | (points.damping[active] > GIVE_UP)
+        ended = _newton_gain(points, active, held) <= flat * points.value[active].abs() + 1e-300
+        converged[active] = ended
+        points.done[active] = ended | (points.damping[active] > GIVE_UP)
         active = active[~points.done[active]]
         if len(active):
             _step(objective, objective.second_order, points, active, frozen)

@@ -31,7 +31,14 @@ class Prior:
     """A Gaussian prior on the coordinates as a penalty on the mean loss: sum of strength (theta - centre)^2 / 2."""
 
     centre: Tensor
+    """(problems, k), or (1, k) when all share it."""
     strength: Tensor
+    """(k,); zero for coordinates without a prior."""
+
+
+def penalty(centre: Array, strength: Array) -> Prior:
+    """One prior for all problems, from centre and strength per coordinate."""
+    return Prior(torch.as_tensor(centre, dtype=torch.float64)[None], torch.as_tensor(strength, dtype=torch.float64))
 
 
 class Objective:
@@ -53,7 +60,7 @@ class Objective:
         prior: Prior | None = None,
     ) -> None:
         self.law, self.coordinates, self.loss, self.logs, self.prior = law, coordinates, loss, residual == "log", prior
-        self.columns = {name: torch.as_tensor(values, dtype=torch.float64) for name, values in columns.items()}
+        self.columns = {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
         self.targets = torch.as_tensor(np.log(targets) if self.logs else targets, dtype=torch.float64)
         self.weights = torch.as_tensor(weights / weights.sum(axis=1, keepdims=True), dtype=torch.float64)
         self.logarithmic = torch.as_tensor(coordinates.logarithmic)
@@ -88,12 +95,12 @@ class Objective:
         )
 
     def values(self, theta: Tensor, rows: Tensor) -> Tensor:
-        """F, shape (problems,); infinite where the law has no value."""
+        """F without its prior, shape (problems,); infinite where the law has no value."""
         out = torch.empty(len(theta), dtype=torch.float64)
         for piece in self._pieces(len(theta)):
             residual = self._target(rows[piece]) - self.fitted(theta[piece])
             out[piece] = self._mean(residual, self._weight(rows[piece]))
-        return _finite(out + self._penalty(theta))
+        return _finite(out)
 
     def fitted(self, theta: Tensor) -> Tensor:
         """The law's prediction on the residual's scale (its logarithm, or itself), shape (problems, rows)."""
@@ -128,7 +135,7 @@ class Objective:
             weighted = jacobian * (weight * self.loss.weight(residual))[:, None, :]
             torch.bmm(weighted, jacobian.transpose(1, 2), out=curvature[piece])
         stretch = self._stretch(natural)
-        return self._with_prior(theta, values, gradient * stretch, curvature * stretch[:, :, None] * stretch[:, None, :])
+        return self._with_prior(theta, rows, values, gradient * stretch, curvature * stretch[:, :, None] * stretch[:, None, :])
 
     def second_order(self, theta: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F, its gradient and its exact Hessian (problems, k, k), by differentiating twice."""
@@ -145,7 +152,7 @@ class Objective:
                     (row,) = torch.autograd.grad(gradient[:, j].sum(), point, retain_graph=True, allow_unused=True, materialize_grads=True)
                     hessian[piece, j] = row
             values[piece], gradients[piece] = value.detach(), gradient.detach()
-        return self._with_prior(theta, values, gradients, hessian)
+        return self._with_prior(theta, rows, values, gradients, hessian)
 
     # --- pieces of the above
 
@@ -192,16 +199,18 @@ class Objective:
         loss = weight * self.loss.value(residual)
         return (loss.masked_fill(weight == 0, 0.0) if self._skips else loss).sum(1)
 
-    def _penalty(self, theta: Tensor) -> Tensor:
-        if self.prior is None:
-            return torch.zeros(len(theta), dtype=torch.float64)
-        return (self.prior.strength * (theta - self.prior.centre) ** 2).sum(1) / 2
+    def _off_centre(self, theta: Tensor, rows: Tensor, prior: Prior) -> Tensor:
+        return theta - (prior.centre if len(prior.centre) == 1 else prior.centre[rows])
 
-    def _with_prior(self, theta: Tensor, values: Tensor, gradient: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _with_prior(
+        self, theta: Tensor, rows: Tensor, values: Tensor, gradient: Tensor, curvature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         if self.prior is not None:
-            gradient = gradient + self.prior.strength * (theta - self.prior.centre)
+            off = self._off_centre(theta, rows, self.prior)
+            values = values + (self.prior.strength * off**2).sum(1) / 2
+            gradient = gradient + self.prior.strength * off
             curvature = curvature + torch.diag(self.prior.strength)
-        return _finite(values + self._penalty(theta)), gradient.nan_to_num(), curvature.nan_to_num()
+        return _finite(values), gradient.nan_to_num(), curvature.nan_to_num()
 
 
 def _finite(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pliant.laws.newton import descend, polish
+from pliant.laws.newton import FIRST_STEPS, Solution, descend, polish
 from pliant.laws.objective import Objective
 from pliant.laws.start import Starts, linear_coordinates, projected
 
@@ -41,6 +41,8 @@ class Search:
     reached: int
     """How many of the starts ended at the best objective; those let go on the way are not among them."""
     let_go: int
+    rows: Tensor
+    """(1,): the only problem's number, to evaluate the objective at theta."""
     rivals: Tensor
     """(m, k): the best point first, then clearly different minima nearly as good."""
 
@@ -49,7 +51,7 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
     """The best minimum that the starts lead to, and around it."""
     rows = torch.zeros(len(starts.theta), dtype=torch.long)
     theta, rows, kept = descend(objective, starts.theta, rows, halve=SURVIVORS)
-    ends = polish(objective, theta, rows)
+    ends = _polished(objective, theta, rows)
     counts = starts.counts[kept]
     theta, value, converged = ends.theta, ends.value, ends.converged
     tried, let_go = starts.tried, starts.tried - int(counts.sum())
@@ -60,7 +62,7 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
         if idle >= 2 or (idle == 0 and same.sum() >= ROUGH * len(value) and bool(converged[value.argmin()])):
             break
         before = value.min()
-        more = polish(objective, *_around(objective, theta[value.argmin()], 2.0 ** -(step % 4), generator))
+        more = _polished(objective, *_around(objective, theta[value.argmin()], 2.0 ** -(step % 4), generator))
         theta, value = torch.cat([theta, more.theta]), torch.cat([value, more.value])
         converged = torch.cat([converged, more.converged])
         counts = torch.cat([counts, torch.ones(len(more.value), dtype=torch.long)])
@@ -69,7 +71,17 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
         idle = idle + 1 if value.min() >= before * (1 - SAME) else 0
     best = int(value.argmin())
     reached = int(counts[value <= value[best] * (1 + SAME)].sum())
-    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, _rivals(theta, value))
+    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, rows[:1], _rivals(theta, value))
+
+
+def _polished(objective: Objective, theta: Tensor, rows: Tensor) -> Solution:
+    """Polish all for some steps; of those that still creep then, go on with the ones that may yet be best."""
+    ends = polish(objective, theta, rows, steps=FIRST_STEPS)
+    creeping = torch.nonzero(~ends.converged & (ends.value <= ends.value.min() * RIVAL))[:, 0]
+    if len(creeping):
+        more = polish(objective, ends.theta[creeping], rows[creeping])
+        ends.theta[creeping], ends.value[creeping], ends.converged[creeping] = more.theta, more.value, more.converged
+    return ends
 
 
 def _around(objective: Objective, centre: Tensor, width: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
