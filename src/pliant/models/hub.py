@@ -16,6 +16,7 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
@@ -135,18 +136,24 @@ class HubRung:
 
         Raises PliantError when the revision is missing, the hub stops answering, or as `load` does.
         """
-        from pliant.models.load import load_folder
-
-        source, options = self._found(), self.ladder.loading()
+        source = self._found()
         if self.ladder.keep:
             folder = cached_snapshot(source.hub, self.checkpoint.revision, code=source.code, endpoint=source.endpoint)
-            yield load_folder(folder, self.checkpoint, **options)
+            yield self._load(folder)
             return
         held = hub_store.hold(source)
         try:
-            model = load_folder(source.folder, self.checkpoint, **options)
+            model = self._load(source.folder)
             if self.ahead is not None:
                 hub_store.fetch_ahead(self.ahead)
             yield model
         finally:
             held.release()
+
+    def _load(self, folder: Path) -> Model:
+        from pliant.models.load import load_folder
+
+        try:
+            return load_folder(folder, self.checkpoint, **self.ladder.loading())
+        except PliantError as error:
+            raise error.within(self.checkpoint.address) from error
