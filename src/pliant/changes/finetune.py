@@ -15,11 +15,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, SerializeAsAny, field_serializer, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pliant.changes.change import Change
 from pliant.data import Corpus, Part
-from pliant.methods import METHODS, Method
+from pliant.methods import Methods
 from pliant.numbers import Rate
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedule import Shape
@@ -49,7 +49,7 @@ class Finetune(Optimisation, Change):
     )
     warmup: int | None = Field(0, ge=0, description="Steps over which the learning rate rises; null for a tenth of all, at most 100")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices")
-    methods: tuple[SerializeAsAny[Method], ...] = Field((), description="What alters the training, innermost first")
+    methods: Methods = ()
     draws: int = Field(1, ge=1, description="Data orders to average over")  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="before")
@@ -60,15 +60,6 @@ class Finetune(Optimisation, Change):
         if form.get("steps") is not None and form.get("epochs") is not None:
             raise ValueError("give the budget as steps or as epochs, not as both")
         return form if form.get("epochs") is not None else {**form, "steps": form.get("steps") or PROBE_STEPS}
-
-    @field_validator("methods", mode="before")
-    @classmethod
-    def _parsed(cls, methods: Any) -> Any:
-        return [METHODS.parse(method) for method in methods] if isinstance(methods, (list, tuple)) else methods
-
-    @field_serializer("methods")
-    def _with_kinds(self, methods: tuple[Method, ...]) -> list[dict[str, Any]]:
-        return [method.canonical() for method in methods]
 
     @property
     def stochastic(self) -> bool:

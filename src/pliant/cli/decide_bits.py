@@ -1,0 +1,154 @@
+"""`pliant decide bits`: how few bits, from fits, for one model, or along a ladder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
+from pliant.cli.output import print_json, print_table
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
+from pliant.errors import PliantError
+from pliant.numbers import format_count
+
+
+def bits_command(
+    fit: OptionalFitOption = None,
+    compute: ComputeOption = None,
+    memory: Annotated[float | None, typer.Option(help="Bytes the weights may take when served", parser=number, show_default=False)] = None,
+    floor: Annotated[float | None, typer.Option(help="Nats/token that rounding may cost; 0.01 for --model", show_default=False)] = None,
+    at: AtOption = "",
+    afford: AffordOption = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)
+    ] = None,
+    text: Annotated[str, typer.Option("--data", help="Text that the loss is read on, with --model")] = "builtin:prose",
+    quantize: Annotated[str, typer.Option(help="How to round, as YAML: fields of the change `quantize`")] = "{}",
+    limit: Annotated[float | None, typer.Option(help="Also allocate so many bits per weight over the matrices", show_default=False)] = None,
+    layers: Annotated[int | None, typer.Option(help="Also round each block alone to so many bits", show_default=False)] = None,
+    samples: Annotated[int, typer.Option(help="Windows of text, with --model")] = 256,
+    ledger: Annotated[Path | None, typer.Option(help="A ledger with `quantize` along a ladder", show_default=False)] = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How few bits: for one model (--model, --data, --floor), along a ladder (--ledger), or from fits (--fit) to train in
+    (--compute), to serve in (--memory), or to round to (--floor).
+
+    Example: pliant decide bits --model ./checkpoint-1000 --data text.jsonl --floor 0.01 --limit 4.5
+    pliant decide bits --ledger runs/demo
+    pliant decide bits --fit ptq.json --floor 0.01 --at N=30M,D=26B
+    """
+    if [bool(fit), model is not None, ledger is not None].count(True) != 1:
+        raise PliantError("give one of --model, --ledger, and --fit")
+    if model is not None:
+        answer = _of_model(model, text, 0.01 if floor is None else floor, quantize, limit, layers, samples, device, dtype)
+        print_json(answer) if as_json else _print_model(answer)
+    elif ledger is not None:
+        rows = _along(ledger)
+        print_json(rows) if as_json else _print_ladder(rows)
+    else:
+        _from_fits(fit or [], {"compute": compute, "memory": memory, "floor": floor}, at, afford, as_json)
+
+
+def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford: float | None, as_json: bool) -> None:
+    from pliant.decide import bits as question
+
+    chosen = [name for name, value in given.items() if value is not None]
+    if len(chosen) != 1:
+        raise PliantError("give exactly one of --compute (bits to train in), --memory (to serve in) and --floor (to round to)")
+    answer = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
+    show(answer(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
+
+
+def _of_model(
+    name: str, text: str, floor: float, quantize: str, limit: float | None, layers: int | None, samples: int, device: Any, dtype: Any
+) -> dict[str, Any]:
+    """The groups' bits, and on request the allocation and the layers."""
+    import yaml
+
+    from pliant.changes import Quantize
+    from pliant.changes.rounded import grid_levels
+    from pliant.changes.weights import select
+    from pliant.decide.model_bits import allocation, layer_sensitivity, lowest_bits
+    from pliant.measures import Loss
+    from pliant.models import load
+
+    template = Quantize.parse({"bits": 4, **(yaml.safe_load(quantize) or {})}, "--quantize")
+    loaded = load(name, device=device, dtype=dtype)
+    loss = Loss.parse({"data": yaml.safe_load(text), "samples": samples}, "--data")
+    answer = {"question": "bits", "model": name, **lowest_bits(loaded, loss, floor, template).json()}
+    matrices = select(loaded.network, template.tensors)
+    answer["already_rounded"] = sorted(tensor for tensor, weight in matrices.items() if grid_levels(weight))
+    if limit is not None:
+        answer["allocation"] = allocation(loaded, loss, template, limit)
+    if layers is not None:
+        answer["layers"], answer["rank_correlation"] = layer_sensitivity(loaded, loss, template.model_copy(update={"bits": layers}))
+    return answer
+
+
+def _print_model(answer: dict[str, Any]) -> None:
+    together = answer["together"]
+    if answer["already_rounded"]:
+        print(f"note: {len(answer['already_rounded'])} matrices hold rounded weights already; rises start from those")
+    rows = [
+        [group["group"], format_count(group["weights"]), _bits(group["bits"]), _bits(together["bits"][group["group"]])]
+        for group in answer["groups"]
+    ]
+    print_table(
+        ["tensors", "weights", "bits alone", "bits together"], rows, f"{answer['verdict']}: bits under {answer['floor']} nats/token"
+    )
+    print(f"all together: rise {together['value']:.4f}, at most {together['high']:.4f} with 95% confidence")
+    if answer["allocation"]:
+        found = answer["allocation"]
+        print(
+            f"{found['bits_per_weight']:.2f} bits per weight: predicted {found['predicted']:.4f}, measured {found['measured']['value']:.4f}"
+        )
+        if "uniform" in found:
+            print(f"uniform {found['uniform']['bits']} bits: measured {found['uniform']['measured']['value']:.4f}")
+    if answer["layers"]:
+        cells = [[layer["layer"], f"{layer['predicted']:.4f}", f"{layer['measured']['value']:.4f}"] for layer in answer["layers"]]
+        print_table(["block", "predicted rise", "measured rise"], cells, f"rank correlation {answer['rank_correlation']:.3f}")
+
+
+def _bits(bits: int) -> str:
+    return "not rounded" if bits == 16 else str(bits)
+
+
+def _along(ledger: Path) -> list[dict[str, Any]]:
+    """For each rounding and measure: the tokens beyond which more pretraining would have hurt the rounded model."""
+    from pliant.decide.checkpoint import decide
+
+    found = [decision for decision in decide(ledger) if decision.change["kind"] == "quantize"]
+    if not found:
+        raise PliantError(f"{ledger}: no `quantize` was measured at two checkpoints of different tokens")
+    return [
+        {
+            "question": "bits",
+            "bits": decision.change["bits"],
+            "change": decision.change,
+            "metric": decision.metric,
+            "verdict": decision.verdict,
+            "critical_tokens": decision.best if decision.verdict == "degrades" else None,
+            "low": decision.low,
+            "high": decision.high,
+            "rise": decision.rise,
+        }
+        for decision in sorted(found, key=lambda decision: (decision.metric, decision.change["bits"]))
+    ]
+
+
+def _print_ladder(rows: list[dict[str, Any]]) -> None:
+    cells = [
+        [
+            str(row["bits"]),
+            row["metric"],
+            row["verdict"],
+            format_count(row["critical_tokens"]) if row["critical_tokens"] else "not within the ladder",
+            f"{format_count(row['low'])} to {format_count(row['high'])}",
+        ]
+        for row in rows
+    ]
+    print_table(["bits", "measure", "verdict", "more tokens hurt beyond", "90% interval of the best"], cells)

@@ -1,0 +1,73 @@
+"""What the questions of `pliant decide` share: their options, and how an answer is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pliant.cli.output import print_json
+from pliant.errors import PliantError
+from pliant.numbers import format_count, parse_count
+
+if TYPE_CHECKING:
+    from pliant.decide.answer import Decision
+    from pliant.laws import Fit
+
+
+def number(text: str) -> float:
+    """`16M`, `1e20` or `0.05`."""
+    try:
+        return float(text)
+    except ValueError:
+        try:
+            return float(parse_count(text))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+
+FitOption = Annotated[
+    list[Path], typer.Option("--fit", help="A fit saved by `pliant fit --save`; its predictions are summed with the others'")
+]
+AtOption = Annotated[str, typer.Option("--at", help="What is given, by the laws' columns: N=30M,Ppost=4", show_default=False)]
+AffordOption = Annotated[float | None, typer.Option("--afford", help="FLOPs that the next run may cost", parser=number, show_default=False)]
+ComputeOption = Annotated[
+    float | None, typer.Option("--compute", help="Training FLOPs of 16-bit arithmetic", parser=number, show_default=False)
+]
+OptionalFitOption = Annotated[list[Path] | None, typer.Option("--fit", help="A fit saved by `pliant fit --save`", show_default=False)]
+
+
+def fits_of(paths: Sequence[Path]) -> list[Fit]:
+    """The saved fits."""
+    from pliant.laws import Fit
+
+    return [Fit.load(path) for path in paths]
+
+
+def values_of(text: str) -> dict[str, float]:
+    """`N=30M,Ppost=4` as numbers."""
+    values: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if not value:
+            raise PliantError(f"--at {part!r}: write NAME=VALUE, such as N=30M")
+        values[name.strip()] = number(value.strip())
+    return values
+
+
+def show(decision: Decision, as_json: bool) -> None:
+    """Print an answer: JSON, or the sentence with its audits, levers and next measurement."""
+    if as_json:
+        print_json(decision.json())
+        return
+    print(f"{decision.question}: {decision.sentence()}")
+    for audit in decision.audit:
+        print("  audit  " + ", ".join(f"{name} {value}" for name, value in audit.items()))
+    for lever in decision.levers:
+        gain = f"{lever['gain']:+.4g}" if lever.get("gain") is not None else lever.get("note", "")
+        print(f"  lever  {lever['lever']}: {gain}")
+    if decision.next is not None:
+        run = ", ".join(f"{name} {format_count(value)}" for name, value in decision.next["run"].items())
+        print(f"  next   measure {run}: would remove {decision.next['variance_removed']:.0%} of the variance")
