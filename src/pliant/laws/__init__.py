@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pliant.errors import PliantError
 from pliant.laws import accuracy, chinchilla, noisy_channel, overtrained, precision, ptq, repetition, sensitivity, training_bits, utility
+from pliant.laws.comparison import Comparison, compare
 from pliant.laws.fitting import fit
 from pliant.laws.law import Column, Law, Parameter, power
 from pliant.laws.result import Fit
@@ -41,4 +42,4 @@ def law_named(name: str) -> Law:
     return LAWS[name]
 
 
-__all__ = ["LAWS", "Column", "Fit", "Law", "Parameter", "fit", "law_named", "power"]
+__all__ = ["LAWS", "Column", "Comparison", "Fit", "Law", "Parameter", "compare", "fit", "law_named", "power"]
