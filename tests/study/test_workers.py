@@ -1,0 +1,150 @@
+"""Worker processes: the same results, and nothing lost when one of them, the parent or the user ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from awkward import Die, Refuse
+from kill_study import kill_and_resume
+from test_run import rows
+
+from pliant.changes import NoChange, Quantize
+from pliant.study.cost import Cost
+from pliant.study.ledger import Ledger
+from pliant.study.planning import Cell, Plan
+from pliant.study.pool import Queue
+from pliant.study.running import run
+from pliant.study.study import Study
+
+HERE = Path(__file__).parent
+
+
+def started(arguments, **settings):
+    """A Python process that finds the tests' modules, in a group of its own."""
+    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, start_new_session=True, **pipes, **settings)
+
+
+def appeared(path, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+    return path.read_text()
+
+
+def gone(process_id, seconds=10):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{process_id}/stat").read_text().split()[2] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def queue(costs, in_order=False):
+    """A queue over rungs that cost so much to open, each with an unchanged and a quantized cell of one second."""
+    changes = [Quantize(bits=4), NoChange()]
+    cells = [Cell(f"{n}{c.kind}", "s", n, c, 0, {}, {}, Cost(1, 1)) for n in range(len(costs)) for c in changes]
+    return Queue(Plan(None, [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset()), in_order)
+
+
+def test_the_costliest_rung_is_opened_first_and_kept_until_it_is_done():
+    waiting = queue([1, 9, 5])
+    assert waiting.rung_for(None, set()) == 1
+    assert [waiting.take(1).change.kind for _ in range(2)] == ["none", "quantize"]
+    assert waiting.rung_for(1, set()) == 2
+    assert waiting.rung_for(0, set()) == 0
+
+
+def test_a_free_worker_helps_only_with_what_is_ready():
+    waiting = queue([9, 5])
+    assert waiting.rung_for(None, {0}) == 1
+    assert waiting.rung_for(None, {0, 1}) is None
+    waiting.ready.add(1)
+    assert waiting.rung_for(None, {0, 1}) == 1
+    waiting.take_all(1)
+    assert waiting.rung_for(None, {0}) is None
+
+
+def test_downloads_come_in_order():
+    waiting = queue([0, 0, 0], in_order=True)
+    assert waiting.rung_for(None, set()) == 0
+    waiting.take_all(0)
+    assert waiting.rung_for(0, set()) == 1
+
+
+@pytest.mark.slow
+def test_workers_measure_what_one_process_measures_and_survive_a_death(form, tmp_path):
+    form |= {"changes": [Die(), Refuse(), *Study.parse(form).changes]}
+    study = Study.parse(form)
+    runs = run(study, tmp_path / "workers", workers=2, quiet=True)
+    assert {(row["change_kind"], row["error"].split(";")[0]) for row in runs.failed} == {
+        ("die", "the worker process was killed by signal 9"),
+        ("refuse", "this model cannot be changed so"),
+    }
+    assert len(runs.failed) == 4
+    alone = run(study.model_copy(update={"changes": study.changes[:1] + study.changes[3:]}), tmp_path / "alone", workers=0)
+    (records, samples), (expected, expected_samples) = rows(runs), rows(alone)
+    assert [row for row in records if row["status"] == "ok"] == expected
+    assert samples == expected_samples
+
+
+SCRIPT = """
+import sys
+import pliant
+runs = pliant.run(sys.argv[1], sys.argv[2], workers=1, quiet=True)
+print(len(runs.records()))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_main_guard_may_use_workers(form, tmp_path):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(form | {"seeds": 0, "changes": []}))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    process = started([tmp_path / "script.py", tmp_path / "study.yaml", tmp_path / "ledger"])
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, output.strip(), errors) == (0, "2", "")
+
+
+WAITING = """
+import json, sys
+from awkward import Wait
+from pliant.study import Study, run
+form = json.loads(sys.argv[1])
+study = Study.parse(form | {"changes": [Wait(signal=sys.argv[3])]})
+run(study, sys.argv[2], workers=1, quiet=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(form, tmp_path, end):
+    process = started(["-c", WAITING, json.dumps(form | {"seeds": 0}), tmp_path / "ledger", tmp_path / "begun"])
+    worker = int(appeared(tmp_path / "begun"))
+    if end == signal.SIGINT:
+        os.killpg(process.pid, end)  # as a terminal does
+    else:
+        process.kill()
+    assert gone(worker)
+    assert process.wait(10) != 0
+    assert [row["change_kind"] for row in Ledger(tmp_path / "ledger").records()] == ["none"]
+    with Ledger(tmp_path / "ledger").lock():
+        pass
+
+
+@pytest.mark.slow
+def test_a_study_killed_at_random_moments_resumes_to_the_same_rows(trained, tmp_path):
+    finished = kill_and_resume(trained, tmp_path, kills=3, workers=0, seed=1)
+    assert finished == sorted(finished)  # nothing that was finished is lost
+    assert 0 < finished[-1] < 12
