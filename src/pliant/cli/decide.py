@@ -86,7 +86,7 @@ def data(
 ) -> None:
     """Which pools to train on (--samples), or how far to repeat the data there is (--unique with --compute).
 
-    Example: pliant decide data --fit good.json --fit web.json --samples 640M
+    Example: pliant decide data --fit utility-by-pool.json --samples 640M
     pliant decide data --fit repetition.json --unique 10B --compute 1e21
     """
     from pliant.decide import data as question
