@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Tokens = NDArray[np.integer[Any]]
 
-BATCH_TOKENS = {"cpu": 8192, "cuda": 32768}
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 """Tokens that go through the network at once."""
 
 LOGITS = {"cpu": 2**20, "cuda": 2**26}
