@@ -29,4 +29,11 @@ def drawn(
         scatter = (spread or {}).get(name, 0.0) * generator.standard_normal((draws, 1))
         scatter[0] = 0
         parameters[name] = constants[name] * np.exp(scatter) if constants[name] else np.zeros((draws, 1))
-    return Draws(LAWS[law], parameters, {name: np.asarray(values, dtype=float) for name, values in measured.items()}, 0.01, audit)
+    return Draws(
+        LAWS[law],
+        parameters,
+        {name: np.asarray(values, dtype=float) for name, values in measured.items()},
+        0.01,
+        LAWS[law].residual == "log",
+        audit,
+    )

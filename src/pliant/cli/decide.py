@@ -91,10 +91,12 @@ def data(
     """
     from pliant.decide import data as question
 
-    fits = fits_of(fit)
+    if len(fit) != 1:
+        raise PliantError("this question takes one --fit")
+    (found,) = fits_of(fit)
     if samples is not None and unique is None:
-        show(question.pools(dict(zip([path.stem for path in fit], fits, strict=True)), samples, afford), as_json)
+        show(question.pools(found, samples, afford), as_json)
     elif samples is None and unique is not None and compute is not None:
-        show(question.epochs(fits[0], unique, compute, values_of(at), afford), as_json)
+        show(question.epochs(found, unique, compute, values_of(at), afford), as_json)
     else:
         raise PliantError("give --samples (which pools), or --unique with --compute (how far to repeat)")

@@ -64,10 +64,11 @@ def show(decision: Decision, as_json: bool) -> None:
         return
     print(f"{decision.question}: {decision.sentence()}")
     for audit in decision.audit:
-        print("  audit  " + ", ".join(f"{name} {value}" for name, value in audit.items()))
+        print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
     for lever in decision.levers:
         gain = f"{lever['gain']:+.4g}" if lever.get("gain") is not None else lever.get("note", "")
         print(f"  lever  {lever['lever']}: {gain}")
     if decision.next is not None:
         run = ", ".join(f"{name} {format_count(value)}" for name, value in decision.next["run"].items())
-        print(f"  next   measure {run}: would remove {decision.next['variance_removed']:.0%} of the variance")
+        where = f" of {decision.next['group']}" if decision.next["group"] else ""
+        print(f"  next   measure {run}{where}: would remove {decision.next['variance_removed']:.0%} of the variance")

@@ -11,6 +11,7 @@ Source: arXiv 2411.04330; its printed closed forms (eq. 7 and 28, D*) carry slip
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,18 +23,21 @@ from pliant.decide.size import split, tokens_for
 from pliant.errors import PliantError
 from pliant.statistics import Array
 
+if TYPE_CHECKING:
+    from pliant.laws import Fit
+
 TRAINED = ("Pw", "Pa", "Pkv")
 Candidate = tuple[Array, Array, Array]
 """Best N and D of a bit width, and the loss there, for every draw."""
 
 
-def training(fits: Sequence[Draws], compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The training bits with the lowest loss for `compute` FLOPs (of 16-bit arithmetic: 6 N D P / 16).
 
     The parts (weights, activations, cache) that were measured at several widths move together; the others stay as in
     `at`. With N in `at` the size is fixed and tokens take the rest; else both are chosen for every P.
     """
-    fits = paired(fits)
+    fits = paired(laws)
     parts = [part for part in TRAINED if any(part in fit.measured and np.ptp(fit.measured[part]) > 0 for fit in fits)]
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, parts):
@@ -47,12 +51,12 @@ def training(fits: Sequence[Draws], compute: float, at: Mapping[str, float], aff
     return _choose("how many bits to train in", fits, {**at, "compute": compute}, parts, candidates, affordable)
 
 
-def serving(fits: Sequence[Draws], memory: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The post-training bits P with the lowest loss when the weights fill `memory` bytes: N = 8 memory / P.
 
     With D in `at` tokens are fixed; else each P takes its best D among the measured token counts.
     """
-    fits = paired(fits)
+    fits = paired(laws)
     low, high = max(fit.range("D")[0] for fit in fits), min(fit.range("D")[1] for fit in fits)
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, ["Ppost"]):
@@ -62,9 +66,9 @@ def serving(fits: Sequence[Draws], memory: float, at: Mapping[str, float], affor
     return _choose("how many bits to serve in", fits, {**at, "memory": memory}, ["Ppost"], candidates, affordable)
 
 
-def rounding(fits: Sequence[Draws], floor: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
-    """The fewest post-training bits whose rise (the sum of `fits`, nats/token) stays under `floor` in 95% of resamples."""
-    fits = paired(fits)
+def rounding(laws: Sequence[Fit | Draws], floor: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+    """The fewest post-training bits whose rise (the sum of `laws`, nats/token) stays under `floor` in 95% of resamples."""
+    fits = paired(laws)
     widths = _widths(fits, ["Ppost"])
     rises = np.concatenate([total(fits, {**at, "Ppost": bits})[:, :1] for bits in widths], axis=1)
     under = rises <= floor

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pliant.errors import PliantError
-from pliant.laws import Law
 from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.laws import Fit, Law
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,24 @@ class Draws:
     measured: Mapping[str, Array]
     """The columns of the runs that were fitted."""
     noise: float
-    """Standard deviation of one run around the law, on the scale of the law's residual (relative for `log`)."""
+    """Standard deviation of one run around the law; relative if `logs`."""
+    logs: bool
     audit: Mapping[str, object]
-    """The held-out audit as the fit reports it: held_out, error, verdict."""
+    """The held-out audit as the fit reports it: held_out, error, verdict, reason."""
+    group: str | None = None
+    """Which value of the column that parameters are split by (a pool's name); None where they are not."""
+
+    @classmethod
+    def of(cls, fit: Fit | Draws) -> Draws:
+        """From a fit. Raises PliantError for one whose parameters are split by a column: a decision needs one of them."""
+        if isinstance(fit, Draws):
+            return fit
+        if fit.coordinates.by:
+            column = next(iter(fit.coordinates.by.values()))
+            raise PliantError(
+                f"this fit of law {fit.law.name} has one value per {column!r}; fit one {column} alone (where) to decide on it"
+            )
+        return cls(fit.law, _stacked(fit, None), fit.columns, fit.noise, fit.residual == "log", fit.audit.to_json())
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
@@ -42,16 +60,44 @@ class Draws:
         return float(self.measured[column].min()), float(self.measured[column].max())
 
 
-def paired(fits: Sequence[Draws], seed: int = 0) -> list[Draws]:
+def grouped(fit: Fit) -> dict[str, Draws]:
+    """One entry per value of the column that a fit's parameters are split by; their draws belong together.
+
+    Raises PliantError for a fit that is not split.
+    """
+    columns = sorted(set(fit.coordinates.by.values()))
+    if len(columns) != 1:
+        raise PliantError(f"this fit of law {fit.law.name} is not split by one column; fit it by b=pool, tau=pool")
+    texts, audit = fit.texts[columns[0]], fit.audit.to_json()
+    return {
+        str(group): Draws(
+            fit.law, _stacked(fit, str(group)), {name: values[texts == group] for name, values in fit.columns.items()},
+            fit.noise, fit.residual == "log", audit, str(group),
+        )
+        for group in np.unique(texts)
+    }  # fmt: skip
+
+
+def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
+    """The fit's parameters above its resamples, each (draws, 1); of one group where they are split."""
+    found: dict[str, Array] = {}
+    for name in fit.law.parameter_names:
+        split = fit.coordinates.tied.get(name, name) in fit.coordinates.by
+        key = f"{fit.coordinates.tied.get(name, name)}[{group}]" if split else name
+        found[name] = np.concatenate([[fit.parameters[key]], fit.resamples[key]])[:, None]
+    return found
+
+
+def paired(fits: Sequence[Fit | Draws], seed: int = 0) -> list[Draws]:
     """The fits with equally many draws: their resamples combined at random, since each was resampled on its own."""
-    count = max(len(fit) for fit in fits)
+    every = [Draws.of(fit) for fit in fits]
+    count = max(len(fit) for fit in every)
     generator = np.random.default_rng(seed)
     result: list[Draws] = []
-    for fit in fits:
+    for fit in every:
         spare = np.arange(1, len(fit)) if len(fit) > 1 else np.zeros(1, dtype=int)
         order = np.concatenate([[0], generator.permutation(np.resize(spare, count - 1))])
-        parameters = {name: values[order] for name, values in fit.parameters.items()}
-        result.append(Draws(fit.law, parameters, fit.measured, fit.noise, fit.audit))
+        result.append(replace(fit, parameters={name: values[order] for name, values in fit.parameters.items()}))
     return result
 
 

@@ -57,12 +57,12 @@ def next_run(fits: Sequence[Draws], decision: Array, affordable: float | None = 
         if not len(next(iter(runs.values()))):
             continue
         outcome = fit.predict({name: values[None, :] for name, values in runs.items()})[kept]
-        outcome = np.log(outcome) if fit.law.residual == "log" else outcome
+        outcome = np.log(outcome) if fit.logs else outcome
         share = _explained(decision[kept], outcome, fit.noise)
         index = int(np.argmax(share))
         if best is None or share[index] > best["variance_removed"]:
-            best = {"law": fit.law.name, "run": {name: float(values[index]) for name, values in runs.items()}}
-            best["variance_removed"] = float(share[index])
+            run = {name: float(values[index]) for name, values in runs.items()}
+            best = {"law": fit.law.name, "group": fit.group, "run": run, "variance_removed": float(share[index])}
     return best
 
 

@@ -11,7 +11,7 @@ Source: Hoffmann et al. 2022; inference cost after Sardana et al., arXiv 2401.00
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pliant.decide.optimum import minimise
 from pliant.errors import PliantError
 from pliant.numbers import format_count
 from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.laws import Fit
 
 
 def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0) -> Array:
@@ -37,13 +40,13 @@ def split(fits: Sequence[Draws], compute: float, at: Mapping[str, float], served
 
 
 def decide(
-    fits: Sequence[Draws], compute: float, at: Mapping[str, float], served: float = 0.0, affordable: float | None = None
+    laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float], served: float = 0.0, affordable: float | None = None
 ) -> Decision:
     """Parameters N (and, in the evidence, tokens D) at which the sum of the fits is lowest for `compute` FLOPs.
 
     Raises PliantError when serving leaves nothing to train with, or `at` lacks a value that a law needs.
     """
-    fits = paired(fits)
+    fits = paired(laws)
     best, loss = split(fits, compute, at, served)
     if np.isnan(best[0]):
         raise PliantError(f"serving {format_count(served)} tokens costs more than {compute:.3g} FLOPs at every size; raise the budget")

@@ -13,7 +13,7 @@ printed forms lacks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from pliant.decide.draws import Draws, paired, total
 from pliant.decide.levers import levers
 from pliant.decide.optimum import minimise
 from pliant.numbers import format_count
+
+if TYPE_CHECKING:
+    from pliant.laws import Fit
 
 EDGE = 1.001
 """A lowest point this close (as a ratio) to the end of the searched range is the end, not a turning point."""
@@ -34,13 +37,13 @@ def critical_tokens(constants: Mapping[str, float], N: float, Ppost: float) -> f
     return float((gain / (p["gD"] * p["C_T"] * np.exp(p.get("b", 0.0)))) ** (1 / (p["gD"] + p["beta"])))
 
 
-def decide(fits: Sequence[Draws], at: Mapping[str, float], most: float | None = None, affordable: float | None = None) -> Decision:
+def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | None = None, affordable: float | None = None) -> Decision:
     """Tokens D at which the sum of the fits is lowest, with everything else as in `at` (N, Ppost, strength ...).
 
     The search covers the token counts that every fit was measured on, up to `most` if given; `affordable` (FLOPs) limits
     the run proposed next. Raises PliantError when `at` lacks a value that a law needs.
     """
-    fits = paired(fits)
+    fits = paired(laws)
     low = max(fit.range("D")[0] for fit in fits)
     high = most or min(fit.range("D")[1] for fit in fits)
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)

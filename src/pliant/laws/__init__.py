@@ -10,7 +10,9 @@ from pliant.laws import accuracy, chinchilla, noisy_channel, overtrained, precis
 from pliant.laws.comparison import Comparison, compare
 from pliant.laws.fitting import fit
 from pliant.laws.law import Column, Law, Parameter, power
+from pliant.laws.recalibrate import recalibrate
 from pliant.laws.result import Fit
+from pliant.laws.simulate import grid, simulate
 from pliant.spec import nearest
 
 _LAWS: tuple[Law, ...] = (
@@ -42,4 +44,18 @@ def law_named(name: str) -> Law:
     return LAWS[name]
 
 
-__all__ = ["LAWS", "Column", "Comparison", "Fit", "Law", "Parameter", "compare", "fit", "law_named", "power"]
+__all__ = [
+    "LAWS",
+    "Column",
+    "Comparison",
+    "Fit",
+    "Law",
+    "Parameter",
+    "compare",
+    "fit",
+    "grid",
+    "law_named",
+    "power",
+    "recalibrate",
+    "simulate",
+]

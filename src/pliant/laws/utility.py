@@ -5,7 +5,7 @@
     many epochs:   y(n) = x_0^b prod_{j >= 1} (n_j / n_{j-1})^b_j + d,   n_j = min(S (j + 1), n)
 
 n samples seen, S samples per epoch, b < 0 the utility, tau the half-life in epochs, d irreducible. y is an error in [0, 1]
-or a loss. Fit one pool at a time with `a` and `d` shared between pools (fixed from a joint choice).
+or a loss. Fit all pools together: `a` and `d` are shared, b and tau are each pool's own (`by={"b": "pool", "tau": "pool"}`).
 When to use it: a few short runs per quality bucket, to choose which buckets to train on at a budget.
 What goes wrong: `a` and `d` are crutches: look at the profile likelihood of d. Transfer from contrastive image-text error to
 language-model loss is an assumption to be tested on a mixture that was not fitted.
@@ -56,7 +56,7 @@ def utility_compat(n: Tensor, S: Tensor, a: Tensor, b: Tensor, tau: Tensor, d: T
     return (first_epoch(n, S, a, b) + d) * repeats(n, S, b, tau)
 
 
-def mixture(n: float, sizes: Array, b: Array, tau: Array, a: float, d: float, *, compat: bool = False) -> Array:
+def mixture(n: float, sizes: Array, b: Array, tau: Array, a: float | Array, d: float | Array, *, compat: bool = False) -> Array:
     """Error after n samples of pools of `sizes` (pools,) mixed in proportion; b, tau and the result: (..., pools) -> (...).
 
     In combined epoch k the exponent is the mean of b_i (1/2)^(k / tau_i'), weighted by share; tau_i' = tau_i / share, since
@@ -88,8 +88,7 @@ def _law(compat: bool) -> Law:
         scale=("n",),
         source="Goyal et al., arXiv 2404.07177" + (", as in the released code" if compat else ""),
         valid="12.8M-sample buckets of a 128M pool, 32M to 640M samples, 2 to 10 epochs for the fit",
-        identifiability="a, b and d trade off on one pool: share a and d between pools; tau needs two or more epochs",
-        fix={"a": 0.022, "d": 0.1},
+        identifiability="a, b and d trade off on one pool: fit several pools that share a and d, or fix them; tau needs two or more epochs",
         printed={
             "2404.07177, T-MARS buckets, ImageNet": {"a": 0.022, "d": 0.1},
             "2404.07177, T-MARS buckets, 18 tasks": {"a": 0.033, "d": 0.1},
