@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pliant.changes.change import Change
 from pliant.changes.rounded import Rounded, nearest
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Quantize(Change):
     """Round the weight matrices to a grid of 2^bits values."""
 
-    bits: int = Field(ge=2, le=16, description="Bits per weight; 16 leaves the weights alone")
+    bits: int = Field(description="Bits per weight, 2 to 8; 16 leaves the weights alone")
     method: Literal["rtn", "gptq", "awq"] = Field(
         "rtn", description="How: `rtn` rounds each weight to its nearest grid value, `gptq` and `awq` look at calibration text"
     )
@@ -63,6 +63,14 @@ class Quantize(Change):
     uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
         "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
     )
+
+    @field_validator("bits", "exceptions")
+    @classmethod
+    def _widths(cls, value: Any) -> Any:
+        for bits in value.values() if isinstance(value, dict) else [value]:
+            if bits not in (*range(2, 9), 16):
+                raise ValueError("choose 2 to 8 bits, or 16 to leave weights alone")
+        return value
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Round every selected tensor.

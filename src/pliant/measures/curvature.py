@@ -82,6 +82,6 @@ def _collect(values: dict[tuple[str, Hashable], list[float]], wanted: dict[str, 
     for name, parameter in wanted.items():
         gradient = parameter.grad
         for key, displacement in displace(name, parameter.detach()).items():
-            slope = 0.0 if gradient is None else float((gradient.float() * displacement.float()).sum())
+            slope = 0.0 if gradient is None else float((gradient.float() * displacement.detach().float()).sum())
             values.setdefault((name, key), []).append(slope**2 / (2 * tokens))
         parameter.grad = None
