@@ -19,10 +19,9 @@ import numpy as np
 
 from pliant.decide.curve import Curve
 from pliant.decide.inflection import Inflection, Verdict, inflection
-from pliant.decide.series import Series, read
+from pliant.decide.series import Series, read, token_count
 from pliant.decide.tuned import Tuned, tuned
 from pliant.errors import PliantError
-from pliant.numbers import format_count
 
 if TYPE_CHECKING:
     from pliant.study.ledger import Ledger
@@ -54,8 +53,8 @@ class CheckpointDecision:
 
     def sentence(self) -> str:
         """The answer in one sentence."""
-        last = format_count(self.evidence["curve"][-1]["tokens"])
-        best, low, high = (format_count(tokens) for tokens in (self.best, self.low, self.high))
+        last = token_count(self.evidence["curve"][-1]["tokens"])
+        best, low, high = (token_count(tokens) for tokens in (self.best, self.low, self.high))
         between = f", 90% interval {low} to {high}" if low != high else ""
         by = f"{abs(self.rise):.3g} {self.evidence['unit']}"
         if self.verdict == "degrades":
@@ -192,7 +191,7 @@ def _caveats(series: Series, ladder: set[int]) -> list[str]:
 
 
 def _listed(tokens: set[int]) -> str:
-    return ", ".join(format_count(count) for count in sorted(tokens))
+    return ", ".join(token_count(count) for count in sorted(tokens))
 
 
 def spearman(first: Any, second: Any) -> float | None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from pliant.decide.curve import Curve
 from pliant.measures.measure import documents
+from pliant.numbers import format_count
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
@@ -187,3 +188,9 @@ def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Array]) -> Point:
         runs=len({weights for weights, _ in seeds}),
         final_lr=rows[0]["final_lr"],
     )
+
+
+def token_count(tokens: float) -> str:
+    """Tokens for people: budgets are rounded to whole steps, so 999424 is shown as `1M`, but 1430000 as `1.43M`."""
+    short = float(f"{tokens:.1e}")
+    return format_count(short if abs(short - tokens) <= 0.005 * tokens else tokens)

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.decide.series import Point, Series
-from pliant.numbers import format_count
+from pliant.decide.series import Point, Series, token_count
 from pliant.statistics import cluster_numbers
 
 TUNED = "tuned"
@@ -99,9 +98,9 @@ def _caveats(sweep: _Sweep, rates: Mapping[int, float]) -> list[str]:
     tried = {rate for rate in sweep.rates if rate is not None}
     found: list[str] = []
     for word, edge in (("smallest", min(tried)), ("largest", max(tried))):
-        if places := [format_count(tokens) for tokens, rate in rates.items() if rate == edge]:
+        if places := [token_count(tokens) for tokens, rate in rates.items() if rate == edge]:
             found.append(f"the best learning rate is the {word} that was tried, {edge:g}, at {', '.join(places)} tokens")
-    if lacking := [format_count(tokens) for tokens in rates if len(sweep.at(tokens)) < len(tried)]:
+    if lacking := [token_count(tokens) for tokens in rates if len(sweep.at(tokens)) < len(tried)]:
         found.append(f"not every learning rate was measured at {', '.join(lacking)} tokens")
     return found
 

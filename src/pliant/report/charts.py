@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pliant.numbers import format_count
-
 SKY, BLUE, GREEN, ORANGE, RED, PINK = "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 COLOURS = {1: [BLUE], 2: [BLUE, RED], 3: [BLUE, GREEN, RED], 4: [BLUE, GREEN, ORANGE, RED], 5: [SKY, BLUE, GREEN, ORANGE, RED]}
 """From weak to strong, by how many there are."""
@@ -174,19 +172,18 @@ def _domain(values: Sequence[float], log: bool) -> tuple[float, float]:
 
 
 def _x(axes: Axes, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    axis: dict[str, Any] = {"title": axes.x, "tickCount": 5}
-    scale: dict[str, Any] = {"zero": False, "nice": False}
+    axis: dict[str, Any] = {"title": axes.x} if axes.log_x else {"title": axes.x, "tickCount": 5}
+    scale: dict[str, Any] = {"nice": False, **({"type": "log"} if axes.log_x else {"zero": False})}
     if axes.log_x:
         axis |= {
             "values": list(axes.ticks) or sorted({row["x"] for row in rows}),
-            "labelExpr": "replace(format(datum.value, '.3~s'), 'G', 'B')",
+            "labelExpr": "replace(format(datum.value, '.2~s'), 'G', 'B')",
         }
-        scale["type"] = "log"
     return {"field": "x", "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _y(axes: Axes, domain: tuple[float, float]) -> dict[str, Any]:
-    scale: dict[str, Any] = {"domain": list(domain), "nice": False, "zero": False}
+    scale: dict[str, Any] = {"domain": list(domain), "nice": False, **({"type": "log"} if axes.log_y else {"zero": False})}
     title = {
         "title": axes.y,
         "titleAngle": 0,
@@ -197,7 +194,7 @@ def _y(axes: Axes, domain: tuple[float, float]) -> dict[str, Any]:
         "titleY": -10,
     }
     axis: dict[str, Any] = title | ({"values": round_numbers(*domain), "format": "~g"} if axes.log_y else {})
-    return {"field": "y", "type": "quantitative", "scale": scale | ({"type": "log"} if axes.log_y else {}), "axis": axis}
+    return {"field": "y", "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def round_numbers(low: float, high: float) -> list[float]:
@@ -216,8 +213,3 @@ def _colour(lines: Sequence[Line]) -> dict[str, Any]:
 
 def _shapes(lines: Sequence[Line]) -> list[str]:
     return [SHAPES[place % len(SHAPES)] for place in range(len(lines))]
-
-
-def tokens_text(tokens: float) -> str:
-    """16000000 -> `16M tokens`."""
-    return f"{format_count(tokens)} tokens"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pliant.decide.checkpoint import CheckpointDecision
-from pliant.numbers import format_count
-from pliant.report.charts import Axes, Line, line_chart, tokens_text
+from pliant.decide.series import token_count
+from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.labels import Label
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
 from pliant.report.results import Ladder, Results
@@ -88,7 +88,7 @@ def curve_points(found: CheckpointDecision) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     for point in found.evidence["curve"]:
         reach = Z90 * point["paired_stderr"]
-        tip = {"after": tokens_text(point["tokens"]), "value": f"{point['value']:.3f} ± {reach:.3f}"}
+        tip = {"after": f"{token_count(point['tokens'])} tokens", "value": f"{point['value']:.3f} ± {reach:.3f}"}
         if point["delta"] is not None and found.change["kind"] != "none":
             tip["change"] = f"{point['delta']:+.3f} ± {Z90 * point['delta_stderr']:.3f}"
         if "lr" in point:
@@ -108,12 +108,12 @@ def _describe(title: str, members: Sequence[tuple[Label, CheckpointDecision]]) -
 def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure | None:
     lines = [Line(named.member or family, _deltas(found), look=look_of(found)) for named, found in members]
     lines = [line for line in lines if len(line.points) >= 2]
-    if not lines:
+    if 2 * len(lines) < len(members):  # a change that mostly helps, as fine-tuning does its own task
         return None
     title = title_of(ladder, measure, family)
     told = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
     unit = members[0][1].evidence["unit"]
-    first, last = (format_count(lines[0].points[place]["x"]) for place in (0, -1))
+    first, last = (token_count(lines[0].points[place]["x"]) for place in (0, -1))
     description = f"What {title} added, between {first} and {last} tokens: {told}."
     return Figure(title, description, line_chart(lines, Axes(TOKENS, f"added to {measure}, {unit}", log_y=True)))
 
@@ -123,6 +123,6 @@ def _deltas(found: CheckpointDecision) -> list[dict[str, Any]]:
     for point in found.evidence["curve"]:
         delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
         if delta is not None and delta > 0:
-            tip = {"after": tokens_text(point["tokens"]), "change": f"{delta:+.4f} ± {reach:.4f}"}
+            tip = {"after": f"{token_count(point['tokens'])} tokens", "change": f"{delta:+.4f} ± {reach:.4f}"}
             points.append({"x": point["tokens"], "y": delta, "low": max(delta - reach, delta / 3), "high": delta + reach, "tip": tip})
     return points

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from pliant.decide.checkpoint import CheckpointDecision
-from pliant.numbers import format_count
+from pliant.decide.series import token_count
 from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, Table, Warnings
 from pliant.report.results import Ladder, Results
 
@@ -27,19 +27,19 @@ def answer(ladder: Ladder) -> str:
             else "No change is shown to turn."
         )
     bests = sorted(found.best for found in worse)
-    where = format_count(bests[0]) if bests[0] == bests[-1] else f"{format_count(bests[0])} to {format_count(bests[-1])}"
+    where = token_count(bests[0]) if bests[0] == bests[-1] else f"{token_count(bests[0])} to {token_count(bests[-1])}"
     joined = f"{opening}, but after" if opening else "After"
     return f"{joined} {_of(len(worse), len(changed))} an earlier checkpoint is better: the best lies at {where} tokens."
 
 
 def _opening(base: CheckpointDecision, measure: str) -> str:
-    last = format_count(base.evidence["curve"][-1]["tokens"])
+    last = token_count(base.evidence["curve"][-1]["tokens"])
     name = f"{measure} {base.evidence['metric']}" if base.evidence["metric"] != measure else measure
     if base.verdict == "improves":
         return f"Left unchanged, {name} improves up to {last} tokens"
     if base.verdict == "degrades":
-        return f"Left unchanged, {name} is best at {format_count(base.best)} tokens already"
-    return f"Left unchanged, {name} is level from {format_count(base.low)} to {format_count(base.high)} tokens"
+        return f"Left unchanged, {name} is best at {token_count(base.best)} tokens already"
+    return f"Left unchanged, {name} is level from {token_count(base.low)} to {token_count(base.high)} tokens"
 
 
 def _of(count: int, total: int) -> str:
@@ -85,8 +85,8 @@ def _table(ladder: Ladder) -> Table:
     for title, members in groups(ladder):
         rows += [Group(title), *(_row(name, found) for name, found in members)]
     unit = ladder.decisions[0].evidence["unit"]
-    columns = ["Change", "Verdict", "Curve", "Best, tokens", f"Rise, {unit}", "Sensitivity"]
-    return Table(columns, rows, numeric=frozenset({3, 4, 5}))
+    columns = ["Change", "Verdict", "Best, tokens", "Curve", f"Rise, {unit}", "Sensitivity"]
+    return Table(columns, rows, numeric=frozenset({2, 4, 5}))
 
 
 def _row(name: str, found: CheckpointDecision) -> list[Cell]:
@@ -96,8 +96,8 @@ def _row(name: str, found: CheckpointDecision) -> list[Cell]:
     return [
         name,
         Chip(found.verdict),
-        Spark([point["value"] for point in curve], best),
         interval(found),
+        Spark([point["value"] for point in curve], best),
         f"{signed(found.rise)} [{signed(found.rise_low)}, {signed(found.rise_high)}]",
         "" if rank is None else signed(rank, 2),
     ]
@@ -105,7 +105,7 @@ def _row(name: str, found: CheckpointDecision) -> list[Cell]:
 
 def interval(found: CheckpointDecision) -> str:
     """`8M [4M, 16M]`, or the number alone where nothing else is possible."""
-    best, low, high = (format_count(tokens) for tokens in (found.best, found.low, found.high))
+    best, low, high = (token_count(tokens) for tokens in (found.best, found.low, found.high))
     return best if low == high else f"{best} [{low}, {high}]"
 
 

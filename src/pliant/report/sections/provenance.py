@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from pliant.numbers import format_count, format_seconds
+from pliant.decide.series import token_count
+from pliant.numbers import format_seconds
 from pliant.report.labels import label
 from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
 from pliant.report.results import Results
@@ -15,15 +17,22 @@ MOST_RECORDS = 1000
 
 
 def failed(results: Results) -> Section | None:
-    """Records that have an error instead of a value."""
+    """Records that have an error instead of a value, equal errors together."""
     if not results.failures:
         return None
-    rows: list[list[Cell]] = [
-        [str(row["checkpoint"]), str(label(row["change"])), str(row["measure"]), str(row["seed"]), str(row["error"])]
-        for row in results.failures
-    ]
-    lead = f"{len(rows)} of {len(rows) + len(results.records)} records have no value; running the study again tries them again."
-    return Section("What failed", lead, [Table(["Checkpoint", "Change", "Measure", "Seed", "Error"], rows)])
+    places: dict[tuple[str, str], list[str]] = {}
+    for row in results.failures:
+        found = places.setdefault((str(label(row["change"])), str(row["error"])), [])
+        if row["checkpoint"] not in found:
+            found.append(str(row["checkpoint"]))
+    rows: list[list[Cell]] = [[change, _listed(checkpoints), error] for (change, error), checkpoints in places.items()]
+    count = len(results.failures)
+    lead = f"{count} of {count + len(results.records)} records have no value; running the study again tries them again."
+    return Section("What failed", lead, [Table(["Change", "Checkpoints", "Error"], rows)])
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def records(results: Results) -> Section | None:
@@ -34,7 +43,7 @@ def records(results: Results) -> Section | None:
     rows: list[list[Cell]] = [
         [
             str(row["checkpoint"]),
-            "" if row["tokens"] is None else format_count(row["tokens"]),
+            "" if row["tokens"] is None else token_count(row["tokens"]),
             str(label(row["change"])),
             str(row["measure"]),
             f"{row['seed']}" if not row["draw"] else f"{row['seed']}, draw {row['draw']}",

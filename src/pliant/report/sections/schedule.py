@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from pliant.decide.checkpoint import CheckpointDecision
-from pliant.numbers import format_count
+from pliant.decide.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.labels import label
 from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, Table, Warnings
@@ -35,21 +35,18 @@ def schedule(results: Results) -> Section | None:
 def _rates(ladder: Ladder, several: bool) -> list[Part]:
     found = max(ladder.decisions, key=lambda decision: len(decision.evidence["curve"]))
     differs, curve = found.evidence["final_lr_differs"], found.evidence["curve"]
-    named = f"{ladder.name}: " if several else ""
-
-    def sentence(text: str) -> str:
-        return named + (text if several else text[0].upper() + text[1:])
-
+    where = f"{ladder.name}: " if several else ""
     if differs is None:
-        return [Warnings([sentence("the final learning rates are not known, so decay cannot be ruled out.")])]
+        return [Warnings([f"{where}The final learning rates are not known, so decay cannot be ruled out."])]
     if not differs:
-        rate = f"{curve[0]['final_lr']:g}"
-        kind = found.evidence["schedule"] or "one"
+        rate, kind = f"{curve[0]['final_lr']:g}", found.evidence["schedule"] or "one"
         return [
-            Paragraph(f"every checkpoint ends at the same learning rate, {rate} ({kind} schedule): decay does not differ along the ladder.")
+            Paragraph(
+                f"{where}Every checkpoint ends at the same learning rate, {rate} ({kind} schedule): decay does not differ between them."
+            )
         ]
-    rows: list[list[Cell]] = [[format_count(point["tokens"]), f"{point['final_lr']:g}"] for point in curve]
-    warning = "final learning rates differ along this ladder: every verdict above may be about decay as much as about tokens."
+    rows: list[list[Cell]] = [[token_count(point["tokens"]), f"{point['final_lr']:g}"] for point in curve]
+    warning = f"{where}Final learning rates differ along this ladder: every verdict above may be about decay as much as about tokens."
     return [Warnings([warning]), Table(["Tokens", "Final learning rate"], rows, numeric=frozenset({0, 1}))]
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pliant.decide.checkpoint import CheckpointDecision
-from pliant.report.charts import Axes, Line, line_chart, tokens_text
+from pliant.decide.series import token_count
+from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.labels import Label
 from pliant.report.parts import Figure, Gallery, Section
 from pliant.report.results import Ladder, Results
@@ -14,7 +15,7 @@ from pliant.report.sections.curves import look_of
 
 
 def task_and_generic(results: Results) -> Section | None:
-    """For every family of changes that was measured in two ways."""
+    """For every family of changes that train, where they were measured in two ways."""
     figures = [figure for ladder in results.ladders for figure in _figures(ladder, len(results.ladders) > 1)]
     if not figures:
         return None
@@ -36,7 +37,7 @@ def _figures(ladder: Ladder, several: bool) -> list[Figure]:
         tasks = {named.member: decision for named, decision in others.get(family, [])}
         lines = [_path(named, decision, tasks) for named, decision in members if named.member in tasks]
         lines = [line for line in lines if len(line.points) >= 2]
-        if lines:
+        if lines and trains(members[0][1].change):
             title = f"{family} ({ladder.name})" if several else family
             axes = Axes(f"{generic}, {members[0][1].evidence['unit']}", f"{task}, {members[0][1].evidence['unit']}", log_x=False)
             told = "; ".join(_told(line, generic, task) for line in lines)
@@ -51,7 +52,7 @@ def _path(named: Label, generic: CheckpointDecision, tasks: Mapping[str, Checkpo
         other = after.get(point["tokens"])
         if other is not None:
             tip = {
-                "after": tokens_text(point["tokens"]),
+                "after": f"{token_count(point['tokens'])} tokens",
                 generic.metric: f"{point['value']:.3f}",
                 tasks[named.member].metric: f"{other['value']:.3f}",
             }
@@ -71,3 +72,8 @@ def _path(named: Label, generic: CheckpointDecision, tasks: Mapping[str, Checkpo
 def _told(line: Line, generic: str, task: str) -> str:
     first, last = line.points[0], line.points[-1]
     return f"{line.name}: {generic} from {first['x']:.3f} to {last['x']:.3f}, {task} from {first['y']:.3f} to {last['y']:.3f}"
+
+
+def trains(change: Mapping[str, Any]) -> bool:
+    """Whether the change, or a link of it, is a fine-tuning."""
+    return change["kind"] == "finetune" or any(trains(link) for link in change.get("links", []))

@@ -1,0 +1,201 @@
+"""What fewer bits cost: by width and pretraining tokens, block by block, and against the fitted form."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pliant.decide.checkpoint import CheckpointDecision
+from pliant.errors import PliantError
+from pliant.laws.rounding_form import RoundingForm, fit_rounding
+from pliant.numbers import format_count
+from pliant.report.labels import Label, label
+from pliant.report.maps import bar_chart, heat_map, scatter_chart
+from pliant.report.parts import Cell, Figure, Gallery, Part, Section, Table
+from pliant.report.results import Ladder, Results
+from pliant.report.sections.curves import TOKENS, Z90
+
+BLOCK = re.compile(r"\.(\d+)\.")
+"""The number of a block in a tensor's name."""
+
+Members = Sequence[tuple[Label, CheckpointDecision]]
+
+
+class Sweep(NamedTuple):
+    """Decisions about one way to round, at two or more widths, along one ladder; widest first."""
+
+    title: str
+    ladder: Ladder
+    measure: str
+    members: Members
+
+    @property
+    def unit(self) -> str:
+        """Of the measure."""
+        return self.members[0][1].evidence["unit"]
+
+    def points(self) -> Iterator[tuple[float, dict[str, Any], CheckpointDecision]]:
+        """Width, point of the curve and decision of everything that was measured and has a rise."""
+        for _, found in self.members:
+            for point in found.evidence["curve"]:
+                if point["delta"] is not None:
+                    yield found.change["bits"], point, found
+
+
+def bits_by_tokens(results: Results) -> Section | None:
+    """One map for each way to round that was measured at several widths along a ladder."""
+    figures = [_map(sweep) for sweep in _sweeps(results)]
+    if not figures:
+        return None
+    return Section(
+        "Bits and tokens",
+        "What rounding added to the loss, by width and pretraining tokens; darker is more, on a logarithmic scale. The framed cell of "
+        "each width holds the tokens with the lowest loss after rounding.",
+        [Gallery(figures)],
+    )
+
+
+def _sweeps(results: Results) -> list[Sweep]:
+    found: list[Sweep] = []
+    for ladder in results.ladders:
+        for measure in ladder.measures:
+            for family, members in ladder.families(measure).items():
+                rounded = [
+                    (named, decision)
+                    for named, decision in members
+                    if decision.change["kind"] == "quantize" and _block(decision.change.get("tensors", "")) is None
+                ]
+                if len({decision.change["bits"] for _, decision in rounded}) >= 2:
+                    words = [family, measure] if len(ladder.measures) > 1 else [family]
+                    name = f" ({ladder.name})" if len(results.ladders) > 1 else ""
+                    found.append(Sweep(": ".join(words) + name, ladder, measure, rounded))
+    return found
+
+
+def _map(sweep: Sweep) -> Figure:
+    cells: list[dict[str, Any]] = []
+    for bits, point, decision in sweep.points():
+        reach = Z90 * (point["delta_stderr"] or 0.0)
+        tip = {
+            "bits": f"{bits:g}",
+            "after": f"{format_count(point['tokens'])} tokens",
+            "loss": f"{point['value']:.3f}",
+            "rise": f"{point['delta']:+.4f} ± {reach:.4f}",
+        }
+        cells.append(
+            {
+                "column": format_count(point["tokens"]),
+                "row": f"{bits:g}",
+                "value": point["delta"],
+                "text": f"{point['delta']:.2g}".replace("-", "\u2212"),
+                "best": point["tokens"] == decision.best,
+                "tip": tip,
+            }
+        )
+    tokens = sorted({point["tokens"] for _, point, _ in sweep.points()})
+    rows = [f"{decision.change['bits']:g}" for _, decision in sweep.members]
+    told = "; ".join(f"{decision.change['bits']:g} bits: {decision.sentence()}" for _, decision in sweep.members)
+    spec = heat_map(cells, [format_count(count) for count in tokens], rows, TOKENS, "bits")
+    return Figure(sweep.title, f"What {sweep.title} added, {sweep.unit}, by bits and tokens. {told}.", spec)
+
+
+def predicted_and_measured(results: Results) -> Section | None:
+    """For every such map, the form that the precision laws fit to it, point by point."""
+    figures: list[Figure] = []
+    rows: list[list[Cell]] = []
+    for sweep in _sweeps(results):
+        points = list(sweep.points())
+        try:
+            form = fit_rounding([p["tokens"] for _, p, _ in points], [bits for bits, _, _ in points], [p["delta"] for _, p, _ in points])
+        except PliantError:
+            continue
+        figures.append(_agreement(sweep, form))
+        rows += _fits(sweep, form)
+    if not figures:
+        return None
+    table = Table(["Rounding", "Width", "Power of tokens", "Decay length, bits", "R2 of log rise", "Points"], rows, frozenset(range(1, 6)))
+    return Section(
+        "Rounding, predicted and measured",
+        "The rise as a power of tokens times an exponential of bits, log rise = c + g log D \u2212 P/p (arXiv 2411.04330), by least squares "
+        "over the rises above zero. Points on the dashed line are as predicted; R2 of one width says how well the form follows its tokens.",
+        [Gallery(figures), table],
+    )
+
+
+def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
+    points: list[dict[str, Any]] = []
+    for bits, point, _ in sweep.points():
+        delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
+        if delta > 0:
+            predicted = float(form.rise(point["tokens"], bits))
+            tip = {"after": f"{format_count(point['tokens'])} tokens", "measured": f"{delta:.4g} ± {reach:.2g}", "predicted": f"{predicted:.4g}"}
+            edges = {"low": max(delta - reach, delta / 3), "high": delta + reach}
+            points.append({"x": predicted, "y": delta, **edges, "name": f"{bits:g} bits", "tip": tip})
+    names = [f"{width:g} bits" for width in sorted(form.r2_by_bits, reverse=True)]
+    told = f"Measured against predicted rise of {sweep.title}: power of tokens {form.power:.2f}, decay length {form.length:.2f} bits"
+    axes = f"predicted rise, {sweep.unit}", f"measured rise, {sweep.unit}"
+    return Figure(sweep.title, f"{told}, R2 {form.r2:.3f} over {form.points} points.", scatter_chart(points, names, *axes))
+
+
+def _fits(sweep: Sweep, form: RoundingForm) -> list[list[Cell]]:
+    widths = [bits for bits, point, _ in sweep.points() if point["delta"] > 0]
+    first: list[Cell] = [sweep.title, "all", f"{form.power:.2f}", f"{form.length:.2f}", f"{form.r2:.3f}", str(form.points)]
+    others: list[list[Cell]] = [
+        ["", f"{width:g}", "", "", "" if math.isnan(r2) else f"{r2:.3f}".replace("-", "\u2212"), str(widths.count(width))]
+        for width, r2 in sorted(form.r2_by_bits.items())
+    ]
+    return [first, *others]
+
+
+def by_block(results: Results) -> Section | None:
+    """Rises of studies that rounded one block at a time: `tensors` a name pattern with the block's number."""
+    groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    for row in results.rises:
+        change = row["change"]
+        number = _block(change.get("tensors", "")) if change["kind"] == "quantize" else None
+        if number is not None and row["rise"] is not None:
+            same = {name: value for name, value in change.items() if name != "bits"}
+            same["tensors"] = BLOCK.sub(".#.", change["tensors"])
+            facts = [row[name] for name in ("measure", "measure_json", "params", "schedule", "peak_lr", "training_bits")]
+            groups.setdefault(json.dumps([same, *facts], sort_keys=True), []).append((number, row))
+    figures = [_blocks(group) for group in groups.values() if len({number for number, _ in group}) >= 2]
+    if not figures:
+        return None
+    return Section(
+        "Block by block",
+        "What rounding one block alone added to the loss, everything else unrounded, on the checkpoint with the most tokens (mean over "
+        "seeds). Where one block costs far more than the others, give it more bits.",
+        [Gallery(figures)],
+    )
+
+
+def _block(tensors: str) -> int | None:
+    """The block whose tensors a name pattern stands for; None where it is not exactly one."""
+    numbers = [set(BLOCK.findall(pattern)) for pattern in tensors.split(",")]
+    first = numbers[0]
+    return int(next(iter(first))) if len(first) == 1 and all(found == first for found in numbers) else None
+
+
+def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
+    last = max(row["tokens"] or 0 for _, row in group)
+    cells: dict[tuple[float, int], list[dict[str, Any]]] = {}
+    for number, row in group:
+        if (row["tokens"] or 0) == last:
+            cells.setdefault((row["change"]["bits"], number), []).append(row)
+    bars = [_bar(bits, number, rows) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
+    change, row = group[0][1]["change"], group[0][1]
+    family = label({**change, "tensors": BLOCK.sub(".#.", change["tensors"])}).family
+    title = f"{family}: {row['measure']}" + (f", after {format_count(last)} tokens" if last else "")
+    names = list(dict.fromkeys(bar["name"] for bar in bars))
+    told = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+.4f}" for bar in bars)
+    return Figure(title, f"{title}, rise by block: {told}.", bar_chart(bars, names, "block", f"added to {row['measure']}, {row['unit']}"))
+
+
+def _bar(bits: float, number: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    rise = sum(row["rise"] for row in rows) / len(rows)
+    reach = Z90 * math.sqrt(sum((row["stderr"] or 0.0) ** 2 for row in rows)) / len(rows)
+    tip = {"block": str(number), "bits": f"{bits:g}", "rise": f"{rise:+.4f} ± {reach:.4f}"}
+    return {"x": number, "y": rise, "low": rise - reach, "high": rise + reach, "name": f"{bits:g} bits", "tip": tip}
