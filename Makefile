@@ -37,7 +37,7 @@ bench: setup
 	$(BIN)/python bench/run.py
 
 findings: setup
-	$(BIN)/pliant findings --size laptop
+	$(BIN)/pliant findings --size laptop --out docs/findings.md
 
 docs: setup
 	$(BIN)/python docs/build.py

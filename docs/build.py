@@ -6,6 +6,7 @@ Run by `make docs`; `tests/test_docs.py` fails when the file and the code disagr
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,8 +40,21 @@ def _lines() -> Iterator[str]:
             yield from _entry(spec, f"`{kind}`")
     yield "## Laws\n"
     for name, law in sorted(LAWS.items()):
-        yield f"### `{name}`\n"
-        yield _card(law.function) + "\n"
+        yield from _law(name, law)
+
+
+def _law(name: str, law: Any) -> Iterator[str]:
+    yield f"### `{name}`\n"
+    yield _card(law.function) + "\n"
+    yield f"Predicts `{law.target}` in {law.unit}. Source: {law.source} Valid: {law.valid}\n"
+    if law.identifiability:
+        yield f"Identifiability: {law.identifiability}\n"
+    yield "| column or parameter | meaning |\n|---|---|"
+    for column in law.columns:
+        yield f"| `{column.name}` ({column.unit}) | {column.description} |"
+    for parameter in law.parameters:
+        yield f"| `{parameter.name}` | {parameter.description} |"
+    yield ""
 
 
 def _entry(spec: Any, title: str) -> Iterator[str]:
@@ -62,8 +76,9 @@ def _card(thing: Any) -> str:
 
 
 def _type(annotation: Any) -> str:
-    name = annotation.__name__ if inspect.isclass(annotation) else str(annotation).replace("typing.", "")
-    return f"`{name}`".replace("|", "\\|")
+    name = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    plain = re.sub(r"Annotated\[([\w.]+), [^\]]*\]", r"\1", name.replace("typing.", ""))
+    return f"`{re.sub(r'pliant[a-z_.]*[.]', '', plain)}`".replace("|", "\\|")
 
 
 def _shown(value: Any) -> str:

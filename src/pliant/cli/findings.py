@@ -9,6 +9,7 @@ import typer
 
 from pliant.cli.change import JsonOption
 from pliant.cli.output import note, print_json
+from pliant.files import write_atomic
 
 if TYPE_CHECKING:
     from pliant.findings import Finding
@@ -22,6 +23,7 @@ def findings_command(
         str | None, typer.Option(help="Pretraining text, where a finding trains; builtin:prose by default", show_default=False)
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Only print each claim and its rule")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the outcomes as Markdown", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Re-test published claims: the published figure, ours, and a verdict by a rule written before the run.
@@ -50,10 +52,22 @@ def findings_command(
         rows.append(finding.row(finding.test(folder / size)))
         if not as_json:
             _print(rows[-1])
+    if out is not None:
+        write_atomic(out, _markdown(rows, size))
     if as_json:
         print_json(rows)
     if any(row["verdict"] == "contradicted" for row in rows):
         raise typer.Exit(1)
+
+
+def _markdown(rows: list[dict[str, Any]], size: str) -> str:
+    parts = [f"# Findings\n\nWritten by `pliant findings --size {size} --out FILE`; do not edit.\n"]
+    for row in rows:
+        checks = "".join(f"- {'held' if held else 'did not hold'}: {check}\n" for check, held in row["checks"].items())
+        told = {"Source": row["paper"], "Published": row["published"], "Rule": row["rule"], "Ours": row["ours"]}
+        lines = "\n\n".join(f"{name}: {text}" for name, text in told.items())
+        parts.append(f"## {row['finding']}: {row['verdict']}\n\n{row['claim']}\n\n{lines}\n\n{checks}")
+    return "\n".join(parts)
 
 
 def _print(row: dict[str, Any]) -> None:
