@@ -90,7 +90,7 @@ class Ledger:
         import pyarrow.parquet as pq
 
         content = pa.BufferOutputStream()
-        pq.write_table(arrow_table(records), content, compression="zstd")
+        pq.write_table(arrow_table(records), content, compression="lz4")  # a third of the time of zstd, which merging uses
         write_atomic(path, content.getvalue().to_pybytes())
 
     def remember(self, name: str, form: dict[str, Any], keys: Collection[str]) -> None:

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeAlias
 
 from pliant.statistics import Array
@@ -77,6 +78,7 @@ class Record:
 SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")
 
 
+@cache
 def arrow_schema() -> Any:
     """The shards' columns, in the order of `Record`'s fields."""
     import pyarrow as pa
