@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from pliant.data import Corpus
 from pliant.findings.arms import curves, deltas, growth, run_arm
 from pliant.findings.finding import Finding, Outcome, verdict
+from pliant.laws.rounding_form import fit_rounding, resampled
 from pliant.statistics import percentile_interval
 
 BITS = (3, 4, 5, 6)
@@ -65,36 +65,22 @@ class QuantizationTokens(Finding):
 
 
 def _fit(decisions: list[Any]) -> dict[str, Any]:
-    """log delta = c + g log D - P / p by least squares over points with D >= FROM, bootstrapped over points; R2 overall and per width."""
+    """The form with its 90% intervals over the points with D >= FROM; R2 overall and per width."""
     rows = [
         (point["tokens"], decision.change["bits"], delta)
         for decision in decisions
         for point, delta in zip(decision.evidence["curve"], deltas(decision), strict=True)
-        if point["tokens"] >= FROM and delta > 0
+        if point["tokens"] >= FROM
     ]
-    tokens, bits, delta = (np.array(column, float) for column in zip(*rows, strict=True))
-    design = np.column_stack([np.ones(len(rows)), np.log(tokens), bits])
-    target = np.log(delta)
-    generator = np.random.default_rng(0)
-    draws = np.array([_solve(design, target, generator.integers(len(rows), size=len(rows))) for _ in range(2000)])
-    best = _solve(design, target, np.arange(len(rows)))
-    residual = target - design @ best
-    lengths = -1 / draws[:, 2]
+    tokens, bits, rise = zip(*rows, strict=True)
+    form, draws = fit_rounding(tokens, bits, rise), resampled(tokens, bits, rise)
     return {
-        "power": (best[1], *percentile_interval(draws[:, 1])),
-        "length": (-1 / best[2], *percentile_interval(lengths)),
-        "r2": _r2(target, residual),
-        "r2_by_bits": {int(width): _r2(target[bits == width], residual[bits == width]) for width in np.unique(bits)},
-        "points": len(rows),
+        "power": (form.power, *percentile_interval(draws[:, 0])),
+        "length": (form.length, *percentile_interval(draws[:, 1])),
+        "r2": form.r2,
+        "r2_by_bits": {int(width): r2 for width, r2 in form.r2_by_bits.items()},
+        "points": form.points,
     }
-
-
-def _solve(design: Any, target: Any, rows: Any) -> Any:
-    return np.linalg.lstsq(design[rows], target[rows], rcond=None)[0]
-
-
-def _r2(target: Any, residual: Any) -> float:
-    return float(1 - np.sum(residual**2) / np.sum((target - target.mean()) ** 2))
 
 
 def _shown(interval: tuple[float, float, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,8 @@ class Results:
     records: Sequence[dict[str, Any]] = field(repr=False)
     failures: Sequence[dict[str, Any]] = field(repr=False)
     studies: Sequence[dict[str, Any]] = field(repr=False)
+    rises: Sequence[dict[str, Any]] = field(repr=False, default=())
+    """What each change did, paired; the rows of `Ledger.rises`, `change` being an object with its `kind`."""
 
 
 def gather(source: Runs | Ledger | str | Path) -> Results:
@@ -89,6 +92,7 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
         records=[record for record in records if record["status"] == "ok"],
         failures=[record for record in records if record["status"] != "ok"],
         studies=ledger.studies(),
+        rises=[row | {"change": json.loads(row["change_json"])} for row in ledger.rises().to_pylist()],
     )
 
 

@@ -11,6 +11,7 @@ from pliant.report.parts import Section
 from pliant.report.results import Results
 from pliant.report.sections.curves import after_the_change, sensitivity
 from pliant.report.sections.decisions import decisions
+from pliant.report.sections.precision import bits_by_tokens, by_block, predicted_and_measured
 from pliant.report.sections.provenance import failed, made, records
 from pliant.report.sections.schedule import schedule
 from pliant.report.sections.task import task_and_generic
@@ -19,6 +20,9 @@ SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     decisions,
     after_the_change,
     sensitivity,
+    bits_by_tokens,
+    predicted_and_measured,
+    by_block,
     task_and_generic,
     schedule,
     failed,

@@ -14,7 +14,7 @@ from pliant.laws.rounding_form import RoundingForm, fit_rounding
 from pliant.numbers import format_count
 from pliant.report.labels import Label, label
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
-from pliant.report.parts import Cell, Figure, Gallery, Part, Section, Table
+from pliant.report.parts import Cell, Figure, Gallery, Section, Table
 from pliant.report.results import Ladder, Results
 from pliant.report.sections.curves import TOKENS, Z90
 
@@ -119,8 +119,9 @@ def predicted_and_measured(results: Results) -> Section | None:
     table = Table(["Rounding", "Width", "Power of tokens", "Decay length, bits", "R2 of log rise", "Points"], rows, frozenset(range(1, 6)))
     return Section(
         "Rounding, predicted and measured",
-        "The rise as a power of tokens times an exponential of bits, log rise = c + g log D \u2212 P/p (arXiv 2411.04330), by least squares "
-        "over the rises above zero. Points on the dashed line are as predicted; R2 of one width says how well the form follows its tokens.",
+        "The rise as a power of tokens times an exponential of bits, log rise = c + g log D \u2212 P/p (arXiv 2411.04330), by least "
+        "squares over the rises above zero. Points on the dashed line are as predicted; R2 of one width says how well the form "
+        "follows its tokens.",
         [Gallery(figures), table],
     )
 
@@ -131,7 +132,11 @@ def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
         delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
         if delta > 0:
             predicted = float(form.rise(point["tokens"], bits))
-            tip = {"after": f"{format_count(point['tokens'])} tokens", "measured": f"{delta:.4g} ± {reach:.2g}", "predicted": f"{predicted:.4g}"}
+            tip = {
+                "after": f"{format_count(point['tokens'])} tokens",
+                "measured": f"{delta:.4g} ± {reach:.2g}",
+                "predicted": f"{predicted:.4g}",
+            }
             edges = {"low": max(delta - reach, delta / 3), "high": delta + reach}
             points.append({"x": predicted, "y": delta, **edges, "name": f"{bits:g} bits", "tip": tip})
     names = [f"{width:g} bits" for width in sorted(form.r2_by_bits, reverse=True)]
@@ -159,7 +164,7 @@ def by_block(results: Results) -> Section | None:
         if number is not None and row["rise"] is not None:
             same = {name: value for name, value in change.items() if name != "bits"}
             same["tensors"] = BLOCK.sub(".#.", change["tensors"])
-            facts = [row[name] for name in ("measure", "measure_json", "params", "schedule", "peak_lr", "training_bits")]
+            facts = [row[name] for name in ("study", "measure", "params", "schedule", "peak_lr", "training_bits")]
             groups.setdefault(json.dumps([same, *facts], sort_keys=True), []).append((number, row))
     figures = [_blocks(group) for group in groups.values() if len({number for number, _ in group}) >= 2]
     if not figures:
