@@ -130,3 +130,25 @@ def test_the_loss_sees_the_rounded_cache(model, corpus):
     with Quantize(bits=16, kv=3).applied(model) as changed:
         after = loss(changed)
     assert float(abs((after - before).values).max()) > 1e-4
+
+
+def test_collecting_again_sees_the_rounded_blocks(model, corpus):
+    """Block by block by hand: calibrate the network as it is by now, round one block, and so on."""
+    change = quantize(corpus, tensors="linear", recollect=True)
+    with change.applied(model) as changed:
+        found = {name: tensor.clone() for name, tensor in changed.network.named_parameters()}
+    windows = calibration_module.windows_of(model, change.calibration, 32, 64)
+    network = model.network
+    for number in range(2):
+        for layers, inputs in calibration_module.calibrate(model, windows).groups():
+            for layer in layers:
+                if f".{number}." in layer:
+                    weight = network.get_submodule(layer).weight
+                    with torch.no_grad():
+                        weight.copy_(gptq(weight.detach(), factor(inputs.moments), 3).values)
+                    assert torch.allclose(found[f"{layer}.weight"], weight, atol=1e-4)
+    once = quantize(corpus, tensors="linear")
+    with once.applied(build("llama-16x2", load_tokenizer("ascii"), seed=0, context=64)) as other:
+        assert not torch.allclose(
+            other.network.get_submodule("model.layers.1.mlp.down_proj").weight, found["model.layers.1.mlp.down_proj.weight"]
+        )

@@ -1,8 +1,8 @@
 """Calibration: the second moments and mean magnitudes of every linear layer's inputs, collected once a model and text.
 
 Idea: GPTQ and AWQ need to know of the text only H = X X^T and mean |x| of each linear layer's inputs; neither depends on bits,
-group or method. So they are read off the unrounded model once and serve a whole sweep. (Published GPTQ re-collects them after
-each rounded block; what that costs here is in docs/log.md.)
+group or method. So they are read off the unrounded model once and serve a whole sweep. Published GPTQ collects them again
+behind each rounded block (`recollect`); what that brings is in docs/log.md.
 Cost: one forward pass over the text, block by block: beside the weights it needs one block's moments, and the text's hidden
 states (windows x length x width). Moments beyond `KEEP_BYTES` in all are kept in a temporary folder, not in memory.
 What goes wrong: text unlike the use to come; too few tokens for wide layers (see `changes.gptq` on damping).
@@ -11,7 +11,7 @@ What goes wrong: text unlike the use to come; too few tokens for wide layers (se
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,52 +95,72 @@ class Calibration:
 
 
 def calibrate(model: Model, windows: Sequence[Sequence[int]], head: bool = False) -> Calibration:
-    """Run equally long `windows` of token ids through `model`, block after block, and collect every linear layer's inputs.
+    """Run equally long `windows` of token ids through `model` and collect every linear layer's inputs; see `block_by_block`."""
+    calibration = Calibration()
+    for shared, collected in block_by_block(model, windows, head):
+        calibration.add(shared, collected)
+    return calibration
 
-    With `head`, the output head's too, which takes one more pass. Raises PliantError for a network without a stack of
-    blocks, and for one whose blocks, run one by one, do not give what the network gives.
+
+def block_by_block(
+    model: Model, windows: Sequence[Sequence[int]], head: bool = False, recollect: bool = False
+) -> Generator[tuple[dict[str, str], dict[str, Inputs]]]:
+    """One block's statistics after the other, in the form `Calibration.add` takes them; with `head`, the output head's last.
+
+    With `recollect`, whoever takes a block's statistics may round its weights before asking for the next block's: the text
+    then goes on from the rounded block. Raises PliantError for a network without a stack of blocks, and for one whose blocks,
+    run one by one, do not give what the network gives.
     """
     import torch
 
     network, blocks = model.network, decoder_blocks(model.network)
     names: dict[nn.Module, str] = {module: name for name, module in network.named_modules()}
     batches = torch.tensor(windows, device=model.device).split(max(1, BATCH_TOKENS // len(windows[0])))
-    calibration = Calibration()
     was_training = network.training
     network.eval()
     try:
         with torch.no_grad(), progress("calibration", len(blocks) + head) as advance:
             stream = _Stream(network, blocks, batches)
             for block in blocks:
-                calibration.add(*collect(linears(block, names), lambda block=block: stream.through(block)))
+                entering = list(stream.hidden)
+                yield collect(linears(block, names), lambda block=block: stream.through(block))
+                if recollect:
+                    stream.hidden = entering
+                    stream.through(block)
                 advance(1)
-            stream.check()
+            if not recollect:
+                stream.check()
             layer = network.get_output_embeddings()
             if head and layer is not None:
-                calibration.add(*collect({names[layer]: layer}, lambda: [network(input_ids=batch, use_cache=False) for batch in batches]))
+                yield collect({names[layer]: layer}, lambda: [network(input_ids=batch, use_cache=False) for batch in batches])
                 advance(1)
     finally:
         network.train(was_training)
-    return calibration
 
 
 def calibration_of(model: Model, corpus: Corpus, samples: int, length: int, head: bool = False) -> Calibration:
-    """`calibrate` on `samples` random windows of the corpus's training part; the last one is kept, for sweeps over one base.
+    """`calibrate` on `windows_of` the corpus; the last one is kept, for sweeps over one base."""
+    key = (model.weights(), model.tokenizer.fingerprint, corpus.fingerprint(), samples, length, head)
+    if key not in _kept:
+        windows = windows_of(model, corpus, samples, length)
+        _kept.clear()
+        _kept[key] = calibrate(model, windows, head)
+    return _kept[key]
+
+
+def windows_of(model: Model, corpus: Corpus, samples: int, length: int) -> list[list[int]]:
+    """`samples` random windows of the corpus's training part, always the same, of `length` tokens or the model's context.
 
     Raises PliantError when the text is too short for them.
     """
     from pliant.data.packed import packed
 
     length = min(length, model.context)
-    key = (model.weights(), model.tokenizer.fingerprint, corpus.fingerprint(), samples, length, head)
-    if key not in _kept:
-        tokens = packed(corpus, model.tokenizer, "train")
-        if len(tokens) < samples * (length + 1):
-            have = f"calibration text {corpus.label()} has {len(tokens)} tokens, fewer than {samples} windows of {length}"
-            raise PliantError(f"{have}; give more text, or lower samples or length")
-        _kept.clear()
-        _kept[key] = calibrate(model, tokens.batch(0, samples, length, seed=0)[:, :-1].tolist(), head)
-    return _kept[key]
+    tokens = packed(corpus, model.tokenizer, "train")
+    if len(tokens) < samples * (length + 1):
+        have = f"calibration text {corpus.label()} has {len(tokens)} tokens, fewer than {samples} windows of {length}"
+        raise PliantError(f"{have}; give more text, or lower samples or length")
+    return tokens.batch(0, samples, length, seed=0)[:, :-1].tolist()
 
 
 _kept: dict[tuple[object, ...], Calibration] = {}

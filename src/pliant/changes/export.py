@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.changes.quantize import Quantize
+from pliant.changes.restore import restored
 from pliant.changes.rounded import Rounded
 from pliant.changes.weights import select
 from pliant.errors import PliantError
@@ -43,7 +44,11 @@ def save_packed(change: Quantize, model: Model, folder: Path) -> None:
     weights = {name: weight for name, weight in select(model.network, change.tensors).items() if name in _linear_weights(model)}
     if not weights:
         raise PliantError("no linear layer is selected, so there is nothing to pack")
-    packed = {name: _pack(rounded, model.network.get_parameter(name).dtype, change) for name, rounded in change.rounded(model, weights)}
+    packed: dict[str, dict[str, Tensor]] = {}
+    with restored(model):
+        for name, rounded in change.rounded(model, weights):
+            packed[name] = _pack(rounded, weights[name].dtype, change)
+            weights[name].copy_(rounded.values)
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:

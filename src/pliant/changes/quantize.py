@@ -60,6 +60,9 @@ class Quantize(Change):
     samples: Count = Field(128, description="Windows of calibration text")
     length: Count = Field(512, description="Tokens in a calibration window, at most the model's context")
     act_order: bool = Field(False, description="`gptq` rounds the columns with the largest inputs first")
+    recollect: bool = Field(
+        False, description="Collect the inputs again behind each rounded block, as GPTQ was published: closer, but a calibration a setting"
+    )
     uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
         "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
     )
@@ -87,7 +90,10 @@ class Quantize(Change):
             model.transforms.append(f"activations {self.activations} bits, keys and values {self.kv} bits")
 
     def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
-        """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out."""
+        """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out.
+
+        With `recollect`, put each into the network before asking for the next.
+        """
         for name, weight in weights.items():
             check_finite(name, weight)
         left = {name: weight for name, weight in weights.items() if self.bits_of(name) < 16}
@@ -103,13 +109,9 @@ class Quantize(Change):
 
     def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
-        from pliant.changes.calibration import calibration_of
-
-        if self.calibration is None:
-            raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
         embeddings = _embeddings(model)
         head = any(name in left and name not in embeddings for name in _head(model))
-        for layers, inputs in calibration_of(model, self.calibration, self.samples, self.length, head).groups():
+        for layers, inputs in self._inputs(model, head):
             names = [f"{layer}.weight" for layer in layers if f"{layer}.weight" in left and f"{layer}.weight" not in embeddings]
             for batch in _alike(names, self.bits_of, self.group):
                 with _naming(batch[0]):
@@ -121,6 +123,21 @@ class Quantize(Change):
                 )
             if self.uncalibrated == "skip":
                 del left[name]
+
+    def _inputs(self, model: Model, head: bool) -> Iterator[tuple[list[str], Inputs]]:
+        """Layers with the inputs they share: of the whole model at once, or of one block after the other."""
+        from pliant.changes.calibration import Calibration, block_by_block, calibration_of, windows_of
+
+        if self.calibration is None:
+            raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
+        if not self.recollect:
+            yield from calibration_of(model, self.calibration, self.samples, self.length, head).groups()
+            return
+        windows = windows_of(model, self.calibration, self.samples, self.length)
+        for shared, collected in block_by_block(model, windows, head, recollect=True):
+            block = Calibration()
+            block.add(shared, collected)
+            yield from block.groups()
 
     def _together(self, weights: dict[str, Tensor], inputs: Inputs) -> Iterator[tuple[str, Rounded]]:
         """Matrices that read the same inputs, rounded as one: rows do not know of each other."""
