@@ -27,13 +27,14 @@ app = typer.Typer(
 
 def _register() -> None:
     from pliant.changes import CHANGES, Quantize
-    from pliant.cli import change, decide, demo, fields, findings, measure, report, run, schema, show
+    from pliant.cli import change, decide, demo, fields, findings, fit, measure, report, run, schema, show
     from pliant.measures import MEASURES
 
     app.command("demo")(demo.demo_command)
     app.command("run")(run.run_command)
     app.command("show")(show.show_command)
     app.command("report")(report.report_command)
+    app.command("fit")(fit.fit_command)
     app.add_typer(decide.decide_app, name="decide")
     app.command("quantize")(fields.spec_command(Quantize, change.quantize_command))
     app.add_typer(fields.catalog_app(CHANGES, change.change_command, "Change a model and keep the result."), name="change")

@@ -81,7 +81,7 @@ class Fit:
 
     @cached_property
     def parameters(self) -> dict[str, float]:
-        """Every free parameter (per group where it is split), then tied and fixed ones, at the optimum."""
+        """Every parameter at the optimum in the law's order, fixed and tied ones too; one per group where it is split."""
         return {name: float(values) for name, values in self._named(self.theta).items()}
 
     @cached_property
@@ -91,10 +91,15 @@ class Fit:
 
     def _named(self, theta: Array) -> dict[str, Array]:
         moved, natural = self.coordinates, self.coordinates.natural(theta)
-        named = {name: natural[..., index] for index, name in enumerate(moved.names)}
-        tied = {name: natural[..., moved.slot(name)] for name, other in moved.tied.items() if other not in moved.by}
-        fixed = {name: np.full(theta.shape[:-1], value) for name, value in moved.fixed.items()}
-        return named | tied | fixed
+        named: dict[str, Array] = {}
+        for parameter in self.law.parameter_names:
+            if parameter in moved.fixed:
+                named[parameter] = np.full(theta.shape[:-1], moved.fixed[parameter])
+            elif parameter not in moved.tied:
+                named |= {name: natural[..., i] for i, name in enumerate(moved.names) if moved.owners[i] == parameter}
+            elif moved.tied[parameter] not in moved.by:
+                named[parameter] = natural[..., moved.slot(parameter)]
+        return named
 
     def predict(self, columns: Mapping[str, Any] | None = None, *, resamples: bool = False) -> Array:
         """Predictions in the law's unit at the table's rows or at other columns, (rows,); under each resample, (draws, rows).

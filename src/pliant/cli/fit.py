@@ -1,0 +1,212 @@
+"""`pliant fit LAW TABLE`: parameters with intervals, and what a fit to the smaller runs says about the largest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pliant.cli.change import JsonOption
+from pliant.cli.output import note, print_json, print_table
+from pliant.errors import PliantError
+
+if TYPE_CHECKING:
+    from pliant.laws import Comparison, Fit
+
+NEXT_ITEM = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=(?!=))")
+"""A comma that starts the next NAME=...; commas inside an SQL expression do not."""
+
+
+def fit_command(
+    law: Annotated[str | None, typer.Argument(help="A law's name; see --list", show_default=False)] = None,
+    table: Annotated[Path | None, typer.Argument(help="CSV, Parquet, JSON lines, or a ledger", show_default=False)] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="Where the law's columns are: N=params,D=tokens,loss=loss_c4")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition that chooses rows", show_default=False)] = None,
+    loss: Annotated[str, typer.Option(help="huber:CORNER, squares, or quantile:Q")] = "huber:1e-3",
+    residual: Annotated[str | None, typer.Option(help="log or difference; the law's own by default", show_default=False)] = None,
+    starts: Annotated[str, typer.Option(help="grid, or how many random starts")] = "grid",
+    bootstrap: Annotated[str, typer.Option(help="Resamples: N, or KIND:N with residual, wild, run, cluster; 0 for none")] = "400",
+    fix: Annotated[list[str] | None, typer.Option(help="Hold a parameter: alpha=0.34; alpha=free frees it")] = None,
+    tie: Annotated[list[str] | None, typer.Option(help="Make a parameter equal another: beta=alpha; beta=free unties it")] = None,
+    bounds: Annotated[list[str] | None, typer.Option(help="Keep a parameter within: alpha=0:1, or alpha=0:")] = None,
+    prior: Annotated[list[str] | None, typer.Option(help="Centre and standard deviation: alpha=0.34:0.05")] = None,
+    by: Annotated[list[str] | None, typer.Option(help="One value of a parameter per value of a column: b=pool")] = None,
+    clusters: Annotated[str | None, typer.Option(help="Column that says which runs hang together", show_default=False)] = None,
+    unit: Annotated[str | None, typer.Option(help="bits converts the target to nats", show_default=False)] = None,
+    compare: Annotated[str | None, typer.Option(help="Rank forms by held-out error: chinchilla,overtrained", show_default=False)] = None,
+    save: Annotated[Path | None, typer.Option(help="Write the fit as JSON, for `pliant decide`", show_default=False)] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write charts as one HTML file", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of random starts and resamples")] = 0,
+    list_laws: Annotated[bool, typer.Option("--list", help="The laws there are, with their columns and parameters")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit a law to a table of runs.
+
+    Example: pliant fit chinchilla runs.csv --columns N=params,D=tokens,loss=loss_c4_val --save fit.json
+    """
+    if list_laws:
+        _list(as_json)
+        return
+    if law is None or table is None:
+        raise PliantError("give a law and a table: pliant fit chinchilla runs.csv; `pliant fit --list` names the laws")
+    from pliant import laws
+
+    options: dict[str, Any] = {
+        "where": where,
+        "loss": loss,
+        "residual": residual,
+        "starts": _starts(starts),
+        "bootstrap": bootstrap,
+        "fix": {name: None if text == "free" else _number("fix", text) for name, text in _items("fix", fix).items()},
+        "tie": {name: None if text == "free" else text for name, text in _items("tie", tie).items()},
+        "bounds": {name: _pair("bounds", text) for name, text in _items("bounds", bounds).items()},
+        "priors": {name: _both("prior", text) for name, text in _items("prior", prior).items()},
+        "by": _items("by", by),
+        "clusters": clusters,
+        "unit": unit,
+        "seed": seed,
+    }
+    rows, found = _table(table, laws.law_named(law).target), _items("columns", columns)
+    ranking = None
+    if compare is not None:
+        names = list(dict.fromkeys([law, *(name.strip() for name in compare.split(","))]))
+        ranking = laws.compare(names, rows, found, **options)
+    own = {name: text for name, text in found.items() if compare is None or name in _reads(law)}
+    fitted = laws.fit(law, rows, own, **options)
+    if save is not None:
+        fitted.save(save)
+    if plot is not None:
+        from pliant.laws.plot import plot as draw
+
+        draw(fitted, plot)
+    if as_json:
+        print_json(fitted.summary() | ({"comparison": ranking.to_json()} if ranking else {}))
+    else:
+        _show(fitted)
+        if ranking:
+            _show_ranking(ranking)
+
+
+def _reads(law: str) -> list[str]:
+    from pliant.laws import law_named
+
+    found = law_named(law)
+    return [*found.column_names, found.target]
+
+
+def _table(path: Path, target: str) -> Any:
+    """The table's path, or of a ledger its records, or its rises for a law of rises."""
+    if not (path / "ledger.json").exists():
+        return path
+    from pliant.study.ledger import Ledger
+
+    return Ledger(path).sql(f"select * from {'rises' if target == 'rise' else 'records'}")
+
+
+def _items(option: str, given: Sequence[str] | None) -> dict[str, str]:
+    """`["N=params,D=tokens"]` as a mapping."""
+    items: dict[str, str] = {}
+    for part in (part for text in given or () for part in NEXT_ITEM.split(text)):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise PliantError(f"--{option} {part!r}: write NAME=..., several separated by commas")
+        items[name.strip()] = value.strip()
+    return items
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise PliantError(f"--{option}: {text!r} is no number") from None
+
+
+def _pair(option: str, text: str) -> tuple[float | None, float | None]:
+    low, colon, high = text.partition(":")
+    if not colon:
+        raise PliantError(f"--{option}: {text!r}: write LOW:HIGH, either of them may be missing")
+    return (_number(option, low) if low.strip() else None, _number(option, high) if high.strip() else None)
+
+
+def _both(option: str, text: str) -> tuple[float, float]:
+    first, second = _pair(option, text)
+    if first is None or second is None:
+        raise PliantError(f"--{option}: {text!r}: write CENTRE:DEVIATION")
+    return first, second
+
+
+def _starts(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
+
+
+def _show(fit: Fit) -> None:
+    """Parameters with intervals, then a line each for the audit, the starts and whatever else there is to know."""
+    summary = fit.summary()
+    rows: list[list[str]] = []
+    for name, shown in summary["parameters"].items():
+        note_text = "fixed" if shown.get("fixed") else f"= {shown['tied_to']}" if "tied_to" in shown else ""
+        rows.append([name, *(_figure(shown[end]) for end in ("value", "low", "high")), note_text])
+    print(f"{fit.law.name}: {summary['n']} runs, objective {summary['objective']:.6g}")
+    print_table(["parameter", "value", "5%", "95%", ""], rows)
+    audit = fit.audit
+    beyond = f", up to {audit.beyond:.3g} times larger than the rest" if audit.beyond else ""
+    print(f"audit: {audit.verdict}; {audit.held_out} largest runs held out{beyond}: {audit.reason}")
+    print(f"starts: {fit.starts.reached_best} of {fit.starts.tried} reached the best objective, {fit.starts.let_go} were let go on the way")
+    print(f"noise of one run: {fit.noise:.3g}" + (" (relative)" if fit.residual == "log" else f" {fit.law.unit}"))
+    for sentence in fit.flat.sentences:
+        print(f"flat: {sentence}")
+    for remark in fit.remarks:
+        note(f"pliant: {remark}")
+
+
+def _show_ranking(ranking: Comparison) -> None:
+    rows = [
+        [
+            entry.law,
+            str(entry.parameters),
+            _share(entry.error),
+            _share(entry.within),
+            "best" if index == 0 else f"{_share(entry.worse_by)} [{_share(entry.low)}, {_share(entry.high)}]",
+            entry.audit,
+        ]
+        for index, entry in enumerate(ranking.entries)
+    ]
+    print(f"\nforms by their error on {ranking.predicted} runs larger than those they were fitted to")
+    print_table(["law", "parameters", "error", "error within", "worse by, 90%", "audit"], rows)
+
+
+def _figure(value: float | None) -> str:
+    return "undetermined" if value is None else f"{value:.5g}"
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3%}"
+
+
+def _list(as_json: bool) -> None:
+    from pliant.laws import LAWS
+
+    if as_json:
+        print_json([_described(law) for law in LAWS.values()])
+        return
+    rows = [[law.name, law.target, ", ".join(law.column_names), ", ".join(law.parameter_names), law.source] for law in LAWS.values()]
+    print_table(["law", "predicts", "columns", "parameters", "source"], rows)
+
+
+def _described(law: Any) -> dict[str, Any]:
+    return {
+        "law": law.name,
+        "target": law.target,
+        "unit": law.unit,
+        "columns": [{"name": c.name, "unit": c.unit, "description": c.description, "default": c.default} for c in law.columns],
+        "parameters": [{"name": p.name, "description": p.description} for p in law.parameters],
+        "fixed": dict(law.fix),
+        "tied": dict(law.tie),
+        "source": law.source,
+        "valid": law.valid,
+        "identifiability": law.identifiability,
+        "printed": {where: dict(values) for where, values in law.printed.items()},
+    }
