@@ -11,8 +11,18 @@ With the `ascii` tokenizer `llama-16x2` has 8,784 parameters. Attention is PyTor
 CPU thread at widths 16 to 256 it trains 2 to 15% and evaluates 2 to 16% faster than `eager`; a measure that
 differentiates twice can switch with `network.set_attn_implementation("eager")`.
 
-The named presets span 9k to 100M parameters. Their learning rates (peak, AdamW, batches of a few thousand tokens) are
-starting points to tune from: 1e-2 at width 16, falling as width to the power -0.73 to 6e-4 at width 768.
+The named presets span 9k to 100M parameters. Their learning rates (peak, AdamW, 2,048 tokens a batch) fall as width to the
+power -0.73, from 1e-2 at width 16 to 6e-4 at width 768: a place to start tuning from, on the safe side. Twice as much still
+gains a little up to width 80 and loses at 128, as these held-out losses show (nats/token, English prose, cosine, one seed):
+
+| width x layers | tokens | half the preset's rate | the preset's | twice |
+|---|---|---|---|---|
+| 16x2 | 2M | 2.325 | 2.212 | 2.176 |
+| 16x2 | 8M | | 2.028 | 2.015 |
+| 32x2 | 8M | | 1.684 | 1.651 |
+| 48x3 | 1M | 2.025 | 1.863 | 1.813 |
+| 80x3 | 1M | 1.866 | 1.751 | 1.730 |
+| 128x4 | 0.5M | | 2.058 | 2.164 |
 """
 
 from __future__ import annotations
