@@ -177,6 +177,15 @@ def test_dtype_is_of_stored_checkpoints(form, trained, tmp_path):
     assert {row["dtype"] for row in run(form, tmp_path / "ledger", workers=0).records()} == {"float32"}
     with pytest.raises(PliantError, match="trained here"):
         run(trained, tmp_path / "ledger", workers=0, dtype="bfloat16")
+    with pytest.raises(PliantError, match="did you mean 'bfloat16'"):
+        run(form, tmp_path / "ledger", workers=0, dtype="bloat16")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named_before_anything_runs(form, tmp_path, device):
+    with pytest.raises(PliantError, match=device):
+        run(form, tmp_path / "ledger", workers=0, device=device)
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_runs_offer_tables(form, tmp_path):

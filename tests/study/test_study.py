@@ -73,7 +73,7 @@ BAD = [
     ({"checkpoints": 5}, "checkpoints"),
     ({"changes": [{"quantise": {"bits": 4}}]}, "did you mean 'quantize'"),
     ({"changes": [{"quantize": {"bit": 4}}]}, "did you mean 'bits'"),
-    ({"changes": [{"quantize": {"bits": 99}}]}, "bits"),
+    ({"changes": [{"quantize": {"bits": "four"}}]}, "bits"),
     ({"changes": {"quantize": {"bits": 4}}}, "expected a list"),
     ({"measures": {"generic": {"los": {"data": "x"}}}}, "did you mean 'loss'"),
     ({"measures": {"generic": {"loss": {"dat": "x"}}}}, "did you mean 'data'"),

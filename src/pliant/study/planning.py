@@ -71,40 +71,43 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     """
     finished = ledger.finished() if ledger is not None else set[str]()
     accelerator = device is not None and not device.startswith("cpu")
-    measures = {name: (measure, described(measure)) for name, measure in study.measures.items()}
+    readings = {name: described(measure) for name, measure in study.measures.items()}
     changes = [(change, described(change)) for change in study.changes]
-    rungs: list[Rung] = []
-    numbers: dict[str, int] = {}
+    rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
-    for seed in study.seeds:
-        for rung in _rungs(study, seed, ledger):
-            identity = _identity(rung)
-            number = numbers.setdefault(identity, len(rungs))
-            if number == len(rungs):
-                rungs.append(rung)
-            for change, meaning in changes:
-                drawn = seed if change.stochastic else None
-                name = digest(json.dumps([MEANING, study.name, identity, meaning, drawn]))
-                keys = {measure: digest(json.dumps([name, measure, reading])) for measure, (_, reading) in measures.items()}
-                if name not in cells:
-                    waiting = {measure: study.measures[measure] for measure, key in keys.items() if key not in finished}
-                    cost = _cost(rung, change, waiting, accelerator)
-                    cells[name] = Cell(name, study.name, number, change, seed, waiting, keys, cost)
+    for seed, identity, rung in _rungs(study, ledger):
+        number, _ = rungs.setdefault(identity, (len(rungs), rung))
+        for change, meaning in changes:
+            drawn = seed if change.stochastic else None
+            name = digest(json.dumps([MEANING, study.name, identity, meaning, drawn]))
+            if name not in cells:
+                keys = {measure: digest(json.dumps([name, measure, reading])) for measure, reading in readings.items()}
+                waiting = {measure: study.measures[measure] for measure, key in keys.items() if key not in finished}
+                cost = _cost(rung, change, waiting, accelerator)
+                cells[name] = Cell(name, study.name, number, change, seed, waiting, keys, cost)
     waiting = [cell for cell in cells.values() if cell.measures]
-    costs = [opening(rung.checkpoint.params, rung.cost, accelerator) for rung in rungs]
+    costs = [opening(rung.checkpoint.params, rung.cost, accelerator) for _, rung in rungs.values()]
     keys = frozenset(key for cell in cells.values() for key in cell.keys.values())
-    return Plan(study, rungs, costs, waiting, len(cells) - len(waiting), keys)
+    return Plan(study, [rung for _, rung in rungs.values()], costs, waiting, len(cells) - len(waiting), keys)
 
 
-def _rungs(study: Study, seed: int, ledger: Ledger | None) -> Sequence[Rung]:
+def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
+    """Every seed's rungs with their identities. Stored checkpoints are the same for every seed, and looked at once."""
     ladder: Any = study.checkpoints
     if isinstance(ladder, TrainedLadder):
-        return cast("Sequence[Rung]", ladder.rungs(seed, ledger.checkpoints if ledger is not None else None))
-    return ladder.rungs(seed)
+        folder = ledger.checkpoints if ledger is not None else None
+        for seed in study.seeds:
+            for rung in ladder.rungs(seed, folder):
+                yield seed, rung.identity, cast("Rung", rung)
+        return
+    stored = [(_identity(rung), rung) for rung in cast("Sequence[Rung]", ladder.rungs())]
+    for seed in study.seeds:
+        for identity, rung in stored:
+            yield seed, identity, rung
 
 
 def _identity(rung: Rung) -> str:
-    """The content of the checkpoint. One that cannot be had is named by its address, and its cells fail when it is opened."""
+    """The content of a stored checkpoint. One that cannot be had is named by its address: its cells fail when it is opened."""
     try:
         return rung.identity
     except PliantError:

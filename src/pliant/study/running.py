@@ -18,6 +18,7 @@ from typing import Any
 from pliant.errors import PliantError
 from pliant.models import HubLadder
 from pliant.progress import progress
+from pliant.spec import nearest
 from pliant.study.ledger import MANY_SHARDS, Ledger
 from pliant.study.planning import Plan, parts, plan
 from pliant.study.runs import Runs
@@ -27,6 +28,8 @@ SOON = 10.0
 """A study estimated to end within so many seconds is run in this process: workers would take as long to start."""
 TINY, SMALL = 20_000_000, 300_000_000
 """Parameters up to which one thread, and four, are the best use of a core."""
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
 def run(
@@ -52,6 +55,7 @@ def run(
     finished before is in the ledger. Failed cells raise nothing; see `Runs.failed`.
     """
     study = with_dtype(as_study(study), dtype)
+    check_device(device)
     store = ledger if isinstance(ledger, Ledger) else Ledger(ledger or Path("runs") / study.name, create=True)
     with store.lock():
         planned = plan(study, store, device)
@@ -73,9 +77,23 @@ def with_dtype(study: Study, dtype: str | None) -> Study:
     """The study with its stored checkpoints loaded as `dtype`. Raises PliantError where the ladder is trained here."""
     if dtype is None:
         return study
+    if dtype not in DTYPES:
+        raise PliantError(f"unknown dtype {dtype!r}; {nearest(dtype, DTYPES)}")
     if "dtype" not in type(study.checkpoints).model_fields:
         raise PliantError("dtype is for stored checkpoints; a ladder trained here says its own `precision`")
     return study.model_copy(update={"checkpoints": study.checkpoints.model_copy(update={"dtype": dtype})})
+
+
+def check_device(device: str | None) -> None:
+    """Raises PliantError for a device that PyTorch does not know or this machine does not have."""
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise PliantError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]})") from None
 
 
 def _run(planned: Plan, ledger: Ledger, workers: int | None, device: str | None, advance: Any) -> None:

@@ -126,7 +126,7 @@ def main() -> None:
     _end_with(parent)
     try:
         serve(Connection(descriptor))
-    except (EOFError, BrokenPipeError):  # the parent is gone
+    except (EOFError, ConnectionError):  # the parent is gone
         os._exit(1)
 
 

@@ -1,0 +1,156 @@
+"""`pliant run` and `pliant show`: what they print, and how they end."""
+
+import json
+import random
+import sys
+
+import pytest
+import yaml
+
+from pliant.cli import main
+
+PROMISED = {"study", "checkpoint", "weights", "params", "params_non_embedding", "tokens", "final_lr", "change", "measure", "metric"}
+PROMISED |= {"value", "stderr", "n", "unit", "seed", "status"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path_factory.getbasetemp() / "study-cache"))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of one untrained checkpoint: as it is, and rounded to 3 bits."""
+    from pliant.data import load_tokenizer
+    from pliant.models import build, save
+
+    words = ["the", "model", "learns", "a", "little", "more", "each", "day"]
+    lines = [json.dumps({"text": " ".join(random.Random(n).choices(words, k=20))}) for n in range(50)]
+    (tmp_path / "text.jsonl").write_text("\n".join(lines))
+    save(build("llama-16x1", load_tokenizer("ascii"), 0, context=32), tmp_path / "model")
+    form = {
+        "checkpoints": [str(tmp_path / "model")],
+        "changes": [{"quantize": {"bits": 3}}],
+        "measures": {"generic": {"loss": {"data": str(tmp_path / "text.jsonl"), "samples": 4}}},
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(form))
+    return path
+
+
+@pytest.fixture
+def pliant(monkeypatch, capsys):
+    """Runs the command with arguments: exit code, standard output, standard error."""
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pliant", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        output = capsys.readouterr()
+        return ended.value.code or 0, output.out, output.err
+
+    return command
+
+
+def test_a_study_is_run_and_shown(study, tmp_path, pliant):
+    ledger = tmp_path / "ledger"
+    code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0)
+    assert (code, "2 records" in out, str(ledger) in out) == (0, True, True)
+    code, out, _ = pliant("show", ledger, "--json")
+    records = json.loads(out)
+    assert code == 0
+    assert sorted(record["change"]["kind"] for record in records) == ["none", "quantize"]
+    assert all(set(record) >= PROMISED and record["study"] == "small" and record["status"] == "ok" for record in records)
+    code, out, _ = pliant(
+        "show", ledger, "--json", "--sql", "select change, sum(n) as windows from records group by all order by change->>'kind'"
+    )
+    rows = json.loads(out)
+    assert [(row["change"]["kind"], row["windows"]) for row in rows] == [("none", 4), ("quantize", 4)]
+    code, out, _ = pliant("show", ledger)
+    value = next(record["value"] for record in records if record["change"]["kind"] == "none")
+    assert (code, "quantize(bits=3)" in out, f"{value:.4f}" in out) == (0, True, True)
+    code, out, _ = pliant("show", ledger, "--sql", "select measure, n from records limit 1")
+    assert out.split() == ["measure", "n", "generic", "4"]
+    code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0, "--json")
+    assert json.loads(out) | {"seconds": 0} == {"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0}
+
+
+def test_a_dry_run_plans_and_leaves_nothing(study, tmp_path, pliant):
+    ledger = tmp_path / "ledger"
+    code, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run", "--json")
+    planned = json.loads(out)
+    assert (code, planned["finished"], len(planned["cells"])) == (0, 0, 2)
+    assert planned["flops"] == sum(cell["flops"] for cell in planned["cells"]) > 0
+    assert not ledger.exists()
+    code, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run")
+    assert "2 to run" in out
+    pliant("run", study, "--ledger", ledger, "--workers", 0)
+    _, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run")
+    assert "2 cells are in" in out
+    assert "0 to run" in out
+
+
+def test_a_failed_cell_ends_with_1_and_is_shown(study, tmp_path, pliant):
+    form = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(form | {"changes": [{"quantize": {"bits": 3, "group": 7}}]}))
+    code, out, errors = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
+    assert (code, "1 failed" in out) == (1, True)
+    assert "7" in errors
+    code, out, errors = pliant("show", tmp_path / "ledger", "--json")
+    failed = [record for record in json.loads(out) if record["status"] == "failed"]
+    assert (code, len(failed), failed[0]["value"]) == (0, 1, None)
+    assert failed[0]["error"] in pliant("show", tmp_path / "ledger")[2]
+
+
+def wrong(study, tmp_path):
+    """Commands that the user can put right, and a word of what they are told."""
+    form = yaml.safe_load(study.read_text())
+    (tmp_path / "unknown.yaml").write_text(yaml.safe_dump(form | {"chnges": []}))
+    (tmp_path / "broken.yaml").write_text("checkpoints: [")
+    (tmp_path / "empty.jsonl").write_text("")
+    empty = {"generic": {"loss": {"data": str(tmp_path / "empty.jsonl")}}}
+    (tmp_path / "empty.yaml").write_text(yaml.safe_dump(form | {"measures": empty}))
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "ledger.json").write_text('{"version": 99}')
+    ledger = tmp_path / "ledger"
+    return [
+        (("run", tmp_path / "missing.yaml", "--ledger", ledger), "missing.yaml"),
+        (("run", tmp_path / "unknown.yaml", "--ledger", ledger), "did you mean 'changes'"),
+        (("run", tmp_path / "broken.yaml", "--ledger", ledger), "line"),
+        (("run", tmp_path / "empty.yaml", "--ledger", ledger), "empty.jsonl"),
+        (("run", study, "--ledger", tmp_path / "newer"), "newer pliant"),
+        (("run", study, "--ledger", study), "cannot write"),
+        (("run", study, "--ledger", ledger, "--workers", "-3"), "workers"),
+        (("show", tmp_path / "newer"), "newer pliant"),
+        (("show", tmp_path / "missing"), "no ledger here"),
+    ]
+
+
+def test_what_the_user_can_put_right_ends_with_2_and_one_line(study, tmp_path, pliant):
+    for arguments, word in wrong(study, tmp_path):
+        code, out, errors = pliant(*arguments)
+        assert (code, out, len(errors.splitlines())) == (2, "", 1), (arguments, errors)
+        assert word in errors
+
+
+def test_a_wrong_query_ends_with_2(study, tmp_path, pliant):
+    pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
+    code, _, errors = pliant("show", tmp_path / "ledger", "--sql", "select nothing from records")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert "nothing" in errors
+
+
+def test_ctrl_c_ends_with_130_and_says_where_the_results_are(study, tmp_path, pliant, monkeypatch):
+    from pliant.study.ledger import Ledger
+
+    real = Ledger.write
+
+    def interrupted(self, records):
+        real(self, records)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Ledger, "write", interrupted)
+    code, out, errors = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
+    assert (code, out) == (130, "")
+    assert str(tmp_path / "ledger") in errors
+    assert len(Ledger(tmp_path / "ledger").records()) == 1
