@@ -180,28 +180,25 @@ def main() -> None:
         theirs = by_hand(Path(folder))
         peer_s = time.perf_counter() - start
     assert set(mine) == set(theirs), set(mine) ^ set(theirs)
-    gaps = {key: abs(mine[key] - theirs[key]) for key in mine}
-    worst = max(gaps, key=lambda key: gaps[key] / (1 + 10 * max(0.0, mine[key] - mine[key[0], "none", key[2]])))
-    within = all(gap <= TOLERANCE * (1 + 10 * max(0.0, mine[key] - mine[key[0], "none", key[2]])) for key, gap in gaps.items())
+    # a change that adds a lot of loss multiplies the drift of the weights by as much
+    allowed = {key: TOLERANCE * (1 + 10 * max(0.0, loss - mine[key[0], "none", key[2]])) for key, loss in mine.items()}
+    worst = max(mine, key=lambda key: abs(mine[key] - theirs[key]) / allowed[key])
     flops = 6 * 8784 * sum(BUDGETS)
-    print(
-        json.dumps(
-            {
-                "name": "demo study",
-                "claim": f"The demo study ({len(BUDGETS)} budgets, {sum(BUDGETS) / 1e6:g}M training tokens) against a transformers Trainer script, wall time.",
-                "ours_s": ours_s,
-                "peer": "transformers.Trainer per run, deepcopy + noise, from_pretrained per bit width, padded evaluation",
-                "peer_s": peer_s,
-                "ratio": peer_s / ours_s,
-                "target": 3.0,
-                "equal_results": within,
-                "largest_gap": gaps[worst],
-                "at": [str(part) for part in worst],
-                "training_flops": flops,
-                "gflops_reached": flops / ours_s / 1e9,
-            }
-        )
-    )
+    result = {
+        "name": "demo study",
+        "claim": f"The demo study ({sum(BUDGETS) / 1e6:g}M training tokens) against a transformers Trainer script, wall time.",
+        "ours_s": ours_s,
+        "peer": "transformers.Trainer per run, deepcopy + noise, from_pretrained per bit width, padded evaluation",
+        "peer_s": peer_s,
+        "ratio": peer_s / ours_s,
+        "target": 3.0,
+        "equal_results": abs(mine[worst] - theirs[worst]) <= allowed[worst],
+        "largest_gap": abs(mine[worst] - theirs[worst]),
+        "at": " ".join(str(part) for part in worst),
+        "training_flops": flops,
+        "gflops_reached": flops / ours_s / 1e9,
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,7 @@ def rows(results: list[dict[str, Any]]) -> str:
         f"{date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread a process.\n",
         "| benchmark | ratio | target | same results |\n|---|---|---|---|",
     ]
-    for result in results:
-        parts.append(f"| {result['name']} | {_number(result.get('ratio'))} | {_number(result.get('target'))} | {_equal(result)} |")
+    parts += [f"| {r['name']} | {_number(r.get('ratio'))} | {_number(r.get('target'))} | {_equal(r)} |" for r in results]
     for result in results:
         parts.append(f"\n## {result['name']}\n\n{result['claim']}\n")
         parts += [f"- {key}: {_number(value)}" for key, value in result.items() if key not in ("name", "claim")]
