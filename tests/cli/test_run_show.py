@@ -61,11 +61,9 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     assert code == 0
     assert sorted(record["change"]["kind"] for record in records) == ["none", "quantize"]
     assert all(set(record) >= PROMISED and record["study"] == "small" and record["status"] == "ok" for record in records)
-    code, out, _ = pliant(
-        "show", ledger, "--json", "--sql", "select change, sum(n) as windows from records group by all order by change->>'kind'"
-    )
+    code, out, _ = pliant("show", ledger, "--json", "--sql", "select change, sum(n) as windows from records group by all")
     rows = json.loads(out)
-    assert [(row["change"]["kind"], row["windows"]) for row in rows] == [("none", 4), ("quantize", 4)]
+    assert sorted((row["change"]["kind"], row["windows"]) for row in rows) == [("none", 4), ("quantize", 4)]
     code, out, _ = pliant("show", ledger)
     value = next(record["value"] for record in records if record["change"]["kind"] == "none")
     assert (code, "quantize(bits=3)" in out, f"{value:.4f}" in out) == (0, True, True)
