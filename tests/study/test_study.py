@@ -20,7 +20,8 @@ class Yaml12(yaml.SafeLoader):
 
 
 Yaml12.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+"), list("-+0123456789"))
-DEMOS = sorted((Path(pliant.__file__).parent / "demo").glob("*.yaml"))
+DEMOS = sorted((Path(pliant.__file__).parent / "cli" / "studies").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 
 
 def test_the_unchanged_checkpoint_is_always_there_once_and_first(form):
@@ -114,8 +115,13 @@ def test_a_file_that_holds_no_study_says_so(tmp_path, content):
         Study.read(tmp_path / "empty.yaml")
 
 
-@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.name)
-def test_the_schema_accepts_the_demo(path):
+def test_there_are_demos_and_examples():
+    assert len(DEMOS) >= 2
+    assert len(EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("path", [*DEMOS, *EXAMPLES], ids=lambda path: path.name)
+def test_the_schema_accepts_demos_and_examples(path):
     jsonschema.validate(yaml.load(path.read_text(), Yaml12), Study.model_json_schema())
     assert Study.read(path).questions == ("checkpoint",)
 
