@@ -130,6 +130,23 @@ def test_rises_are_paired_and_their_errors_clustered(ledger):
     assert ledger.sql("select change_kind, rise from rises").to_pylist() == [{"change_kind": "quantize", "rise": row["rise"]}]
 
 
+def test_mirrored_draws_of_noise_count_as_one(ledger):
+    """A large linear term of opposite sign in each pair must not pass for spread between draws."""
+    base = np.array([1.0, 2.0, 4.0])
+    curve, slope = [np.array([0.2, 0.1, 0.3]), np.array([0.4, 0.2, 0.1])], np.array([5.0, -3.0, 9.0])
+    mirrored = [base + bend + sign * slope for bend in curve for sign in (1, -1)]
+    noise = '{"kind":"perturb","scale":0.1}'
+    ledger.write([record(values=base)])
+    ledger.write([record(noise, kind="perturb", values=values, draw=draw) for draw, values in enumerate(mirrored)])
+    (row,) = ledger.rises().to_pylist()
+    weights = np.array([1.0, 2.0, 3.0])
+    means = [weighted_mean(bend, weights) for bend in curve]
+    between_pairs = (means[0] - means[1]) ** 2 / 2 / 2
+    expected = np.sqrt(clustered_error((curve[0] + curve[1]) / 2, weights) ** 2 + between_pairs)
+    assert row["rise"] == pytest.approx(sum(means) / 2)
+    assert row["stderr"] == pytest.approx(expected)
+
+
 def test_windows_of_one_document_are_one_cluster(ledger):
     ids = ["a:0", "a:64", "b:0", "b:64"]
     ledger.write([record(values=(1, 1, 1, 1), sample_ids=ids, sample_weights=np.ones(4))])

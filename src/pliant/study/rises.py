@@ -56,10 +56,11 @@ def rises(ledger: Ledger) -> Table:
     found: dict[str, list[Any]] = {name: [] for name in ("value", "rise", "stderr", "n", "draws")}
     firsts: list[int] = []
     values, numbers, paired = _rows(changed["sample_values"]), changed["number"].to_pylist(), changed["paired"].to_pylist()
+    changes = changed["change_json"].to_pylist()
     for group in _runs(changed["key"].to_pylist()):
         firsts.append(group.start)
         same = all(paired[group])
-        rise = references[numbers[group.start]].rise(values[group]) if same else dict.fromkeys(found)
+        rise = references[numbers[group.start]].rise(values[group], '"perturb"' in changes[group.start]) if same else dict.fromkeys(found)
         for name, column in found.items():
             column.append(rise[name])
     types = {"n": pa.int64(), "draws": pa.int64()}
@@ -77,9 +78,11 @@ class _Unchanged:
         self.weights: Array = np.asarray(row["sample_weights"], dtype=np.float64)
         self.documents: NDArray[np.int64] = cluster_numbers(documents(row["sample_ids"]))
 
-    def rise(self, draws: list[Array]) -> dict[str, float | int]:
-        """The draws' mean rise over this reading."""
+    def rise(self, draws: list[Array], antithetic: bool) -> dict[str, float | int]:
+        """The draws' mean rise over this reading. Draws 2k and 2k + 1 of noise mirror each other and count as one."""
         differences = np.stack(draws) - self.values
+        if antithetic and len(draws) % 2 == 0:
+            differences = differences.reshape(-1, 2, len(self.values)).mean(axis=1)
         rise = weighted_mean(differences.mean(axis=0), self.weights)
         error = crossed_error(differences, self.weights, self.documents)
         value = rise + weighted_mean(self.values, self.weights)
