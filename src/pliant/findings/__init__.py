@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pliant.findings.finding import Finding, Outcome
+from pliant.findings.gptq_under_rtn import GptqUnderRtn
 from pliant.findings.linear_network import LinearNetwork
 from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
 from pliant.findings.quantization_tokens import QuantizationTokens
+from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits)
 
-__all__ = ["FINDINGS", "Finding", "LinearNetwork", "Outcome", "ProgressiveSensitivity", "QuantizationTokens"]
+__all__ = [
+    "FINDINGS",
+    "Finding",
+    "GptqUnderRtn",
+    "LinearNetwork",
+    "Outcome",
+    "ProgressiveSensitivity",
+    "QuantizationTokens",
+    "TrainingBits",
+]

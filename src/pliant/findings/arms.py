@@ -5,15 +5,23 @@ Learning-rate decay is the rival explanation of growing sensitivity, so no findi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import pliant as pl
 from pliant.data import Corpus
 from pliant.decide import CheckpointDecision
 from pliant.findings.finding import Size
+from pliant.statistics import Array, crossed_error, weighted_mean
+
+Z90 = 1.645
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,24 @@ SCALES: dict[Size, Scale] = {
 
 
 def run_arm(
-    name: str, size: Size, corpus: Corpus, task: Corpus, changes: Sequence[Any], folder: Path, schedule: str = "cosine"
+    name: str,
+    size: Size,
+    corpus: Corpus,
+    task: Corpus,
+    changes: Sequence[Any],
+    folder: Path,
+    schedule: str = "cosine",
+    methods: Sequence[Any] = (),
+    only: tuple[str, str] | None = None,
 ) -> pl.study.Runs:
-    """One ladder with `changes` and both losses, in the ledger in `folder`. What is there already is not run again."""
+    """One ladder with `changes` and both losses, in the ledger in `folder`. What is there already is not run again.
+
+    `methods` alter its training; `only` is one of its models and one of its budgets, for findings that need no ladder.
+    """
     scale = SCALES[size]
-    models = [{"preset": model, "tokenizer": "ascii", "context": scale.context} for model in scale.models]
-    ladder = {"model": models, "corpus": corpus, "tokens": list(scale.tokens), "schedule": schedule}
+    names, tokens = ([part] for part in only) if only else (scale.models, scale.tokens)
+    models = [{"preset": model, "tokenizer": "ascii", "context": scale.context} for model in names]
+    ladder = {"model": models, "corpus": corpus, "tokens": list(tokens), "schedule": schedule, "methods": list(methods)}
     study = {
         "name": f"{name}-{schedule}",
         "checkpoints": {"ladder": {**ladder, "precision": "bf16" if size == "gpu" else "fp32"}},
@@ -50,6 +70,43 @@ def run_arm(
         "seeds": list(range(scale.seeds)),
     }
     return pl.run(study, folder, device="cuda" if size == "gpu" else None)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The losses, nats/token, of every checkpoint after one change on the same samples: `values` (seeds, checkpoints, samples)."""
+
+    values: Array
+    weights: Array
+    documents: list[str]
+
+    def above(self, other: Readings) -> tuple[float, float, float]:
+        """How much higher these are than `other`, on average over checkpoints, with a 90% interval over seeds and documents."""
+        difference = (self.values - other.values).mean(axis=1)
+        value = weighted_mean(difference.mean(axis=0), self.weights)
+        reach = Z90 * crossed_error(difference, self.weights, self.documents)
+        return value, value - reach, value + reach
+
+    def mean(self) -> Array:
+        """Of each checkpoint, over seeds and samples: (checkpoints,)."""
+        return self.values.mean(axis=0) @ self.weights / self.weights.sum()
+
+
+def readings(runs: pl.study.Runs, measure: str = "generic") -> list[tuple[dict[str, Any], Readings]]:
+    """What `measure` read after each change, checkpoints in the order of size and tokens."""
+    rows = runs.ledger.sql(
+        "select change_json, seed, list(value order by sample) as values, list(weight order by sample) as weights, "
+        "list(sample order by sample) as samples from samples "
+        f"where study = '{runs.study.name}' and measure = '{measure}' group by change_json, seed, params, tokens "
+        "order by change_json, seed, params, tokens"
+    ).to_pylist()
+    found: list[tuple[dict[str, Any], Readings]] = []
+    for form, group in groupby(rows, key=itemgetter("change_json")):
+        members = list(group)
+        values = np.array([row["values"] for row in members]).reshape(len({row["seed"] for row in members}), -1, len(members[0]["values"]))
+        documents = [sample.rsplit(":", 1)[0] for sample in members[0]["samples"]]
+        found.append((json.loads(form), Readings(values, np.array(members[0]["weights"], float), documents)))
+    return found
 
 
 def curves(runs: pl.study.Runs, kind: str, field: str, measure: str = "generic") -> dict[Any, list[CheckpointDecision]]:
