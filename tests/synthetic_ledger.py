@@ -97,10 +97,10 @@ def synthetic_ledger(
                         "unit": "nats/token",
                         "seed": seed,
                         "data": f"data-{measure}",
-                        "cell": f"{name}-{count}-{seed}-{json.dumps(change)}",
+                        "cell": f"{study}-{name}-{count}-{seed}-{json.dumps(change)}",
                     }
                     if failed and count in failed and change == table[-1][0]:
-                        key = f"failed-{measure}-{count}-{seed}"
+                        key = f"failed-{study}-{measure}-{count}-{seed}"
                         ledger.write([Record(**facts, key=key, status="failed", error=failed[count])])
                         continue
                     for draw in range(change.get("draws", 1)):

@@ -7,21 +7,26 @@ from typing import Annotated
 
 import typer
 
-from pliant.cli.output import note
+from pliant.cli.change import JsonOption
+from pliant.cli.output import note, print_json
 
 
 def report_command(
     ledger: Annotated[Path, typer.Argument(help="A ledger's folder", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The HTML file; `report.html` in the ledger by default")] = None,
     text: Annotated[bool, typer.Option("--text", help="Print it in the terminal and write no file")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write what a ledger shows as one HTML file that loads nothing, or print it.
+    """Write what a ledger shows as one HTML file that loads nothing, or print it; with --json, its decisions.
 
     Example: pliant report runs/demo -o demo.html
     """
+    from pliant.decide.checkpoint import decide
     from pliant.report import print_report, report
 
-    if text:
+    if as_json:
+        print_json([decision.json() for decision in decide(ledger)])
+    elif text:
         print_report(ledger)
     else:
         note(f"report: {report(ledger, out or ledger / 'report.html')}")

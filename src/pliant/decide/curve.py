@@ -104,7 +104,7 @@ class Curve:
         """
         count = len(self.values)
         centre = np.eye(count) - 1 / count
-        return np.sqrt(np.diagonal(centre @ self.covariance() @ centre) * count / (count - 1))
+        return np.sqrt(np.maximum(np.diagonal(centre @ self.covariance() @ centre), 0) * count / (count - 1))
 
     def covariance(self) -> Array:
         """Of all sources together, (checkpoints, checkpoints)."""

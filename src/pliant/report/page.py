@@ -8,13 +8,14 @@ Cost: about a second for each dozen of charts; 0.9 MB of script, whatever the nu
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.files import write_atomic
-from pliant.report.parts import Figure, Folded, Gallery, Part, Section
+from pliant.report.parts import Figure, Folded, Gallery, Part
 from pliant.report.results import Results, gather
 from pliant.report.sections import SECTIONS
 from pliant.report.sections.decisions import answer
@@ -39,7 +40,6 @@ def report(source: Runs | Ledger | str | Path, out: str | Path) -> Path:
 def page(results: Results) -> str:
     """The whole HTML document."""
     import jinja2
-    import vl_convert
 
     sections = [section for make in SECTIONS if (section := make(results)) is not None]
     figures = [figure for section in sections for figure in _figures(section.parts)]
@@ -54,11 +54,19 @@ def page(results: Results) -> str:
         numbers={id(figure): number for number, figure in enumerate(figures)},
         identity=id,
         specs=_script_json([figure.spec for figure in figures]),
-        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") if figures else "",
+        bundle=_bundle() if figures else "",
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         script=(HERE / "page.js").read_text(encoding="utf-8"),
         date=datetime.date.today().isoformat(),
     )
+
+
+@functools.cache
+def _bundle() -> str:
+    """The script that draws charts, with all it needs."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def _figures(parts: Sequence[Part]) -> list[Figure]:
@@ -77,8 +85,3 @@ def _figures(parts: Sequence[Part]) -> list[Figure]:
 def _script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def slug(section: Section) -> str:
-    """A section's anchor."""
-    return "-".join(section.title.lower().split())
