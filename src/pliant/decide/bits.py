@@ -37,7 +37,7 @@ def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float
     The parts (weights, activations, cache) that were measured at several widths move together; the others stay as in
     `at`. With N in `at` the size is fixed and tokens take the rest; else both are chosen for every P.
     """
-    fits = paired(laws)
+    fits = paired(laws, at)
     parts = [part for part in TRAINED if any(part in fit.measured and np.ptp(fit.measured[part]) > 0 for fit in fits)]
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, parts):
@@ -56,7 +56,7 @@ def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float],
 
     With D in `at` tokens are fixed; else each P takes its best D among the measured token counts.
     """
-    fits = paired(laws)
+    fits = paired(laws, at)
     low, high = max(fit.range("D")[0] for fit in fits), min(fit.range("D")[1] for fit in fits)
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, ["Ppost"]):
@@ -68,7 +68,7 @@ def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float],
 
 def rounding(laws: Sequence[Fit | Draws], floor: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The fewest post-training bits whose rise (the sum of `laws`, nats/token) stays under `floor` in 95% of resamples."""
-    fits = paired(laws)
+    fits = paired(laws, at)
     widths = _widths(fits, ["Ppost"])
     rises = np.concatenate([total(fits, {**at, "Ppost": bits})[:, :1] for bits in widths], axis=1)
     under = rises <= floor

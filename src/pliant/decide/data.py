@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pliant.decide.answer import Decision, compare, conclude, interval
-from pliant.decide.draws import Draws, grouped, total
+from pliant.decide.draws import Draws, grouped, paired, total
 from pliant.decide.levers import levers
 from pliant.decide.size import split, tokens_for
 from pliant.errors import PliantError
@@ -80,7 +80,7 @@ def _errors(fits: Sequence[Draws], samples: float) -> Array:
 
 def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """How often to go through `unique` tokens with `compute` FLOPs: D / unique at the best split into size and tokens."""
-    drawn, setting = [Draws.of(fit)], {**at, "U": unique}
+    drawn, setting = paired([fit], at), {**at, "U": unique}
     best, loss = split(drawn, compute, setting)
     passes = tokens_for(compute, best) / unique
     around = best[0] * np.array([[1, 0.5, 2]])

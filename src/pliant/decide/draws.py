@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pliant.errors import PliantError
+from pliant.spec import nearest
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
@@ -88,9 +89,16 @@ def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
     return found
 
 
-def paired(fits: Sequence[Fit | Draws], seed: int = 0) -> list[Draws]:
-    """The fits with equally many draws: their resamples combined at random, since each was resampled on its own."""
+def paired(fits: Sequence[Fit | Draws], at: Iterable[str] = (), seed: int = 0) -> list[Draws]:
+    """The fits with equally many draws: their resamples combined at random, since each was resampled on its own.
+
+    Raises PliantError when a name in `at` is a column of none of the laws.
+    """
     every = [Draws.of(fit) for fit in fits]
+    known = sorted({name for fit in every for name in fit.law.column_names})
+    for name in at:
+        if name not in known:
+            raise PliantError(f"{name!r} is a column of none of these laws; {nearest(name, known)}")
     count = max(len(fit) for fit in every)
     generator = np.random.default_rng(seed)
     result: list[Draws] = []

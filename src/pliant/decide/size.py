@@ -46,7 +46,7 @@ def decide(
 
     Raises PliantError when serving leaves nothing to train with, or `at` lacks a value that a law needs.
     """
-    fits = paired(laws)
+    fits = paired(laws, at)
     best, loss = split(fits, compute, at, served)
     if np.isnan(best[0]):
         raise PliantError(f"serving {format_count(served)} tokens costs more than {compute:.3g} FLOPs at every size; raise the budget")

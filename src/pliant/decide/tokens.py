@@ -43,7 +43,7 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
     The search covers the token counts that every fit was measured on, up to `most` if given; `affordable` (FLOPs) limits
     the run proposed next. Raises PliantError when `at` lacks a value that a law needs.
     """
-    fits = paired(laws)
+    fits = paired(laws, at)
     low = max(fit.range("D")[0] for fit in fits)
     high = most or min(fit.range("D")[1] for fit in fits)
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)
