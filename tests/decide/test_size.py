@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pliant.decide import size
 from pliant.decide.draws import Draws
+from pliant.decide.size import split
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 
@@ -24,12 +25,12 @@ def test_split_has_the_closed_form(compute: float) -> None:
     """N* = G (C/6)^(beta/(alpha+beta)) with G = (alpha A / (beta B))^(1/(alpha+beta))."""
     a, b = CONSTANTS["alpha"], CONSTANTS["beta"]
     expected = (a * CONSTANTS["A"] / (b * CONSTANTS["B"])) ** (1 / (a + b)) * (compute / 6) ** (b / (a + b))
-    best, _ = size.split([fit()], compute, {})
+    best, _ = split([fit()], compute, {})
     assert best[0] == pytest.approx(expected, rel=1e-4)
 
 
 def test_tokens_follow_from_the_budget() -> None:
-    decision = size.decide([fit(0.05)], 6e19, {})
+    decision = size([fit(0.05)], 6e19, {})
     assert 6 * decision.answer * decision.evidence["tokens"] == pytest.approx(6e19, rel=1e-9)
     assert decision.verdict == "answered"
     assert decision.low is not None
@@ -42,18 +43,18 @@ def test_serving_asks_for_a_smaller_model_against_brute_force() -> None:
     sizes = np.geomspace(1e6, 2.9e8, 200_001)
     D = (compute - 2 * sizes * served) / (6 * sizes)
     brute = sizes[np.nanargmin(LAWS["chinchilla"]({"N": sizes, "D": np.where(D > 0, D, np.nan)}, CONSTANTS) * -1 * -1)]
-    decision = size.decide([fit()], compute, {}, served=served)
+    decision = size([fit()], compute, {}, served=served)
     assert decision.answer == pytest.approx(brute, rel=1e-3)
-    assert decision.answer < size.decide([fit()], compute, {}).answer
+    assert decision.answer < size([fit()], compute, {}).answer
     assert 6 * decision.answer * decision.evidence["tokens"] + 2 * decision.answer * served == pytest.approx(compute, rel=1e-9)
 
 
 def test_refuses_a_budget_far_beyond_the_runs() -> None:
-    decision = size.decide([fit()], 1e26, {})
+    decision = size([fit()], 1e26, {})
     assert decision.verdict == "refused"
     assert decision.answer is None
 
 
 def test_serving_more_than_the_budget_is_one_line() -> None:
     with pytest.raises(PliantError, match="raise the budget"):
-        size.decide([fit()], 1e12, {}, served=1e13)
+        size([fit()], 1e12, {}, served=1e13)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn import HOLDS, KUMAR, drawn
 
-from pliant.decide import tokens
+from pliant.decide import critical_tokens, tokens
 from pliant.decide.draws import Draws
 from pliant.errors import PliantError
 from pliant.laws import LAWS
@@ -40,20 +40,20 @@ def fits(spread: float = 0.0, audit: dict[str, object] | None = None) -> list[Dr
     ],
 )
 def test_critical_tokens(size: float, bits: float, printed: float) -> None:
-    assert f"{tokens.critical_tokens({**BASE, **RISE}, size, bits):.1e}" == f"{printed:.1e}"
+    assert f"{critical_tokens({**BASE, **RISE}, size, bits):.1e}" == f"{printed:.1e}"
 
 
 @pytest.mark.parametrize("bits", [3.0, 4.0, 5.0])
 def test_searched_optimum_is_the_critical_number_of_tokens(bits: float) -> None:
     """Also keeps the factor beta, missing in one printed form: without it D_crit would be 2.0 times as large."""
-    found = tokens.decide(fits(), {"N": 30e6, "Ppost": bits})
-    assert found.answer == pytest.approx(tokens.critical_tokens({**BASE, **RISE}, 30e6, bits), rel=1e-4)
+    found = tokens(fits(), {"N": 30e6, "Ppost": bits})
+    assert found.answer == pytest.approx(critical_tokens({**BASE, **RISE}, 30e6, bits), rel=1e-4)
     without_beta = (1 / BASE["beta"]) ** (1 / (RISE["gD"] + BASE["beta"]))
     assert without_beta == pytest.approx(2.0, abs=0.03)
 
 
 def test_interval_and_alternatives() -> None:
-    decision = tokens.decide(fits(0.05), {"N": 30e6, "Ppost": 4.0})
+    decision = tokens(fits(0.05), {"N": 30e6, "Ppost": 4.0})
     assert decision.verdict == "answered"
     assert decision.low is not None and decision.high is not None  # noqa: PT018
     assert decision.low < decision.answer < decision.high
@@ -67,7 +67,7 @@ def test_the_interval_holds_the_truth_of_noisier_fits() -> None:
     """With twice the spread the interval is about twice as wide, on the logarithm."""
 
     def width(spread: float) -> float:
-        decision = tokens.decide(fits(spread), {"N": 30e6, "Ppost": 4.0})
+        decision = tokens(fits(spread), {"N": 30e6, "Ppost": 4.0})
         assert decision.low is not None
         assert decision.high is not None
         return float(np.log(decision.high / decision.low))
@@ -76,10 +76,10 @@ def test_the_interval_holds_the_truth_of_noisier_fits() -> None:
 
 
 def test_no_turning_point_inside_is_undetermined() -> None:
-    decision = tokens.decide(fits(0.05), {"N": 30e6, "Ppost": 6.0})  # D_crit is 8.4e11, at the end of the range
+    decision = tokens(fits(0.05), {"N": 30e6, "Ppost": 6.0})  # D_crit is 8.4e11, at the end of the range
     assert decision.verdict == "undetermined"
     assert decision.high is None
-    decision = tokens.decide([fits(0.05)[0]], {"N": 30e6})
+    decision = tokens([fits(0.05)[0]], {"N": 30e6})
     assert decision.verdict == "undetermined"
     assert decision.answer is None
     assert "still falls at 1T" in decision.reason
@@ -87,30 +87,30 @@ def test_no_turning_point_inside_is_undetermined() -> None:
 
 
 def test_refuses_far_from_the_data_and_after_a_failed_audit() -> None:
-    far = tokens.decide(fits(), {"N": 8e9, "Ppost": 4.0})
+    far = tokens(fits(), {"N": 8e9, "Ppost": 4.0})
     assert far.verdict == "refused"
     assert far.answer is None
     assert "266.7 times beyond" in far.reason
-    few_bits = tokens.decide(fits(), {"N": 30e6, "Ppost": 2.0})
+    few_bits = tokens(fits(), {"N": 30e6, "Ppost": 2.0})
     assert few_bits.verdict == "refused"
     assert "below the bits" in few_bits.reason
-    failed = tokens.decide(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0})
+    failed = tokens(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0})
     assert failed.verdict == "refused"
     assert failed.reason == "the held-out audit of law chinchilla failed: off by 9%"
 
 
 def test_an_undetermined_audit_leaves_the_answer_undetermined() -> None:
-    decision = tokens.decide(fits(0.05, {"verdict": "undetermined", "reason": "too few runs"}), {"N": 30e6, "Ppost": 4.0})
+    decision = tokens(fits(0.05, {"verdict": "undetermined", "reason": "too few runs"}), {"N": 30e6, "Ppost": 4.0})
     assert decision.verdict == "undetermined"
-    assert decision.answer == pytest.approx(tokens.critical_tokens({**BASE, **RISE}, 30e6, 4.0), rel=1e-4)
+    assert decision.answer == pytest.approx(critical_tokens({**BASE, **RISE}, 30e6, 4.0), rel=1e-4)
     assert "too few runs" in decision.reason
 
 
 def test_levers_say_what_a_milder_change_would_gain() -> None:
-    decision = tokens.decide(fits(), {"N": 30e6, "Ppost": 4.0})
+    decision = tokens(fits(), {"N": 30e6, "Ppost": 4.0})
     lever = decision.levers[0]
     assert lever["Ppost"] == 5.0
-    assert lever["D"] == pytest.approx(tokens.critical_tokens({**BASE, **RISE}, 30e6, 5.0), rel=1e-4)
+    assert lever["D"] == pytest.approx(critical_tokens({**BASE, **RISE}, 30e6, 5.0), rel=1e-4)
     assert lever["gain"] == pytest.approx(decision.evidence["loss"] - lever["loss"])
     assert lever["gain"] > 0
     assert any("annealing" in other["lever"] and other["gain"] is None for other in decision.levers)
@@ -118,9 +118,9 @@ def test_levers_say_what_a_milder_change_would_gain() -> None:
 
 def test_a_missing_value_is_one_line() -> None:
     with pytest.raises(PliantError, match="needs a value of 'Ppost'"):
-        tokens.decide(fits(), {"N": 30e6})
+        tokens(fits(), {"N": 30e6})
 
 
 def test_json_has_the_agreed_keys() -> None:
-    decision = tokens.decide(fits(0.05), {"N": 30e6, "Ppost": 4.0}).json()
+    decision = tokens(fits(0.05), {"N": 30e6, "Ppost": 4.0}).json()
     assert {"question", "answer", "low", "high", "probability_best", "verdict", "audit", "levers", "evidence", "next"} <= set(decision)
