@@ -13,7 +13,13 @@ from pliant.report.labels import label
     [
         ("none", "unchanged", "", None),
         ({"quantize": {"bits": 4}}, "Quantization", "4 bits", 4),
-        ({"quantize": {"bits": 3, "method": "gptq", "group": 64}}, "Quantization, group 64, gptq", "3 bits", 3),
+        ({"quantize": {"bits": 3, "group": 64}}, "Quantization, group 64", "3 bits", 3),
+        (
+            {"quantize": {"bits": 3, "method": "gptq", "calibration": "builtin:prose"}},
+            "Quantization by GPTQ, calibrated on prose",
+            "3 bits",
+            3,
+        ),
         ({"perturb": {"scale": 0.1}}, "Gaussian noise, relative to weight RMS", "×0.1", 0.1),
         ({"perturb": {"scale": 0.1, "unit": "init", "draws": 8}}, "Gaussian noise, relative to initial spread", "×0.1", 0.1),
         ({"perturb": {"scale": 20, "unit": "snr_db"}}, "Gaussian noise, by signal to noise", "20 dB", 20),

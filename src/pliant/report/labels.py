@@ -41,6 +41,8 @@ def label(change: Mapping[str, Any]) -> Label:
     field = STRENGTH.get(kind, "")
     value = change.get(field)
     text = f" on {corpus(change['data'])}" if change.get("data") is not None else ""
+    if kind == "quantize" and change.get("method", "rtn") != "rtn":
+        text = f" by {str(change['method']).upper()}"
     noise = [NOISE.get(str(change.get("unit")), str(change.get("unit")))] if kind == "perturb" else []
     family = ", ".join([NAMES.get(kind, kind) + text, *noise, *_details(change, field)])
     return Label(family, _member(kind, change, value), float(value) if isinstance(value, (int, float)) else None)
@@ -60,7 +62,7 @@ def _member(kind: str, change: Mapping[str, Any], value: Any) -> str:
 def _details(change: Mapping[str, Any], swept: str) -> list[str]:
     """The fields that are not what they are by default, the swept one and those the names already tell left out."""
     defaults = _defaults(str(change["kind"]))
-    told = {"kind", "data", swept, "draws"} | ({"unit"} if change["kind"] == "perturb" else set())
+    told = {"kind", "data", "method", swept, "draws"} | ({"unit"} if change["kind"] == "perturb" else set())
     return [_detail(name, value) for name, value in change.items() if name not in told and value not in (defaults.get(name), None, [], {})]
 
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
 
 
+MOST_RECORDS = 1000
+"""Rows a report shows; the ledger has them all."""
+
+TOTALS = """
+select count(*) filter (status = 'ok') as finished, count(*) filter (status <> 'ok') as failed, list_sort(list(distinct study)) as studies,
+    list_sort(list(distinct seed) filter (status = 'ok')) as seeds, coalesce(sum(seconds), 0) as seconds
+from records"""
+
+
 @dataclass(frozen=True)
 class Ladder:
     """The decisions along one ladder, unchanged checkpoints first, and what to call it among the others."""
@@ -68,7 +77,10 @@ class Results:
     undecided: str
     """Why there are no decisions, if there are none."""
     records: Sequence[dict[str, Any]] = field(repr=False)
+    """The first `MOST_RECORDS`, in a stable order; likewise the failures."""
     failures: Sequence[dict[str, Any]] = field(repr=False)
+    totals: dict[str, Any]
+    """Of all records: how many are `finished` and how many `failed`, their `seeds` and the `seconds` spent on measuring."""
     studies: Sequence[dict[str, Any]] = field(repr=False)
     rises: Sequence[dict[str, Any]] = field(repr=False, default=())
     """What each change did, paired; the rows of `Ledger.rises`, `change` being an object with its `kind`."""
@@ -84,16 +96,23 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
         decisions = decide(source)
     except PliantError as error:
         undecided = str(error)
-    records = ledger.records()
+    (totals,) = ledger.sql(TOTALS).to_pylist()
     return Results(
-        name=", ".join(dict.fromkeys(str(record["study"]) for record in records)) or ledger.folder.name,
+        name=", ".join(totals.pop("studies") or [ledger.folder.name]),
         ladders=_ladders(decisions),
         undecided=undecided,
-        records=[record for record in records if record["status"] == "ok"],
-        failures=[record for record in records if record["status"] != "ok"],
+        records=_first(ledger, "ok"),
+        failures=_first(ledger, "failed"),
+        totals=totals,
         studies=ledger.studies(),
         rises=[row | {"change": json.loads(row["change_json"])} for row in ledger.rises().to_pylist()],
     )
+
+
+def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
+    order = "study, checkpoint, tokens, change_json, measure, seed, draw"
+    rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
+    return [row | {"change": json.loads(row["change_json"])} for row in rows]
 
 
 def _ladders(decisions: Sequence[CheckpointDecision]) -> list[Ladder]:

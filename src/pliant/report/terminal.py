@@ -41,7 +41,7 @@ def print_report(source: Results | Runs | Ledger | str | Path, console: Console 
         for caveat in common_caveats(ladder):
             screen.print(f"[dim]· {escape(caveat)}[/dim]")
     if results.failures:
-        screen.print(f"[dark_orange3]{len(results.failures)} records failed; the ledger says why.[/dark_orange3]")
+        screen.print(f"[dark_orange3]{results.totals['failed']} records failed; `pliant show` says why.[/dark_orange3]")
 
 
 def _table(members: Sequence[tuple[str, CheckpointDecision]], width: int) -> Table:

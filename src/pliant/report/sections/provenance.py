@@ -12,9 +12,6 @@ from pliant.report.labels import label
 from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
 from pliant.report.results import Results
 
-MOST_RECORDS = 1000
-"""Rows shown; the ledger has them all."""
-
 
 def failed(results: Results) -> Section | None:
     """Records that have an error instead of a value, equal errors together."""
@@ -26,8 +23,8 @@ def failed(results: Results) -> Section | None:
         if row["checkpoint"] not in found:
             found.append(str(row["checkpoint"]))
     rows: list[list[Cell]] = [[change, _listed(checkpoints), error] for (change, error), checkpoints in places.items()]
-    count = len(results.failures)
-    lead = f"{count} of {count + len(results.records)} records have no value; running the study again tries them again."
+    failures, total = results.totals["failed"], results.totals["failed"] + results.totals["finished"]
+    lead = f"{failures} of {total} records have no value; running the study again tries them again."
     return Section("What failed", lead, [Table(["Change", "Checkpoints", "Error"], rows)])
 
 
@@ -39,7 +36,6 @@ def records(results: Results) -> Section | None:
     """Every measured value."""
     if not results.records:
         return None
-    shown = results.records[:MOST_RECORDS]
     rows: list[list[Cell]] = [
         [
             str(row["checkpoint"]),
@@ -51,22 +47,21 @@ def records(results: Results) -> Section | None:
             "" if row["stderr"] is None else f"{row['stderr']:.4f}",
             str(row["n"]),
         ]
-        for row in shown
+        for row in results.records
     ]
     table = Table(
         ["Checkpoint", "Tokens", "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7})
     )
-    all_of = "all" if len(shown) == len(results.records) else f"the first {len(shown)} of"
-    return Section("Records", "", [Folded(f"Show {all_of} {len(results.records)} records", [table])])
+    shown, total = len(results.records), results.totals["finished"]
+    return Section("Records", "", [Folded(f"Show {'all' if shown == total else f'the first {shown} of'} {total} records", [table])])
 
 
 def made(results: Results) -> Section | None:
     """The studies, versions and seeds behind the numbers."""
     import yaml
 
-    seeds = sorted({row["seed"] for row in results.records})
-    seconds = sum(row["seconds"] or 0.0 for row in results.records)
-    facts = [f"Seeds {', '.join(map(str, seeds))}.", f"{format_seconds(seconds)} of measuring." if seconds else ""]
+    seeds, seconds = results.totals["seeds"] or [], results.totals["seconds"]
+    facts = [f"Seeds {', '.join(map(str, seeds))}." if seeds else "", f"{format_seconds(seconds)} of measuring." if seconds else ""]
     parts: list[Part] = [Paragraph(" ".join([*facts, _versions()]).strip())]
     for study in results.studies:
         form = {name: value for name, value in study.items() if name != "kind"}
