@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -162,9 +163,21 @@ def test_interrupted_studies_keep_what_is_finished(form, tmp_path, monkeypatch):
     assert rows(run(form, tmp_path / "ledger", workers=0)) == rows(run(form, tmp_path / "other", workers=0))
 
 
+def test_ray_is_asked_for_only_where_it_is_installed(form, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PliantError, match=r"pliant\[scale\]"):
+        run(form, tmp_path / "ledger", executor="ray")
+
+
+def test_a_ray_cluster_measures_the_same(form, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed (extra scale)")
+    alone = run(form, tmp_path / "alone", workers=0)
+    assert rows(run(form, tmp_path / "cluster", workers=2, executor="ray")) == rows(alone)
+
+
 def test_kinds_defined_in_a_notebook_run_in_this_process(form, tmp_path, monkeypatch):
     monkeypatch.setattr(Norm, "__module__", "__main__")
-    monkeypatch.setattr("pliant.study.running.SOON", 0.0)
+    monkeypatch.setattr("pliant.study.staffing.SOON", 0.0)
     form |= {"changes": [], "measures": {"norm": Norm()}}
     with pytest.raises(PliantError, match="Norm is defined in a notebook"):
         run(form, tmp_path / "ledger", workers=2)

@@ -18,7 +18,7 @@ from pliant.changes import NoChange, Quantize
 from pliant.study.cost import Cost
 from pliant.study.ledger import Ledger
 from pliant.study.planning import Cell, Plan
-from pliant.study.pool import Queue
+from pliant.study.queue import Queue
 from pliant.study.running import run
 from pliant.study.study import Study
 

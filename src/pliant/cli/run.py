@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ def run_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be measured and what it would cost")] = False,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="Where workers run: here, or on a Ray cluster")] = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Run a study: train, change and measure what its ledger lacks. Kill it at any time and run it again.
@@ -46,7 +47,7 @@ def run_command(
         return
     started = time.monotonic()
     try:
-        runs = run(wanted, folder, workers=workers, device=device)
+        runs = run(wanted, folder, workers=workers, device=device, executor=executor)
     except KeyboardInterrupt:
         note(f"\npliant: interrupted; what was finished is in {folder}, and the same command goes on from there")
         raise typer.Exit(130) from None
@@ -58,7 +59,7 @@ def run_command(
 def _foresee(study: Any, folder: Path, device: str | None, as_json: bool) -> None:
     """Print the plan."""
     from pliant.study import Ledger, plan
-    from pliant.study.running import staff
+    from pliant.study.staffing import staff
 
     planned = plan(study, Ledger(folder) if (folder / "ledger.json").exists() else None, device)
     workers, _ = staff(planned, device)

@@ -55,7 +55,7 @@ class Ledger:
     @property
     def checkpoints(self) -> Path:
         """Where checkpoints that a study trains are kept."""
-        return self.folder / "checkpoints"
+        return self.folder.resolve() / "checkpoints"
 
     def _check_version(self) -> None:
         try:

@@ -9,25 +9,20 @@ always get one thread a worker.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pliant.errors import PliantError
 from pliant.models import HubLadder
 from pliant.progress import progress
 from pliant.spec import nearest
 from pliant.study.ledger import MANY_SHARDS, Ledger
-from pliant.study.planning import Plan, parts, plan
+from pliant.study.planning import Plan, plan
 from pliant.study.runs import Runs
+from pliant.study.staffing import allowed, staff
 from pliant.study.study import Study
-
-SOON = 10.0
-"""A study estimated to end within so many seconds is run in this process: workers would take as long to start."""
-TINY, SMALL = 20_000_000, 300_000_000
-"""Parameters up to which one thread, and four, are the best use of a core."""
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 
@@ -39,6 +34,7 @@ def run(
     workers: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    executor: Literal["local", "ray"] = "local",
     quiet: bool = False,
 ) -> Runs:
     """Measure what the ledger lacks of the study.
@@ -49,6 +45,7 @@ def run(
         workers: Processes; 0 runs everything in this one. By default as many as cores, memory and work call for.
         device: Such as `cuda`; PyTorch's default where not given.
         dtype: Of stored checkpoints, in place of what the study says: float32, bfloat16, float16 or auto.
+        executor: `ray` for the workers of a Ray cluster (extra `scale`).
         quiet: Show no progress.
 
     Raises PliantError for a study, checkpoints or data that are not there, and for a full or read-only disk; what was
@@ -61,7 +58,7 @@ def run(
         planned = plan(study, store, device)
         store.remember(study.name, study.canonical(), planned.keys)
         with progress(study.name, planned.cost.seconds, quiet=quiet) as advance:
-            _run(planned, store, workers, device, advance)
+            _run(planned, store, executor, workers, device, advance)
         store.compact(at_least=MANY_SHARDS)
     return Runs(study, store)
 
@@ -96,9 +93,11 @@ def check_device(device: str | None) -> None:
         raise PliantError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]})") from None
 
 
-def _run(planned: Plan, ledger: Ledger, workers: int | None, device: str | None, advance: Any) -> None:
+def _run(planned: Plan, ledger: Ledger, executor: str, workers: int | None, device: str | None, advance: Any) -> None:
     """In this process or in workers, whichever suits the plan."""
-    from pliant.study.pool import Pool, Queue, run_here
+    from pliant.study.pool import Pool, run_here
+    from pliant.study.processes import Processes
+    from pliant.study.queue import Queue
     from pliant.study.worker import Bench, Settings
 
     if not planned.cells:
@@ -106,9 +105,15 @@ def _run(planned: Plan, ledger: Ledger, workers: int | None, device: str | None,
     ladder = planned.study.checkpoints
     queue = Queue(planned, in_order=isinstance(ladder, HubLadder) and not ladder.keep)
     count, threads = staff(planned, device, one_at_a_time=queue.in_order)
-    count = _allowed(planned, count if workers is None else workers, explicit=workers is not None)
-    if count:
-        Pool(planned, queue, Settings(sys.path, threads, device), count, ledger.write, advance).run()
+    settings = Settings(sys.path, threads, device)
+    if executor == "ray":
+        from pliant.study.ray_cluster import Cluster
+
+        cluster = Cluster(settings)
+        Pool(planned, queue, cluster, workers or cluster.count, ledger.write, advance).run()
+        return
+    if count := allowed(planned, count if workers is None else workers, explicit=workers is not None):
+        Pool(planned, queue, Processes(settings), count, ledger.write, advance).run()
         return
     import torch
 
@@ -118,41 +123,3 @@ def _run(planned: Plan, ledger: Ledger, workers: int | None, device: str | None,
         run_here(planned, queue, Bench(device, lambda share: None), ledger.write, advance)
     finally:
         torch.set_num_threads(before)
-
-
-def staff(planned: Plan, device: str | None, *, one_at_a_time: bool = False) -> tuple[int, int]:
-    """How many worker processes, and how many threads for each; no process where the work is too little for one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    params = [planned.rungs[cell.rung].checkpoint.params for cell in planned.cells]
-    largest = max((count for count in params if count is not None), default=0) if None not in params else SMALL
-    threads = 1 if largest < TINY else min(4, cores) if largest < SMALL else cores
-    if device is not None and not device.startswith("cpu"):
-        return 1, cores
-    if planned.cost.seconds < SOON:
-        return 0, threads
-    room = _free_memory() // (28 * largest + 10**9)  # weights, their copy, gradients, two moments, activations; and PyTorch
-    return max(1, min(cores // threads, room, len(planned.cells), 1 if one_at_a_time else cores)), threads
-
-
-def _free_memory() -> int:
-    """Bytes that a new process could have; more than enough where the system does not say."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 1 << 50
-
-
-def _allowed(planned: Plan, count: int, *, explicit: bool) -> int:
-    """0 where workers cannot be had: systems without descriptors to pass on, and kinds defined in a notebook or script.
-
-    Raises PliantError where workers were asked for by number.
-    """
-    if count < 0:
-        raise PliantError(f"workers: {count} is not a number of processes")
-    local = sorted({type(part).__name__ for part in parts(planned.study) if type(part).__module__ == "__main__"})
-    if count and (local or os.name != "posix"):
-        if explicit:
-            reason = f"{local[0]} is defined in a notebook or script; move it to a module, or" if local else "this system has none;"
-            raise PliantError(f"workers: {reason} use workers=0")
-        return 0
-    return count

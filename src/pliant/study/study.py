@@ -53,6 +53,13 @@ class Study(Spec):
         named: Any = {"name": Path(path).stem, **form} if isinstance(form, Mapping) else form
         return cls.parse(named, str(path))
 
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if name in (".", "..") or any(mark in name for mark in "/\\\0"):
+            raise ValueError("the results lie in a folder of this name by default: leave out slashes")
+        return name
+
     @field_validator("checkpoints", mode="before")
     @classmethod
     def _ladder(cls, form: Any) -> Spec:

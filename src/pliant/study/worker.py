@@ -83,14 +83,18 @@ class Settings:
     threads: int
     device: str | None
 
+    def apply(self) -> None:
+        """To this process."""
+        sys.path[:] = self.path
+        import torch
+
+        torch.set_num_threads(self.threads)
+
 
 def serve(connection: Connection) -> None:
     """Answer tasks until told to stop: `("open", rung)` by `("opened", error)`, `("run", cell)` by `("records", records)`."""
     settings: Settings = connection.recv()
-    sys.path[:] = settings.path
-    import torch
-
-    torch.set_num_threads(settings.threads)
+    settings.apply()
     last = 0.0
 
     def told(share: float) -> None:
