@@ -127,7 +127,7 @@ def _fitted(
         theta=theta,
         draws=_resamples(objective, found.theta, jacobian.T, residuals, clusters, how, seed),
         bootstrap=how,
-        objective=float(objective.values(found.theta[None], found.rows)[0]),
+        objective=float(objective.values(found.theta[None], found.rows, prior=False)[0]),
         noise=noise,
         penalty=_plain(objective.prior),
         starts=StartCount(found.tried, found.reached, found.let_go, found.converged),

@@ -117,7 +117,7 @@ class Law:
         given = {column.name: column.default for column in self.columns if column.default is not None} | dict(columns)
         _same_names(self.name, "column", self.column_names, given)
         _same_names(self.name, "parameter", self.parameter_names, parameters)
-        arguments = {name: torch.tensor(np.asarray(value, dtype=np.float64)) for name, value in {**given, **parameters}.items()}
+        arguments = {name: torch.as_tensor(np.array(value, dtype=np.float64)) for name, value in {**given, **parameters}.items()}
         return np.asarray(self.function(**arguments).numpy(), dtype=np.float64)
 
 

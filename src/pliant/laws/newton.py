@@ -22,13 +22,17 @@ from pliant.laws.objective import Objective
 
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
-DESCENT_STEPS, POLISH_STEPS = 100, 200
+DESCENT_STEPS, POLISH_STEPS = 100, 120
 FIRST_STEPS = 25
 """Polishing steps after which most problems have ended; what still creeps then is worth more only if it may be best."""
 DESCENT_GAIN = 3e-3
 """Relative gain of a step below which descending gives way to polishing."""
 FLAT = 1e-10
 """Converged: a full Newton step would gain less than this share of the objective."""
+LENGTHS, DAMPING_CHANGES = (0.03, 0.2, 1.0, 3.0, 10.0), (3.0, 1.0, 0.1, 0.1, 0.1)
+"""Multiples of a Newton step that are tried, and what each being best does to the damping."""
+NOTHING = 1e-22
+"""Gains below this are rounding, whatever the objective: residuals of 1e-11."""
 GIVE_UP = 1e12
 """Damping at which no step, however short, gains anything."""
 
@@ -104,12 +108,12 @@ def polish(
         if len(active) == 0:
             break
         held = _held(objective, points, active, frozen)
-        ended = _newton_gain(points, active, held) <= flat * points.value[active].abs() + 1e-300
+        ended = _newton_gain(points, active, held) <= flat * points.value[active].abs() + NOTHING
         converged[active] = ended
         points.done[active] = ended | (points.damping[active] > GIVE_UP)
         active = active[~points.done[active]]
         if len(active):
-            _step(objective, objective.second_order, points, active, frozen)
+            _search_step(objective, points, active, frozen)
     return Solution(points.theta, points.value, converged)
 
 
@@ -138,6 +142,27 @@ def _step(objective: Objective, evaluate: Evaluate, points: Points, active: Tens
     points.damping[active] = torch.where(taken, damping * shrink, damping * 6).clamp(min=1e-12)
     points.put(active[taken], (trial[taken], new[0][taken], new[1][taken], new[2][taken]))
     return torch.where(taken, gain / value.abs().clamp(min=1e-300), torch.inf)
+
+
+def _search_step(objective: Objective, points: Points, active: Tensor, frozen: Tensor | None) -> None:
+    """The best of several lengths along the Newton direction, where any lowers the objective.
+
+    Values cost a tenth of what second derivatives do, and where the corners of the loss lie close together the model is
+    right about the direction but not about the length.
+    """
+    theta, rows = points.theta[active], points.rows[active]
+    step, _ = _damped(points, active, _held(objective, points, active, frozen))
+    lengths = torch.tensor(LENGTHS, dtype=torch.float64)
+    trials = torch.clamp(theta + lengths[:, None, None] * step, objective.low, objective.high)
+    values = objective.values(trials.reshape(-1, theta.shape[1]), rows.repeat(len(lengths))).reshape(len(lengths), -1)
+    lowest, best = values.min(dim=0)
+    taken = lowest < points.value[active]
+    change = torch.where(taken, torch.tensor(DAMPING_CHANGES, dtype=torch.float64)[best], 6.0)
+    points.damping[active] = (points.damping[active] * change).clamp(min=1e-12)
+    moved = active[taken]
+    if len(moved):
+        new = trials[best, torch.arange(len(active))][taken]
+        points.put(moved, (new, *objective.second_order(new, points.rows[moved])))
 
 
 def _held(objective: Objective, points: Points, active: Tensor, frozen: Tensor | None) -> Tensor:

@@ -61,8 +61,8 @@ class Objective:
     ) -> None:
         self.law, self.coordinates, self.loss, self.logs, self.prior = law, coordinates, loss, residual == "log", prior
         self.columns = {name: torch.tensor(values, dtype=torch.float64) for name, values in columns.items()}
-        self.targets = torch.as_tensor(np.log(targets) if self.logs else targets, dtype=torch.float64)
-        self.weights = torch.as_tensor(weights / weights.sum(axis=1, keepdims=True), dtype=torch.float64)
+        self.targets = torch.tensor(np.log(targets) if self.logs else targets, dtype=torch.float64)
+        self.weights = torch.tensor(weights / weights.sum(axis=1, keepdims=True), dtype=torch.float64)
         self.logarithmic = torch.as_tensor(coordinates.logarithmic)
         self.low, self.high = torch.as_tensor(coordinates.low), torch.as_tensor(coordinates.high)
         self._groups = groups
@@ -94,12 +94,14 @@ class Objective:
             prior or self.prior,
         )
 
-    def values(self, theta: Tensor, rows: Tensor) -> Tensor:
-        """F without its prior, shape (problems,); infinite where the law has no value."""
+    def values(self, theta: Tensor, rows: Tensor, *, prior: bool = True) -> Tensor:
+        """F, shape (problems,), with or without its prior; infinite where the law has no value."""
         out = torch.empty(len(theta), dtype=torch.float64)
         for piece in self._pieces(len(theta)):
             residual = self._target(rows[piece]) - self.fitted(theta[piece])
             out[piece] = self._mean(residual, self._weight(rows[piece]))
+        if prior and self.prior is not None:
+            out += (self.prior.strength * self._off_centre(theta, rows, self.prior) ** 2).sum(1) / 2
         return _finite(out)
 
     def fitted(self, theta: Tensor) -> Tensor:

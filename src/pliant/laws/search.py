@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pliant.laws.newton import FIRST_STEPS, Solution, descend, polish
+from pliant.laws.newton import FIRST_STEPS, NOTHING, Solution, descend, polish
 from pliant.laws.objective import Objective
 from pliant.laws.start import Starts, linear_coordinates, projected
 
@@ -58,7 +58,7 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
     generator = torch.Generator().manual_seed(seed)
     idle = 0
     for step in range(ROUNDS):
-        same = value <= value.min() * (1 + SAME)
+        same = _same(value, value.min())
         if idle >= 2 or (idle == 0 and same.sum() >= ROUGH * len(value) and bool(converged[value.argmin()])):
             break
         before = value.min()
@@ -68,10 +68,14 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
         counts = torch.cat([counts, torch.ones(len(more.value), dtype=torch.long)])
         tried += SURVIVORS
         let_go += SURVIVORS - len(more.value)
-        idle = idle + 1 if value.min() >= before * (1 - SAME) else 0
+        idle = idle + 1 if _same(before, value.min()) else 0
     best = int(value.argmin())
-    reached = int(counts[value <= value[best] * (1 + SAME)].sum())
+    reached = int(counts[_same(value, value[best])].sum())
     return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, rows[:1], _rivals(theta, value))
+
+
+def _same(value: Tensor, best: Tensor) -> Tensor:
+    return value <= best * (1 + SAME) + NOTHING
 
 
 def _polished(objective: Objective, theta: Tensor, rows: Tensor) -> Solution:

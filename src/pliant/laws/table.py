@@ -197,7 +197,7 @@ class _Source:
         lost = [index for index, (a, b) in enumerate(zip(raw.to_pylist(), value.to_pylist(), strict=True)) if a is not None and b is None]
         if lost:
             raise PliantError(f"column {name}: row {lost[0] + 1} holds {raw[lost[0]].as_py()!r}, which is no number")
-        return np.asarray(value.to_numpy(zero_copy_only=False), dtype=np.float64)
+        return np.array(value.to_numpy(zero_copy_only=False), dtype=np.float64)
 
     def words(self, name: str, expression: str) -> NDArray[np.str_]:
         """A column as text."""
