@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pliant.decide.draws import Draws
 from pliant.decide.next_run import next_run
+from pliant.numbers import format_count
 from pliant.statistics import Array, percentile_interval
 
 Verdict = Literal["answered", "undetermined", "refused"]
@@ -53,7 +54,11 @@ class Decision:
 
     def sentence(self) -> str:
         """The answer in one sentence."""
-        between = f" (90% interval {self.low:.3g} to {self.high:.3g})" if self.low is not None and self.high is not None else ""
+        between = (
+            f" (90% interval {format_count(self.low)} to {format_count(self.high)})"
+            if self.low is not None and self.high is not None
+            else ""
+        )
         return f"{self.verdict}: {self.reason}{between if self.answer is not None else ''}"
 
 

@@ -22,6 +22,7 @@ from pliant.decide.draws import Draws, paired, total
 from pliant.decide.levers import levers
 from pliant.decide.optimum import minimise
 from pliant.numbers import format_count
+from pliant.statistics import Array
 
 if TYPE_CHECKING:
     from pliant.laws import Fit
@@ -73,5 +74,12 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
         side = f"still falls at {format_count(high)}" if best[0] > low * EDGE else f"already rises at {format_count(low)}"
         reason = f"the loss after the change {side} tokens, the end of what was measured: no turning point inside"
         answer |= {"verdict": "undetermined", "reason": reason}
-    setting = {**at, "D": high}
-    return conclude("how many tokens to pretrain on", fits, setting, np.log(best), affordable, evidence, **answer)
+    narrow = np.log(best) if inside[0] else _slope(fits, at, low, high, at_low=best[0] < low * EDGE)
+    return conclude("how many tokens to pretrain on", fits, {**at, "D": high}, narrow, affordable, evidence, **answer)
+
+
+def _slope(fits: Sequence[Draws], at: Mapping[str, float], low: float, high: float, *, at_low: bool) -> Array:
+    """What the last doubling of tokens at that end of the range does to the loss: its sign says whether the curve turns."""
+    ends = np.array([[low, min(2 * low, high)]]) if at_low else np.array([[max(high / 2, low), high]])
+    loss = total(fits, {**at, "D": ends})
+    return loss[:, 1] - loss[:, 0]
