@@ -8,7 +8,7 @@ When to use it: any ladder of two or more checkpoints, from samples or from a ta
 Cost: milliseconds; numpy only.
 What goes wrong: with one run per checkpoint, nothing tells run-to-run spread apart from shape but the roughness of the
 curve itself. Roughness is charged, yet a short ladder can look smooth by luck: of flat curves with six points and a spread
-three times the sampling error, 15% are called degrading (five points: 25%, eight: 7%). Believe one run less than three.
+three times the sampling error, 16% are called degrading (five points: 25%, eight: 8%). Believe one run less than three.
 Source: the unimodal estimator of catastrophic overtraining (after arXiv 2503.19206); max-t bounds, studentized by a
 parametric bootstrap; residual degrees of freedom of a monotone fit after Meyer and Woodroofe (Annals of Statistics 2000),
 who count 1.5 for each level.
