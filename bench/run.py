@@ -2,7 +2,8 @@
 
 A benchmark is a script that checks equal results first and prints one JSON object as its last line: name, claim, ratio,
 target, equal_results, and what else it measured. Peers (what a user would run otherwise) live in their own environment:
-`bench/peers.txt` lists them, this script makes `.venv-peers` from it, and no peer is ever a dependency of pliant.
+`bench/peers.txt` and `bench/peers-alone.txt` list them, this script makes `.venv-peers` from both, and no peer is ever a
+dependency of pliant.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def peers_python() -> Path:
         install = [str(python), "-m", "pip", "install", "--quiet", "--constraint", str(ROOT / "constraints.txt")]
         subprocess.run([*install, "--editable", str(ROOT)], check=True)
         subprocess.run([*install, "--requirement", str(HERE / "peers.txt")], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", str(HERE / "peers-alone.txt")], check=True
+        )
         ready.touch()
     return python
 
