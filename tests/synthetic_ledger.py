@@ -63,19 +63,23 @@ def synthetic_ledger(
     samples: int = 64,
     noise: float = 0.005,
     failed: Mapping[int, str] | None = None,
+    measures: tuple[str, str] = ("generic", "task"),
 ) -> Ledger:
-    """Every change of `GENERIC` and `TASK` at every checkpoint; `failed` maps a token count to the error of its last change."""
+    """Every change of `GENERIC` and `TASK` at every checkpoint, by the names in `measures`.
+
+    `failed` maps a token count to the error of its last change.
+    """
     ledger = Ledger(folder, create=True)
     generator = np.random.default_rng(0)
     weights = np.full(samples, 63.0)
     names = [f"doc{number // 2}:{number % 2 * 64}" for number in range(samples)]
-    difficulty = {measure: generator.normal(0, 0.3, samples) for measure in ("generic", "task")}
+    difficulty = {measure: generator.normal(0, 0.3, samples) for measure in measures}
     records: list[Record] = []
     rates = final_lr if final_lr is not None else [0.0] * len(tokens)
     for seed in seeds:
         for place, count in enumerate(tokens):
             common = generator.normal(0, noise)
-            for measure, data, table in (("generic", PROSE, GENERIC), ("task", CODE, TASK)):
+            for measure, data, table in ((measures[0], PROSE, GENERIC), (measures[1], CODE, TASK)):
                 for change, means in table:
                     shift = means[min(place, len(means) - 1)] + common + generator.normal(0, noise)
                     facts: dict[str, Any] = {

@@ -125,7 +125,8 @@ def test_sections_come_in_reading_order(document):
 
 
 def test_names_and_errors_are_only_ever_text(tmp_path):
-    ledger = synthetic_ledger(tmp_path, study=HOSTILE, name=HOSTILE, schedule=HOSTILE, failed={16_000_000: HOSTILE}, seeds=[0], samples=16)
+    names = {"study": HOSTILE, "name": HOSTILE, "schedule": HOSTILE, "measures": (f"a.b[0]{HOSTILE}", f"c\\d{HOSTILE}")}
+    ledger = synthetic_ledger(tmp_path, **names, failed={16_000_000: HOSTILE}, seeds=[0], samples=16)
     html = page(gather(ledger))
     document = Document(html)
     scripts = document.named("script")

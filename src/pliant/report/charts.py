@@ -64,9 +64,7 @@ def line_chart(lines: Sequence[Line], axes: Axes) -> dict[str, Any]:
     faded = {"condition": {"param": "hover", "empty": True, "value": 1}, "value": 0.25}
     band = {"condition": {"param": "hover", "empty": True, "value": 0.16}, "value": 0.04}
     shape = {"field": "name", "type": "nominal", "scale": {"domain": names, "range": _shapes(drawn)}, "legend": None}
-    tooltip = [
-        {"field": f"tip.{name}", "title": name, "type": "nominal"} for name in dict.fromkeys(key for row in rows for key in row["tip"])
-    ]
+    tooltip = tooltips(rows)
     hover = {"name": "hover", "select": {"type": "point", "on": "pointerover", "nearest": True, "fields": ["name"], "clear": "pointerout"}}
     marks: list[dict[str, Any]] = [
         {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**encoding, "y": y, "opacity": faded, "strokeDash": dash}},
@@ -161,6 +159,15 @@ def spread(places: Sequence[float], gap: float, top: float) -> list[float]:
     for place, i in zip(moved, order, strict=True):
         answer[i] = place - over
     return answer
+
+
+def tooltips(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What hovering tells, from each row's `tip`, whose lines move to numbered columns: names may hold anything, fields not."""
+    names = list(dict.fromkeys(name for row in rows for name in row["tip"]))
+    for row in rows:
+        tip = row.pop("tip")
+        row.update({f"tip{number}": tip[name] for number, name in enumerate(names) if name in tip})
+    return [{"field": f"tip{number}", "title": name, "type": "nominal"} for number, name in enumerate(names)]
 
 
 def _domain(values: Sequence[float], log: bool) -> tuple[float, float]:
