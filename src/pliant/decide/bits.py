@@ -123,5 +123,5 @@ def _choose(
         verdict="undetermined" if at_edge or low is None else "answered",
         reason=reason + ("; the best lies at the end of the measured bits" if at_edge else ""),
         answer=int(best), low=low, high=high, probability_best=comparison.probability_best,
-        levers=levers(fits, setting, "D", tokens, tokens),
+        levers=levers(fits, setting, "D", tokens, tokens, decided=parts),
     )  # fmt: skip

@@ -19,13 +19,18 @@ MILDER: dict[str, tuple[str, float, float]] = {
 UNMEASURED = ("a shorter or milder annealing, to a higher final learning rate", "averaging the last checkpoints")
 
 
-def levers(fits: Sequence[Draws], at: Mapping[str, float], free: str, low: float, high: float) -> list[dict[str, Any]]:
-    """The lowest loss over `free` in [low, high] under each milder setting, and what that gains over `at` (nats/token)."""
+def levers(
+    fits: Sequence[Draws], at: Mapping[str, float], free: str, low: float, high: float, decided: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The lowest loss over `free` in [low, high] under each milder setting, and what that gains over `at` (nats/token).
+
+    `decided` are columns that the decision itself has just chosen.
+    """
     columns = {column for fit in fits for column in fit.law.column_names}
     now = minimise(lambda position: total(fits, {**at, free: position}), low, high)[1][0]
     found: list[dict[str, Any]] = []
     for name, (meaning, factor, summand) in MILDER.items():
-        if name in at and name in columns:
+        if name in at and name in columns and name not in decided:
             milder = {**at, name: at[name] * factor + summand}
             best, loss = minimise(lambda position, milder=milder: total(fits, {**milder, free: position}), low, high)
             found.append({"lever": meaning, name: milder[name], free: float(best[0]), "loss": float(loss[0]), "gain": float(now - loss[0])})
