@@ -247,6 +247,17 @@ def test_a_single_revision_needs_no_tokens(hub):
         assert model.checkpoint.address == "lab/tiny@main"
 
 
+def test_a_name_that_is_neither_a_folder_nor_reachable_is_asked_for_once(online, monkeypatch):
+    from huggingface_hub import constants
+
+    waits = []
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with pytest.raises(PliantError, match=r"lab/tiny@step1: not a folder here, and the hub at .* cannot be reached"):
+        load("lab/tiny@step1")
+    assert waits == []
+
+
 def test_no_hub_is_one_line(hub, monkeypatch):
     rungs = ladder(hub).rungs()
     nobody = "http://127.0.0.1:9"

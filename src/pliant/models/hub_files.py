@@ -23,6 +23,8 @@ from pliant.models.checkpoint import FACTS_FILE
 from pliant.models.weight_files import INDEX, SINGLE, TOKENIZER_FILES, why_no_weights
 
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+LISTING_TIMEOUT = 10.0
+"""Seconds that the hub may take to answer a small request. It is asked once: patience belongs to downloads."""
 
 
 class Cancelled(Exception):
@@ -73,10 +75,16 @@ def list_revisions(hub: str, endpoint: str | None = None) -> dict[str, str]:
 
 def list_files(hub: str, commit: str, endpoint: str | None = None) -> list[str]:
     """Every file of one commit. Raises PliantError when the hub or the commit cannot be had."""
+    with hub_errors(f"{hub}@{commit}", endpoint):
+        return _files(hub, commit, endpoint)
+
+
+def _files(hub: str, revision: str, endpoint: str | None) -> list[str]:
+    """Every file of a revision, in one request; the client's own listing of files asks for half a minute where nobody answers."""
     from huggingface_hub import HfApi
 
-    with hub_errors(f"{hub}@{commit}", endpoint):
-        return HfApi(endpoint=endpoint).list_repo_files(hub, revision=commit)
+    found = HfApi(endpoint=endpoint).model_info(hub, revision=revision, timeout=LISTING_TIMEOUT)
+    return [file.rfilename for file in found.siblings or ()]
 
 
 def fetch(hub: str, commit: str, names: Sequence[str], folder: Path, endpoint: str | None = None, cancelled: Event | None = None) -> None:
@@ -117,13 +125,12 @@ def cached_snapshot(
 
     Raises PliantError when it can be had neither from the hub nor from the cache.
     """
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     address = hub if revision is None else f"{hub}@{revision}"
     try:
         with hub_errors(address, endpoint):
-            names = HfApi(endpoint=endpoint).list_repo_files(hub, revision=revision)
-            names = chosen_files(names, address, gguf_file=gguf_file, code=code)
+            names = chosen_files(_files(hub, revision or "main", endpoint), address, gguf_file=gguf_file, code=code)
             return Path(snapshot_download(hub, revision=revision, allow_patterns=names, endpoint=endpoint))
     except Unreachable as error:
         cached = _in_cache(hub, revision, gguf_file or "config.json")
