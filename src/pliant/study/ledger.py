@@ -180,22 +180,25 @@ class Ledger:
         absorbed: set[str] = set()
         for path in paths:
             if path.name.startswith("merged-"):
-                absorbed |= set(json.loads((pq.read_metadata(path).metadata or {}).get(ABSORBED, b"[]")))
+                try:
+                    absorbed |= set(json.loads((pq.read_metadata(path).metadata or {}).get(ABSORBED, b"[]")))
+                except ValueError:  # also what Arrow says of a file that is no Parquet
+                    raise PliantError(f"{path}: is damaged; delete it, and the next run measures its cells again") from None
         return [path for path in paths if path.name not in absorbed], [path for path in paths if path.name in absorbed]
 
     def finished(self) -> set[str]:
         """The keys of every record that need not be measured again."""
-        from pliant.study.views import complaints, connect
+        from pliant.study.views import connect
 
-        with connect(self) as connection, complaints(self):
+        with connect(self) as connection:
             return {key for (key,) in connection.execute("select distinct key from stored").fetchall()}
 
     def _keys_of(self, study: str) -> set[str]:
         """The keys of all records of a study, finished or failed, asked for or not."""
-        from pliant.study.views import complaints, connect
+        from pliant.study.views import connect
 
         query = "select key from stored where study = $study union select key from failed where study = $study"
-        with connect(self) as connection, complaints(self):
+        with connect(self) as connection:
             return {key for (key,) in connection.execute(query, {"study": study}).fetchall()}
 
     def sql(self, query: str) -> Table:

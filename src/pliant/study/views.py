@@ -30,7 +30,7 @@ def answer(ledger: Ledger, query: str) -> Table:
     import duckdb
 
     inside = f"from ({query.strip().rstrip(';')}\n)"
-    with connect(ledger) as connection, complaints(ledger):
+    with connect(ledger) as connection:
         statements = duckdb.extract_statements(inside)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise PliantError("a ledger answers one SELECT at a time, over the views records, samples and rises")
@@ -44,7 +44,7 @@ def answer(ledger: Ledger, query: str) -> Table:
 
 
 @contextlib.contextmanager
-def complaints(ledger: Ledger) -> Generator[None]:
+def _complaints(ledger: Ledger) -> Generator[None]:
     """DuckDB's complaints in one line, without its drawing of the query."""
     import duckdb
 
@@ -53,22 +53,25 @@ def complaints(ledger: Ledger) -> Generator[None]:
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines() if line.strip()]
         known = " (tables: records, samples, rises)" if lines[0].startswith("Catalog Error: Table") else ""
-        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}") from None
+        damaged = "; delete that file, and the next run measures its cells again" if ".parquet" in lines[0] else ""
+        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{damaged}") from None
 
 
-def connect(ledger: Ledger) -> duckdb.DuckDBPyConnection:
+@contextlib.contextmanager
+def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
     `stored` that the studies still ask for), `records` and `samples`.
+
+    Raises PliantError with DuckDB's reason for whatever fails inside the block.
     """
     import duckdb
 
-    with complaints(ledger):
-        connection = duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False})
+    with _complaints(ledger), duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False}) as connection:
         try:
             _views(connection, ledger)
         except duckdb.IOException:  # a run merged the shards between our listing and reading them
             _views(connection, ledger)
-    return connection
+        yield connection
 
 
 def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
