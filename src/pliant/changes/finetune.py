@@ -59,7 +59,8 @@ class Finetune(Optimisation, Change):
             return form
         if form.get("steps") is not None and form.get("epochs") is not None:
             raise ValueError("give the budget as steps or as epochs, not as both")
-        return form if form.get("epochs") is not None else {**form, "steps": form.get("steps") or PROBE_STEPS}
+        told = form.get("steps") is not None or form.get("epochs") is not None
+        return form if told else {**form, "steps": PROBE_STEPS}
 
     @property
     def stochastic(self) -> bool:

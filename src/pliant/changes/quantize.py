@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pliant.changes.change import Change
 from pliant.changes.rounded import Rounded, nearest
@@ -57,8 +57,8 @@ class Quantize(Change):
         None, ge=2, le=16, description="Bits of attention's keys and values at evaluation, one grid each a layer and batch"
     )
     calibration: Corpus | None = Field(None, description="Text for `gptq` and `awq`; its training part is used")
-    samples: Count = Field(128, description="Windows of calibration text")
-    length: Count = Field(512, description="Tokens in a calibration window, at most the model's context")
+    samples: Count = Field(128, ge=1, description="Windows of calibration text")
+    length: Count = Field(512, ge=1, description="Tokens in a calibration window, at most the model's context")
     act_order: bool = Field(False, description="`gptq` rounds the columns with the largest inputs first")
     recollect: bool = Field(
         False, description="Collect the inputs again behind each rounded block, as GPTQ was published: closer, but a calibration a setting"
@@ -74,6 +74,19 @@ class Quantize(Change):
             if bits not in (*range(2, 9), 16):
                 raise ValueError("choose 2 to 8 bits, or 16 to leave weights alone")
         return value
+
+    @field_validator("group")
+    @classmethod
+    def _some_neighbours(cls, group: Slice) -> Slice:
+        if isinstance(group, int) and group < 1:
+            raise ValueError("a group has at least one weight")
+        return group
+
+    @model_validator(mode="after")
+    def _has_text(self) -> Self:
+        if self.method != "rtn" and self.calibration is None:
+            raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
+        return self
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Round every selected tensor.
@@ -128,8 +141,7 @@ class Quantize(Change):
         """Layers with the inputs they share: of the whole model at once, or of one block after the other."""
         from pliant.changes.calibration import Calibration, block_by_block, calibration_of, windows_of
 
-        if self.calibration is None:
-            raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
+        assert self.calibration is not None  # see `_has_text`
         if not self.recollect:
             yield from calibration_of(model, self.calibration, self.samples, self.length, head).groups()
             return
