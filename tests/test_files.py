@@ -31,6 +31,11 @@ def test_a_file_where_a_folder_should_be(tmp_path):
         write_atomic(tmp_path / "file" / "below", "x")
 
 
+def test_a_folder_where_a_file_should_be(tmp_path):
+    with pytest.raises(PliantError, match="it is a folder"):
+        write_atomic(tmp_path, "x")
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x"])
 def test_a_name_cannot_leave_its_folder(tmp_path, name):
     with pytest.raises(PliantError, match="leave"):

@@ -20,8 +20,13 @@ def atomic_path(target: Path) -> Generator[Path]:
 
     Raises PliantError when the folder cannot be written or the disk is full.
     """
+    if target.is_dir():
+        raise PliantError(f"cannot write {target}: it is a folder; give the name of a file")
     with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:  # a place where nobody can make anything
+            raise PliantError(f"cannot write {target}: no such folder, and it cannot be made") from error
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         os.close(handle)
     temporary = Path(name)

@@ -98,8 +98,10 @@ def read_yaml(path: str | Path) -> Any:
         return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PliantError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PliantError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise PliantError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise PliantError(f"{path}: cannot be read (it is not UTF-8 text)") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
