@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +26,14 @@ def checkpoint(
 
     Example: pliant decide checkpoint --ledger runs/demo
     """
+    from pliant.cli.show import label
     from pliant.decide.checkpoint import decide
 
     decisions = decide(ledger)
     if as_json:
         print_json([decision.json() for decision in decisions])
     else:
-        rows = [[str(decision.change), decision.metric, decision.verdict, decision.sentence()] for decision in decisions]
+        rows = [[label(json.dumps(decision.change)), decision.metric, decision.verdict, decision.sentence()] for decision in decisions]
         print_table(["change", "measure", "verdict", "answer"], rows)
 
 

@@ -33,7 +33,8 @@ def run_command(
 ) -> None:
     """Run a study: train, change and measure what its ledger lacks. Kill it at any time and run it again.
 
-    Exits with 1 when a cell failed: the ledger says why, the others are done, and the next run tries it again.
+    Exits with 1 when a cell failed: the ledger says why, the others are done, and the next run tries it again. Exits
+    with 2 when all of them failed: nothing could be measured.
 
     Example: pliant run examples/overtraining.yaml --ledger runs/overtraining
     """
@@ -53,7 +54,7 @@ def run_command(
         raise typer.Exit(130) from None
     _tell(runs, time.monotonic() - started, as_json)
     if runs.failed:
-        raise typer.Exit(1)
+        raise typer.Exit(1 if len(runs.records()) > len(runs.failed) else 2)
 
 
 def _foresee(study: Any, folder: Path, device: str | None, as_json: bool) -> None:

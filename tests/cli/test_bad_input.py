@@ -1,0 +1,151 @@
+"""What a user gets for input that cannot work: one line that says what and where, and the right exit code."""
+
+import json
+import shutil
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
+
+from pliant.data import load_tokenizer
+
+WEIGHTS = "model.safetensors"
+
+
+@pytest.fixture
+def altered(study):
+    """Writes the study again with other fields; returns its path."""
+
+    def write(**fields):
+        study.write_text(yaml.safe_dump(yaml.safe_load(study.read_text()) | fields))
+        return study
+
+    return write
+
+
+@pytest.fixture
+def asked(pliant, tmp_path):
+    """Runs a study that must end with exit code 2 and one line, which is returned."""
+
+    def line(study, *arguments):
+        code, out, errors = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0, *arguments)
+        assert (code, out, len(errors.splitlines())) == (2, "", 1), errors
+        return errors
+
+    return line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quantise": {"bits": 4}}, "did you mean 'quantize'?"),
+        ({"quantize": {"bit": 4}}, "did you mean 'bits'?"),
+        ({"quantize": {}}, "'bits' is missing"),
+        ({"quantize": {"bits": [4, 9]}}, "2 to 8 bits"),
+        ({"quantize": {"bits": 4, "group": 0}}, "at least one weight"),
+        ({"quantize": {"bits": 4, "method": "gptq"}}, "needs `calibration`"),
+        ({"finetune": {"data": "builtin:code", "lr": 1e-3, "steps": 0}}, "steps"),
+        ({"finetune": {"data": "builtin:code", "lr": 0}}, "lr"),
+        ({"perturb": {"scale": float("nan")}}, "scale"),
+        ([], "a chain needs at least one change"),
+    ],
+)
+def test_a_change_that_cannot_be_is_named_before_anything_runs(change, words, altered, asked, tmp_path):
+    assert words in asked(altered(changes=[change]))
+    assert not (tmp_path / "ledger").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"chnges": []}, "did you mean 'changes'?"),
+        ({"measures": {"g": {"los": {"data": "builtin:prose"}}}}, "did you mean 'loss'?"),
+        ({"measures": {"g": {"loss": {"data": "builtin:pose"}}}}, "did you mean 'prose'?"),
+        ({"measures": {"g": {"loss": {"data": "nowhere.txt"}}}}, "nowhere.txt"),
+        ({"questions": ["checkpont"]}, "did you mean 'checkpoint'?"),
+        ({"checkpoints": ["./nowhere-*"]}, "nowhere-*"),
+        ({"name": "../elsewhere"}, "leave out slashes"),
+        ({"seeds": ["one"]}, "seeds"),
+    ],
+)
+def test_a_study_that_cannot_be_is_one_line(fields, words, altered, asked):
+    assert words in asked(altered(**fields))
+
+
+def damaged(folder, how):
+    """Spoils the model in `folder`."""
+    weights = folder / WEIGHTS
+    tensors = load_file(weights)
+    name = next(name for name in tensors if name.endswith("up_proj.weight"))
+    if how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "pickled":
+        weights.rename(folder / "pytorch_model.bin")
+    elif how == "other vocabulary":
+        load_tokenizer("bytes").save(folder)
+    else:
+        tensors[name][0, 0] = np.float32(how)
+        save_file(tensors, weights, metadata={"format": "pt"})
+
+
+DAMAGES = {
+    "truncated": "truncated",
+    "pickled": "pickled (pytorch_model.bin)",
+    "other vocabulary": "do not belong together",
+    "nan": "not a finite number",
+    "inf": "not a finite number",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_model_is_a_row_with_its_error_and_the_others_go_on(how, altered, pliant, tmp_path):
+    good = tmp_path / "model"
+    bad = shutil.copytree(good, tmp_path / "bad")
+    damaged(bad, how)
+    code, _, errors = pliant("measure", "loss", "--model", bad, "--data", tmp_path / "text.jsonl")
+    assert (code, len(errors.splitlines())) == (2, 1)
+    assert DAMAGES[how] in errors
+    run = ("run", altered(checkpoints=[str(bad)], changes=["none"]), "--ledger", tmp_path / "alone", "--workers", 0)
+    code, _, errors = pliant(*run)
+    assert (code, DAMAGES[how] in errors) == (2, True)  # nothing could be measured
+    run = ("run", altered(checkpoints=[str(bad), str(good)]), "--ledger", tmp_path / "both", "--workers", 0)
+    code, _, errors = pliant(*run)
+    assert (code, DAMAGES[how] in errors) == (1, True)
+    rows = json.loads(pliant("show", tmp_path / "both", "--json")[1])
+    assert {(row["checkpoint"], row["status"]) for row in rows} == {(str(bad), "failed"), (str(good), "ok")}
+
+
+def test_a_damaged_ledger_is_one_line_for_every_reader(study, pliant, tmp_path):
+    ledger = tmp_path / "ledger"
+    run = ("run", study, "--ledger", ledger, "--workers", 0)
+    pliant(*run)
+    shard = next((ledger / "records").glob("*.parquet"))
+    shard.write_bytes(b"PAR1 and then nothing of a Parquet file")
+    readers = [("show", ledger), ("show", ledger, "--json"), ("decide", "checkpoint", "--ledger", ledger), ("report", ledger), run]
+    for arguments in readers:
+        code, out, errors = pliant(*arguments)
+        assert (code, out, len(errors.splitlines())) == (2, "", 1), (arguments, errors)
+        assert f"{shard.name}'; delete that file" in errors
+    shard.rename(shard.with_name("merged-0000.parquet"))
+    assert "merged-0000.parquet: is damaged" in pliant("show", ledger)[2]
+    shard.with_name("merged-0000.parquet").unlink()
+    assert pliant(*run)[0] == 0  # what was in it is measured again
+    assert len(json.loads(pliant("show", ledger, "--json")[1])) == 2
+
+
+def test_a_place_that_cannot_be_written_is_one_line(study, pliant, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, _, errors = pliant("run", study, "--ledger", place)
+        assert (code, len(errors.splitlines())) == (2, 1)
+        assert f"cannot write {place}" in errors
+
+
+def test_the_answer_names_changes_as_people_do(tmp_path, pliant, monkeypatch):
+    decided = SimpleNamespace(change={"kind": "quantize", "bits": 3}, metric="generic", verdict="improves", sentence=lambda: "goes on")
+    monkeypatch.setattr(import_module("pliant.decide.checkpoint"), "decide", lambda ledger: [decided])
+    _, out, _ = pliant("decide", "checkpoint", "--ledger", tmp_path)
+    assert "quantize(bits=3)" in out
