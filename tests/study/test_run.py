@@ -55,6 +55,7 @@ def test_the_ledger_holds_what_measuring_by_hand_gives(form, folders, tmp_path):
 def test_two_runs_agree_and_a_third_has_nothing_to_do(trained, tmp_path, monkeypatch):
     first, second = (run(trained, tmp_path / name, workers=0) for name in "ab")
     assert len(first.records()) == 12
+    assert [Study.parse(stored) for stored in first.ledger.studies()] == [Study.parse(trained)]
     assert first.failed == []
     assert rows(first) == rows(second)
     monkeypatch.setattr(pliant.study.pool, "run_here", lambda *arguments: pytest.fail("something was measured again"))

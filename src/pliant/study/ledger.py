@@ -98,7 +98,7 @@ class Ledger:
         stay in the files but are shown no more, unless the study takes that form again.
         """
         outdated = sorted(self._keys_of(name) - set(keys))
-        content = {"study": form, "outdated": outdated}
+        content = {"study": {key: value for key, value in form.items() if key != "kind"}, "outdated": outdated}
         write_atomic(self.folder / "studies" / f"{digest(name)}.json", json.dumps(content) + "\n")
 
     def studies(self) -> list[dict[str, Any]]:
