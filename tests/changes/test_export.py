@@ -1,5 +1,7 @@
 """Packed weights: transformers must read back exactly what was simulated."""
 
+import json
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from pliant.changes import Quantize
 from pliant.changes.export import save_packed
 from pliant.data.tokenizer import load_tokenizer
 from pliant.errors import PliantError
+from pliant.models import load, save
 from pliant.models.presets import build
 
 pytest.importorskip("compressed_tensors", reason="the extra `kernels` is not installed")
@@ -33,6 +36,28 @@ def test_transformers_loads_the_weights_that_were_simulated(model, tmp_path, bit
         assert not torch.allclose(model.network(tokens).logits, expected, atol=1e-3) or bits == 8
 
 
+def test_packed_weights_are_loaded_as_ordinary_ones_that_can_be_changed_again(model, tmp_path):
+    change = Quantize(bits=4, tensors="linear")
+    save_packed(change, model, tmp_path / "packed")
+    loaded = load(tmp_path / "packed")
+    with change.applied(model):
+        expected = {name: weight.clone() for name, weight in model.network.named_parameters()}
+    found = dict(loaded.network.named_parameters())
+    assert set(found) == set(expected)
+    for name, weight in expected.items():
+        assert torch.allclose(found[name], weight, rtol=1e-6, atol=1e-7), name
+    save(loaded, tmp_path / "plain")
+    assert load(tmp_path / "plain").weights() == loaded.weights()
+
+
+def test_weights_packed_in_a_way_that_nobody_unpacks_are_refused(model, tmp_path):
+    save(model, tmp_path / "packed")
+    config = json.loads((tmp_path / "packed" / "config.json").read_text())
+    (tmp_path / "packed" / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "awq"}}))
+    with pytest.raises(PliantError, match=r"packed \(awq\)"):
+        load(tmp_path / "packed")
+
+
 def test_the_packed_file_is_smaller(model, tmp_path):
     from safetensors.torch import load_file
 
@@ -45,7 +70,11 @@ def test_the_packed_file_is_smaller(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("fields", "words"),
-    [({"method": "awq"}, "stretches"), ({"scheme": "asymmetric"}, "asymmetric"), ({"exceptions": {"*": 3}}, "one number of bits")],
+    [
+        ({"method": "awq", "calibration": "builtin:prose"}, "stretches"),
+        ({"scheme": "asymmetric"}, "asymmetric"),
+        ({"exceptions": {"*": 3}}, "one number of bits"),
+    ],
 )
 def test_what_the_format_cannot_hold_is_refused(model, tmp_path, fields, words):
     with pytest.raises(PliantError, match=words):

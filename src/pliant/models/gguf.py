@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
     from pliant.data.tokenizer import Tokenizer
 
 
@@ -45,14 +43,6 @@ def gguf_arguments(gguf_file: str) -> dict[str, Any]:
 
     config = getattr(quantization_config, "GgufConfig", None)  # older versions always unpack
     return {"gguf_file": gguf_file, **({"quantization_config": config(dequantize=True)} if config is not None else {})}
-
-
-def forget_packing(network: PreTrainedModel) -> None:
-    """Make an unpacked network one that can be trained and saved like any other."""
-    for name in ("hf_quantizer", "quantization_method", "is_quantized"):
-        if name in vars(network):
-            delattr(network, name)
-    vars(network.config).pop("quantization_config", None)
 
 
 def gguf_tokenizer(folder: Path, gguf_file: str) -> Tokenizer:

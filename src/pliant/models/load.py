@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from pliant.errors import PliantError
 from pliant.models.checkpoint import Checkpoint, read_facts
 from pliant.models.checks import check_complete, check_config, check_vocabulary
-from pliant.models.gguf import check_gguf, forget_packing, gguf_arguments, gguf_tokenizer, no_unpacking_bar
+from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
 from pliant.models.model import Model, parameter_counts
+from pliant.models.packed_weights import forget_packing, unpacking
 from pliant.models.revisions import tokens_of
 from pliant.models.trainer_state import read_trainer_state
 from pliant.models.weight_files import has_tokenizer, weight_files
@@ -123,17 +125,18 @@ def load_folder(
 def _network(folder: Path, address: str, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    kind = {"use_safetensors": True} if gguf_file is None else gguf_arguments(gguf_file)
+    packing = unpacking(folder) if gguf_file is None else gguf_arguments(gguf_file)
+    kind = {"use_safetensors": True} if gguf_file is None else {}
     common = {"dtype": dtype, "trust_remote_code": trust_remote_code, "local_files_only": True}
     checks = {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, so that all are named at once
     try:
         with quiet(), no_unpacking_bar() if gguf_file is not None else contextlib.nullcontext():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind, **packing)
     except Exception as error:  # transformers and the weights' own code raise anything
         raise PliantError(f"{address}: transformers cannot load it ({_first_line(error)})") from error
     network, found = loaded
     check_complete(found, address)
-    if gguf_file is not None:
+    if packing:
         forget_packing(network)
     return network
 
@@ -199,7 +202,8 @@ def quiet() -> Generator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:
