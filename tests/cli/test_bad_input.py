@@ -75,6 +75,21 @@ def test_a_study_that_cannot_be_is_one_line(fields, words, altered, asked):
     assert words in asked(altered(**fields))
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("measure", "loss", "--change", "quantize: {bits: [4"), "--change 'quantize: {bits: [4': is not valid YAML"),
+        (("measure", "loss", "--change", "quantise: {bits: 4}"), "did you mean 'quantize'?"),
+        (("decide", "bits", "--quantize", "{group: ["), "--quantize '{group: [': is not valid YAML"),
+        (("decide", "bits", "--quantize", "{grup: 8}"), "did you mean 'group'?"),
+    ],
+)
+def test_yaml_on_the_command_line_is_checked_as_in_a_file(command, words, pliant, study, tmp_path):
+    code, out, errors = pliant(*command, "--model", tmp_path / "model", "--data", tmp_path / "text.jsonl")
+    assert (code, out, len(errors.splitlines())) == (2, "", 1), errors
+    assert words in errors
+
+
 def damaged(folder, how):
     """Spoils the model in `folder`."""
     weights = folder / WEIGHTS

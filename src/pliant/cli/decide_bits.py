@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
+from pliant.cli.fields import yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
@@ -67,8 +68,6 @@ def _of_model(
     name: str, text: str, floor: float, quantize: str, limit: float | None, layers: int | None, samples: int, device: Any, dtype: Any
 ) -> dict[str, Any]:
     """The groups' bits, and on request the allocation and the layers."""
-    import yaml
-
     from pliant.changes import Quantize
     from pliant.changes.rounded import grid_levels
     from pliant.changes.weights import select
@@ -76,9 +75,9 @@ def _of_model(
     from pliant.measures import Loss
     from pliant.models import load
 
-    template = Quantize.parse({"bits": 4, **(yaml.safe_load(quantize) or {})}, "--quantize")
+    template = Quantize.parse({"bits": 4, **(yaml_option(quantize, "--quantize") or {})}, "--quantize")
     loaded = load(name, device=device, dtype=dtype)
-    loss = Loss.parse({"data": yaml.safe_load(text), "samples": samples}, "--data")
+    loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
     answer = {"question": "bits", "model": name, **lowest_bits(loaded, loss, floor, template).json()}
     matrices = select(loaded.network, template.tensors)
     answer["already_rounded"] = sorted(tensor for tensor, weight in matrices.items() if grid_levels(weight))

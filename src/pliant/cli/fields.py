@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from pliant.errors import PliantError
 from pliant.spec import Catalog, Spec
 
 Kind = TypeVar("Kind", bound=Spec)
@@ -53,6 +54,16 @@ def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
 
 def _shown(value: Any) -> str:
     return str(value.canonical()) if isinstance(value, Spec) else str(value)
+
+
+def yaml_option(text: str, option: str) -> Any:
+    """The value of an option that is written as YAML. Raises PliantError that names the option."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PliantError(f"{option} {text!r}: is not valid YAML ({getattr(error, 'problem', None) or 'see its brackets'})") from None
 
 
 def _read(text: str) -> Any:

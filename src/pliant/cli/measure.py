@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption, ModelOption
+from pliant.cli.fields import yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure
 
@@ -27,13 +28,11 @@ def measure_command(
 
     Example: pliant measure loss --model ./checkpoint-1000 --data text.jsonl --change 'quantize: {bits: 4}'
     """
-    import yaml
-
     from pliant.changes import parse_changes
     from pliant.errors import PliantError
     from pliant.models import load
 
-    changes = parse_changes([[yaml.safe_load(text) for text in change]], "--change") if change else []
+    changes = parse_changes([[yaml_option(text, "--change") for text in change]], "--change") if change else []
     if len(changes) > 1:
         raise PliantError(f"--change stands for {len(changes)} changes; a sweep belongs in a study file")
     loaded = load(model, device=device, dtype=dtype)
