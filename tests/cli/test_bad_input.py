@@ -164,3 +164,23 @@ def test_the_answer_names_changes_as_people_do(tmp_path, pliant, monkeypatch):
     monkeypatch.setattr(import_module("pliant.decide.checkpoint"), "decide", lambda ledger: [decided])
     _, out, _ = pliant("decide", "checkpoint", "--ledger", tmp_path)
     assert "quantize(bits=3)" in out
+
+
+def commands(group, words=()):
+    """Every command and group of commands, by the words that call it."""
+    yield words
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*words, name))
+
+
+def test_the_help_of_every_command_has_an_example(pliant):
+    from typer.main import get_command
+
+    from pliant import cli
+
+    pliant("--help")  # registers the commands
+    calls = list(commands(get_command(cli.app)))
+    assert ("decide", "checkpoint") in calls
+    for words in calls:
+        code, out, _ = pliant(*words, "--help")
+        assert (code, f"pliant {' '.join(words)}".strip() in out, "Example" in out) == (0, True, True), words

@@ -18,7 +18,7 @@ from pliant.errors import PliantError
 
 app = typer.Typer(
     name="pliant",
-    help="What is a model worth after you change it?",
+    help="What is a model worth after you change it?\n\nExample: pliant demo, then pliant run STUDY.yaml --ledger DIR",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,8 +37,20 @@ def _register() -> None:
     app.command("fit")(fit.fit_command)
     app.add_typer(decide.decide_app, name="decide")
     app.command("quantize")(fields.spec_command(Quantize, change.quantize_command))
-    app.add_typer(fields.catalog_app(CHANGES, change.change_command, "Change a model and keep the result."), name="change")
-    app.add_typer(fields.catalog_app(MEASURES, measure.measure_command, "Read one measure off a model."), name="measure")
+    app.add_typer(
+        fields.catalog_app(
+            CHANGES,
+            change.change_command,
+            "Change a model and keep the result.\n\nExample: pliant change perturb --model M --scale 0.1 -o OUT",
+        ),
+        name="change",
+    )
+    app.add_typer(
+        fields.catalog_app(
+            MEASURES, measure.measure_command, "Read one measure off a model.\n\nExample: pliant measure loss --model M --data text.jsonl"
+        ),
+        name="measure",
+    )
     app.command("findings")(findings.findings_command)
     app.command("schema")(schema.schema_command)
 

@@ -14,7 +14,11 @@ from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
 
-decide_app = typer.Typer(help="Answer a question from a ledger or from saved fits.", no_args_is_help=True, pretty_exceptions_enable=False)
+decide_app = typer.Typer(
+    help="Answer a question from a ledger or from saved fits.\n\nExample: pliant decide checkpoint --ledger runs/demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 decide_app.command("bits")(bits_command)
 
 
