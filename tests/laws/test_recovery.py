@@ -10,8 +10,8 @@ from pliant.laws import LAWS, Fit, fit, grid, recalibrate, simulate
 from pliant.laws.law import Array
 from pliant.laws.training_bits import PRINTED
 
-ROUGH = {"noisy_channel", "precision"}
-"""Laws whose search takes minutes on an exact table; the fitter's own tests treat them."""
+ROUGH = {"noisy_channel"}
+"""Eight parameters of which a table of 25 runs determines combinations alone: the fit says so, it cannot give the truth back."""
 
 
 def fitted(name: str, noise: float, seed: int = 0) -> Fit:
@@ -28,6 +28,12 @@ def test_a_table_without_noise_gives_the_truth_back(name: str) -> None:
     for parameter in DESIGNS[name].free:
         assert found.parameters[parameter] == pytest.approx(truth[parameter], rel=0.01, abs=1e-3), parameter
     assert found.audit.verdict == "holds"
+
+
+def test_the_noisy_channel_says_what_is_left_open() -> None:
+    found = fitted("noisy_channel", 0.002)
+    assert len(found.flat.sentences) >= 1
+    np.testing.assert_allclose(found.predict(), found.target, rtol=0.01)
 
 
 def precision_runs() -> dict[str, Array]:
