@@ -30,12 +30,6 @@ def test_a_table_without_noise_gives_the_truth_back(name: str) -> None:
     assert found.audit.verdict == "holds"
 
 
-def test_the_noisy_channel_says_what_is_left_open() -> None:
-    found = fitted("noisy_channel", 0.002)
-    assert len(found.flat.sentences) >= 1
-    np.testing.assert_allclose(found.predict(), found.target, rtol=0.01)
-
-
 def precision_runs() -> dict[str, Array]:
     """The published grid: 4 sizes x 5 budgets, each part alone at 3 to 12 bits, activations and cache above 3; 460 runs."""
     widths, full = (3, 4, 5, 6, 7, 8, 10, 12), (16,)
