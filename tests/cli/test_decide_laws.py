@@ -31,6 +31,7 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for law, table in tables.items():
         fit(law, table, bootstrap=100).save(folder / f"{law}.json")
+    fit("chinchilla", tables["chinchilla"], bootstrap=0).save(folder / "bare.json")
     blocks = [
         simulate(
             LAWS["utility"],
@@ -118,6 +119,7 @@ def test_words_for_people(pliant: Command, fits: Path) -> None:
         (("data", "--fit", "utility.json"), "give --samples"),
         (("size", "--fit", "utility.json", "--compute", "1e20"), "one value per 'pool'"),
         (("size", "--fit", "ptq.json", "--compute", "many"), "is not a count"),
+        (("size", "--fit", "bare.json", "--compute", "1e20"), "has no resamples"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(pliant: Command, fits: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -35,7 +35,10 @@ class Draws:
 
     @classmethod
     def of(cls, fit: Fit | Draws) -> Draws:
-        """From a fit. Raises PliantError for one whose parameters are split by a column: a decision needs one of them."""
+        """From a fit.
+
+        Raises PliantError for one without resamples, or with parameters split by a column: a decision needs one of them.
+        """
         if isinstance(fit, Draws):
             return fit
         if fit.coordinates.by:
@@ -64,7 +67,7 @@ class Draws:
 def grouped(fit: Fit) -> dict[str, Draws]:
     """One entry per value of the column that a fit's parameters are split by; their draws belong together.
 
-    Raises PliantError for a fit that is not split.
+    Raises PliantError for a fit that is not split, or has no resamples.
     """
     columns = sorted(set(fit.coordinates.by.values()))
     if len(columns) != 1:
@@ -81,6 +84,8 @@ def grouped(fit: Fit) -> dict[str, Draws]:
 
 def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
     """The fit's parameters above its resamples, each (draws, 1); of one group where they are split."""
+    if not len(fit.draws):
+        raise PliantError(f"the fit of law {fit.law.name} has no resamples, so no decision can be sure; fit again with bootstrap 400")
     found: dict[str, Array] = {}
     for name in fit.law.parameter_names:
         split = fit.coordinates.tied.get(name, name) in fit.coordinates.by
