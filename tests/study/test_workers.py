@@ -40,7 +40,7 @@ def appeared(path, seconds=60):
     return path.read_text()
 
 
-def gone(process_id, seconds=10):
+def gone(process_id, seconds=90):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -137,7 +137,7 @@ def test_workers_end_with_their_parent(form, tmp_path, end):
     else:
         process.kill()
     assert gone(worker)
-    assert process.wait(10) != 0
+    assert process.wait(90) != 0
     assert [row["change_kind"] for row in Ledger(tmp_path / "ledger").records()] == ["none"]
     with Ledger(tmp_path / "ledger").lock():
         pass
