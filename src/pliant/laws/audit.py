@@ -3,9 +3,10 @@
 The largest runs are always held out once, and the audit travels with the fit. `ordered` repeats that along the scale:
 fitted to the smallest half of the runs it predicts the next tenth, fitted to that too the one after, and so on.
 
-Verdicts: `holds` when the mean error of the held-out runs is under 1% (of the loss; .01 of a share) or no more than noise
-and the uncertainty of the smaller fit explain at 90%; `fails` when it is more; `undetermined` when there are too few runs to
-refit without the largest, or the smaller fit allows so much (25%) that nothing could fail.
+Verdicts: `holds` when the mean error of the held-out runs is under 1% or no more than noise and the uncertainty of the smaller
+fit explain for 95% of tables; `fails` when it is more; `undetermined` when there are too few runs to refit without the largest,
+or the smaller fit allows so much (25%) that hardly anything could fail. Percentages are of the measured value, or, where
+residuals are differences, of the range that the target takes.
 Cost: six more problems in the same batch.
 What goes wrong: one largest run is one draw of noise; held-out runs of the same size as fitted ones are no extrapolation,
 so whole groups of equal scale are held out.
@@ -58,7 +59,7 @@ class Audit:
     error: float | None
     verdict: Verdict
     allowed: float | None
-    """The error that noise and the smaller fit's uncertainty explain at 90%, or 1%, whichever is more."""
+    """The error that noise and the smaller fit's uncertainty explain in 95% of tables, or 1%, whichever is more."""
     beyond: float | None
     reason: str
     ordered: tuple[Step, ...] = ()
@@ -155,8 +156,9 @@ def audit(objective: Objective, scale: Array, starts: Tensor) -> Audit:
         for split, row in zip(possible, errors, strict=True)
     )
     split, error = possible[-1], float(errors[-1][possible[-1].held_out].mean())
-    allowed = _allowed(objective, theta[-1:], split)
-    verdict, reason = _verdict(error, allowed)
+    unit = 1.0 if objective.logs else float(np.ptp(objective.targets.numpy())) or 1.0
+    allowed = max(_allowed(objective, theta[-1:], split), NEGLIGIBLE * unit)
+    verdict, reason = _verdict(error / unit, allowed / unit)
     return Audit(int(split.held_out.sum()), error, verdict, allowed, split.beyond, reason, steps[:-1])
 
 
@@ -183,8 +185,9 @@ def _allowed(objective: Objective, theta: Tensor, split: Split) -> float:
     train, held = jacobian[0].numpy().T[split.fitted], jacobian[0].numpy().T[split.held_out]
     unit = np.linalg.norm(train, axis=0) + 1e-300
     spread = held / unit @ np.linalg.pinv(train / unit, rcond=1e-9)  # how each fitted error moves each prediction
-    common = np.sqrt(np.mean((spread**2).sum(axis=1)) * np.pi / 2)  # a median is that much less efficient than a mean
+    efficiency = 1.0 if np.isinf(objective.loss.corner) else 2 / np.pi  # of a median against a mean
+    common = np.sqrt(np.mean((spread**2).sum(axis=1)) / efficiency)
     reach = float(stats.t.ppf(0.95, max(rows - k, 1)))
     single = noise * np.sqrt(2 / np.pi) * (1 + reach * 0.75 / np.sqrt(len(held)))
     bound = float(np.hypot(single, reach * noise * common))
-    return max(NEGLIGIBLE, float(np.expm1(min(bound, 10.0))) if objective.logs else bound)
+    return float(np.expm1(min(bound, 10.0))) if objective.logs else bound

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.audit import audit, scale_of
-from pliant.laws.coordinates import Coordinates, coordinates, selected
-from pliant.laws.identify import flat_directions
+from pliant.laws.coordinates import FAR, Coordinates, coordinates, selected
+from pliant.laws.identify import Flat, flat_directions
 from pliant.laws.law import Array, Law
 from pliant.laws.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
 from pliant.laws.result import Fit, Settings, StartCount
@@ -113,7 +113,6 @@ def _fitted(
     fitted, jacobian = (part[0].numpy() for part in objective.jacobian(found.theta[None]))
     residuals, theta = objective.targets[0].numpy() - fitted, found.theta.numpy()
     noise = noise_level(residuals, len(moved), loss.corner)
-    held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
     clusters = np.unique(runs.texts[settings.clusters], return_inverse=True)[1] if settings.clusters else None
     return Fit(
         law=law,
@@ -131,9 +130,9 @@ def _fitted(
         noise=noise,
         penalty=_plain(objective.prior),
         starts=StartCount(found.tried, found.reached, found.let_go, found.converged),
-        flat=flat_directions(jacobian.T, moved.names, moved.logarithmic, theta, noise, held),
+        flat=_flat(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
-        remarks=(*runs.remarks, *_search_remarks(found)),
+        remarks=(*runs.remarks, *_search_remarks(found), *_bound_remarks(moved, theta)),
     )
 
 
@@ -171,6 +170,24 @@ def _plain(prior: Prior | None) -> tuple[Array, Array] | None:
     return None if prior is None else (prior.centre[0].numpy(), prior.strength.numpy())
 
 
+def _flat(found: Search, objective: Objective, jacobian: Array, noise: float) -> Flat:
+    """What the optimum's surroundings leave open, and in what equally good optima differ."""
+    from pliant.laws.search import FAR_APART, spread
+
+    moved, theta = objective.coordinates, found.theta.numpy()
+    held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
+    local = flat_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
+    apart = (spread(objective, found.equals) > FAR_APART).tolist()
+    others = [name for name, far in zip(moved.names, apart, strict=True) if far and name not in local.parameters]
+    lost = [name for name, at, value in zip(moved.names, held, theta, strict=True) if at and abs(value) >= FAR and name not in others]
+    sentences = [*local.sentences]
+    if others:
+        sentences.append(f"equally good fits differ in {', '.join(others)}")
+    if lost:
+        sentences.append(f"{', '.join(lost)} ran off to the end of the scale: bound an exponent, or choose a form with fewer parameters")
+    return Flat((*local.parameters, *others, *lost), tuple(sentences))
+
+
 def _search_remarks(found: Search) -> list[str]:
     remarks: list[str] = []
     if not found.converged:
@@ -180,6 +197,16 @@ def _search_remarks(found: Search) -> list[str]:
             f"only {found.reached} of {found.tried} starts reached the best objective: there may be a better one; use more starts"
         )
     return remarks
+
+
+def _bound_remarks(moved: Coordinates, theta: Array) -> list[str]:
+    low, high = np.abs(theta - moved.low) < 1e-9, np.abs(theta - moved.high) < 1e-9
+    natural = moved.natural(theta)
+    return [
+        f"{name} is at its bound {natural[index]:.4g}: the data would rather have it beyond"
+        for index, name in enumerate(moved.names)
+        if (low[index] or high[index]) and abs(theta[index]) < FAR
+    ]
 
 
 def _refit_starts(found: Search, points: Starts) -> Tensor:

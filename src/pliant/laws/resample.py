@@ -72,8 +72,10 @@ def error_sizes(residuals: Array, parameters: int, corner: float) -> Array:
 
 
 def noise_level(residuals: Array, parameters: int, corner: float) -> float:
-    """Standard deviation of errors on the residual's scale, from their median size; never quite zero."""
-    return max(1.4826 * float(np.median(error_sizes(residuals, parameters, corner))), 1e-12)
+    """Standard deviation of errors on the residual's scale, never quite zero: for a robust loss from their median size."""
+    sizes = error_sizes(residuals, parameters, corner)
+    level = np.sqrt(np.mean(sizes**2)) if np.isinf(corner) else 1.4826 * np.median(sizes)
+    return max(float(level), 1e-12)
 
 
 def residual_errors(residuals: Array, parameters: int, corner: float, draws: int, generator: np.random.Generator) -> Array:

@@ -24,6 +24,8 @@ SAME = 1e-6
 ROUGH = 0.1
 """Share of the polished starts that should agree on the best."""
 ROUNDS = 12
+FAR_APART = 0.5
+"""Spread of a coordinate among equally good ends beyond which it has no one value."""
 RIVAL = 1.1
 """Other minima up to this multiple of the best objective are kept as starts for resamples."""
 
@@ -41,6 +43,8 @@ class Search:
     reached: int
     """How many of the starts ended at the best objective; those let go on the way are not among them."""
     let_go: int
+    equals: Tensor
+    """(m, k): every end at the best objective, the best point first."""
     rows: Tensor
     """(1,): the only problem's number, to evaluate the objective at theta."""
     rivals: Tensor
@@ -69,9 +73,24 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
         tried += SURVIVORS
         let_go += SURVIVORS - len(more.value)
         idle = idle + 1 if _same(before, value.min()) else 0
-    best = int(value.argmin())
-    reached = int(counts[_same(value, value[best])].sum())
-    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, rows[:1], _rivals(theta, value))
+    best = _representative(objective, theta, value)
+    equals = torch.cat([theta[best][None], theta[_same(value, value.min())]])
+    reached = int(counts[_same(value, value.min())].sum())
+    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, equals, rows[:1], _rivals(theta, value))
+
+
+def _representative(objective: Objective, theta: Tensor, value: Tensor) -> int:
+    """The best end; where ends that are equally good lie far apart (a flat valley), the least extreme of them."""
+    equal = torch.nonzero(_same(value, value.min()))[:, 0]
+    if bool((spread(objective, theta[equal]) < FAR_APART).all()):
+        return int(value.argmin())
+    return int(equal[theta[equal].square().sum(1).argmin()])
+
+
+def spread(objective: Objective, theta: Tensor) -> Tensor:
+    """How far points (m, k) lie apart in each coordinate: in logarithms, or relative to the value."""
+    unit = torch.where(objective.logarithmic, torch.ones(()), theta.abs().amin(0).clamp(min=0.1))
+    return (theta.amax(0) - theta.amin(0)) / unit
 
 
 def _same(value: Tensor, best: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ def read_runs(
     positive = {column.name for column in law.columns if column.positive}
     for name, values in {**numbers, law.target: target}.items():
         _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
-    return Runs(numbers, target, words, _remarks(numbers, target, words, copies))
+    measured = {name: values for name, values in numbers.items() if name in names or name in columns}
+    return Runs(numbers, target, words, _remarks(measured, target, copies))
 
 
 def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], defaults: Mapping[str, float], law: Law) -> str:
@@ -130,7 +131,7 @@ def _check_values(name: str, values: Array, *, positive: bool, expression: str) 
         )
 
 
-def _remarks(columns: Mapping[str, Array], target: Array, texts: Mapping[str, NDArray[np.str_]], copies: int) -> list[str]:
+def _remarks(columns: Mapping[str, Array], target: Array, copies: int) -> list[str]:
     remarks: list[str] = []
     if copies:
         remarks.append(f"{copies} rows are exact copies of other rows and were counted once")
