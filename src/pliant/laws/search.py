@@ -24,8 +24,8 @@ SAME = 1e-6
 ROUGH = 0.1
 """Share of the polished starts that should agree on the best."""
 ROUNDS = 12
-FAR_APART = 0.5
-"""Spread of a coordinate among equally good ends beyond which it has no one value."""
+FAR_APART = 5.0
+"""Spread of a coordinate among equally good ends beyond which it has no one value: a factor e^5, as in `identify`."""
 RIVAL = 1.1
 """Other minima up to this multiple of the best objective are kept as starts for resamples."""
 
