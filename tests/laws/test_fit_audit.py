@@ -112,6 +112,21 @@ def test_a_form_and_its_copy_are_not_told_apart() -> None:
     assert [entry.worse_by for entry in result.entries] == [0.0, 0.0]
 
 
+def test_printed_they_are_a_few_lines() -> None:
+    """Whatever the table's size: every parameter with its interval, no array."""
+    found = fit("repetition_tokens", runs() | {"U": np.full(len(runs()["N"]), 1e9)}, fix={"R_D": 15.0}, bootstrap=20)
+    lines = repr(found).splitlines()
+    assert len(lines) == 1 + len(found.parameters) + len(found.flat.sentences)
+    assert lines[0].startswith(f"repetition_tokens: {len(found.target)} runs, objective ")
+    low, high = found.interval("alpha")
+    assert f"{found.parameters['alpha']:.5g} [{low:.5g}, {high:.5g}]" in repr(found)
+    assert repr(found).count("(fixed)") == repr(found).count("(= alpha)") == 1
+    ranking = repr(compare(["chinchilla", "overtrained"], runs())).splitlines()
+    assert len(ranking) == 3
+    assert "worse by" not in ranking[1]
+    assert "worse by" in ranking[2]
+
+
 def test_comparisons_that_make_no_sense() -> None:
     table = runs()
     with pytest.raises(PliantError, match="two different laws"):

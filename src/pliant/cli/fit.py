@@ -163,13 +163,15 @@ def _show(fit: Fit) -> None:
 
 
 def _show_ranking(ranking: Comparison) -> None:
+    from pliant.laws.comparison import share
+
     rows = [
         [
             entry.law,
             str(entry.parameters),
-            _share(entry.error),
-            _share(entry.within),
-            "best" if index == 0 else f"{_share(entry.worse_by)} [{_share(entry.low)}, {_share(entry.high)}]",
+            share(entry.error),
+            share(entry.within),
+            "best" if index == 0 else f"{share(entry.worse_by)} [{share(entry.low)}, {share(entry.high)}]",
             entry.audit,
         ]
         for index, entry in enumerate(ranking.entries)
@@ -180,10 +182,6 @@ def _show_ranking(ranking: Comparison) -> None:
 
 def _figure(value: float | None) -> str:
     return "undetermined" if value is None else f"{value:.5g}"
-
-
-def _share(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3%}"
 
 
 def _list(as_json: bool) -> None:

@@ -50,7 +50,7 @@ class Entry:
     """The verdict on the largest runs."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Forms, the best first."""
 
@@ -64,6 +64,15 @@ class Comparison:
     def decided(self) -> bool:
         """Whether the best form beats every other that could be judged."""
         return len(self.entries) > 1 and all(entry.low is not None and entry.low > 0 for entry in self.entries[1:])
+
+    def __repr__(self) -> str:
+        """The ranking, a line a form: its error on larger runs and how much worse than the best, with the 90% interval."""
+        width = max(len(entry.law) for entry in self.entries)
+        lines = [f"forms by their error on {self.predicted} runs larger than those they were fitted to:"]
+        for entry in self.entries:
+            gap = f", worse by {share(entry.worse_by)} [{share(entry.low)}, {share(entry.high)}]"
+            lines.append(f"  {entry.law:{width}}  {share(entry.error)}{'' if entry is self.entries[0] else gap}, audit {entry.audit}")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -172,3 +181,8 @@ def _folds(fit: Fit) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
 
 def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def share(value: float | None) -> str:
+    """An error as text: a percentage, or a question mark where there is none."""
+    return "?" if value is None else f"{value:.3%}"

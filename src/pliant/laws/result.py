@@ -51,7 +51,7 @@ class StartCount:
     """Whether the best point is a minimum."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit:
     """A law fitted to a table. Parameters are in natural units; `theta` and `draws` are the fitter's own coordinates."""
 
@@ -179,6 +179,13 @@ class Fit:
             "remarks": list(self.remarks),
         }
 
+    def __repr__(self) -> str:
+        """A few lines for people: parameters with 90% intervals, the audit, what is flat. `summary()` has it all as values."""
+        lines = [f"{self.law.name}: {len(self.target)} runs, objective {self.objective:.6g}, audit {self.audit.verdict}"]
+        width = max(map(len, self.parameters))
+        lines += [f"  {name:{width}}  {_written(self._shown(name, 0.9))}" for name in self.parameters]
+        return "\n".join([*lines, *(f"  flat: {sentence}" for sentence in self.flat.sentences)])
+
     def save(self, path: str | Path) -> None:
         """Write the fit with its table and resamples as JSON. Raises PliantError when the place cannot be written."""
         from pliant.laws.io import save
@@ -223,3 +230,12 @@ class Fit:
             {name: np.broadcast_to(values, rows) for name, values in numbers.items()},
             {name: np.broadcast_to(values, rows) for name, values in words.items()},
         )
+
+
+def _written(shown: Mapping[str, Any]) -> str:
+    """One parameter of a summary as text."""
+    if shown["value"] is None:
+        return "undetermined"
+    interval = "" if shown["low"] is None or shown.get("fixed") else f" [{shown['low']:.5g}, {shown['high']:.5g}]"
+    note = " (fixed)" if shown.get("fixed") else f" (= {shown['tied_to']})" if "tied_to" in shown else ""
+    return f"{shown['value']:.5g}{interval}{note}"
