@@ -13,6 +13,7 @@ Source: arXiv 2210.17323 (algorithm 1); column order by falling diag(H) ("act or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,48 +69,65 @@ def gptq(weight: Tensor, inputs: Factor, bits: int, scheme: Scheme = "symmetric"
     weights as corrected by then when columns go left to right, and from the original ones under act order (static groups).
     Raises PliantError as `rounding.fit_grid` and `rounding.slices` do.
     """
+    return gptq_together([weight], [inputs], bits, scheme, per)[0]
+
+
+def gptq_together(
+    weights: Sequence[Tensor], inputs: Sequence[Factor], bits: int, scheme: Scheme = "symmetric", per: Slice = "channel"
+) -> list[Rounded]:
+    """`gptq` of several weights of one shape, each with the factor of its own inputs.
+
+    A step takes the same column of each: what a step costs beside its arithmetic is then paid once for all of them.
+    """
     import torch
 
-    weight = weight.float()
-    order = inputs.order.tolist()
+    order, upper = torch.stack([known.order for known in inputs]), torch.stack([known.upper for known in inputs])
+    # (weights, in, out), so that a column is one piece of memory
+    current = torch.stack([weight.float()[:, known.order].T for weight, known in zip(weights, inputs, strict=True)])
+    grids = [fit_grid(slices(weight.float(), per), bits, scheme) for weight in weights]
     group = per if isinstance(per, int) else 0
-    static = fit_grid(slices(weight, per), bits, scheme)
-    moving = group > 0 and order == sorted(order)
+    moving = group > 0 and bool((order.diff() == 1).all())
     block = max(group, LAZY - LAZY % group) if group else LAZY  # a group never straddles two blocks
-    current = weight[:, inputs.order].clone()
-    rounded = torch.empty_like(current)
-    grid, fixed = static, list[Grid]()
-    for start in range(0, len(order), block):
-        end = min(start + block, len(order))
+    static = _stacked(grids)
+    grid, fixed = _of_slice(static, torch.zeros_like(order[:, 0])), list[Grid]()
+    for start in range(0, current.shape[1], block):
+        end = min(start + block, current.shape[1])
         errors = torch.empty_like(current[:, start:end])
         for column in range(start, end):
             if moving and column % group == 0:
-                grid = fit_grid(current[:, column : column + group], bits, scheme)
-                fixed.append(grid)
+                fixed.append(fit_grid(current[:, column : column + group].mT, bits, scheme))
+                grid = _of_slice(fixed[-1], torch.zeros_like(order[:, 0]))
             elif group and not moving:
-                grid = _of_group(static, order[column] // group)
-            before = current[:, column : column + 1]
-            after = grid.round(before)
-            rounded[:, column : column + 1] = after
-            error = (before - after) / inputs.upper[column, column]
-            current[:, column + 1 : end] -= error * inputs.upper[column, column + 1 : end]
-            errors[:, column - start : column - start + 1] = error
-        current[:, end:] -= errors @ inputs.upper[start:end, end:]
-    result = torch.empty_like(rounded)
-    result[:, inputs.order] = rounded
-    return Rounded(result, _joined(fixed) if moving else static)
+                grid = _of_slice(static, order[:, column] // group)
+            after = grid.round(current[:, column])
+            error = errors[:, column - start] = (current[:, column] - after) / upper[:, column, column, None]
+            current[:, column] = after
+            current[:, column + 1 : end].addcmul_(upper[:, column, column + 1 : end, None], error[:, None], value=-1)
+        current[:, end:].baddbmm_(upper[:, start:end, end:].mT, errors, alpha=-1)
+    values = [rounded[known.order.argsort()].T.contiguous() for rounded, known in zip(current, inputs, strict=True)]
+    return [Rounded(value, grid) for value, grid in zip(values, _apart(fixed) if moving else grids, strict=True)]
 
 
-def _of_group(grids: Grid, group: int) -> Grid:
-    """One group's grid, for a single column (out, 1), out of the grids of all groups (out, groups, 1)."""
-    zero = None if grids.zero is None else grids.zero[:, group]
-    return Grid(grids.scale[:, group], zero, grids.low, grids.high)
-
-
-def _joined(grids: list[Grid]) -> Grid:
-    """The grids of all groups (out, groups, 1), from those of single groups (out, 1)."""
+def _stacked(grids: list[Grid]) -> Grid:
+    """The grids of several weights (weights, out, slices of a row); a grid of a whole tensor counts as one row and slice."""
     import torch
 
-    zeros = [grid.zero for grid in grids if grid.zero is not None]
-    scale = torch.stack([grid.scale for grid in grids], 1)
-    return Grid(scale, torch.stack(zeros, 1) if zeros else None, grids[0].low, grids[0].high)
+    zeros = [grid.zero.flatten(1) for grid in grids if grid.zero is not None]
+    scale = torch.stack([grid.scale.flatten(1) for grid in grids])
+    return Grid(scale, torch.stack(zeros) if zeros else None, grids[0].low, grids[0].high)
+
+
+def _of_slice(grids: Grid, place: Tensor) -> Grid:
+    """For a single column of each weight (weights, out), the grid of its slice, out of (weights, out, slices)."""
+    index = place[:, None, None]
+    zero = None if grids.zero is None else grids.zero.take_along_dim(index, 2)[..., 0]
+    return Grid(grids.scale.take_along_dim(index, 2)[..., 0], zero, grids.low, grids.high)
+
+
+def _apart(groups: list[Grid]) -> list[Grid]:
+    """Each weight's grids (out, groups, 1), from those of one group after the other (weights, out, 1)."""
+    import torch
+
+    zeros = [grid.zero for grid in groups if grid.zero is not None]
+    scale, zero = torch.stack([grid.scale for grid in groups], 2), torch.stack(zeros, 2) if zeros else None
+    return [Grid(each, None if zero is None else zero[index], groups[0].low, groups[0].high) for index, each in enumerate(scale)]

@@ -13,8 +13,8 @@ Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.rounding`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -22,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pliant.changes.change import Change
 from pliant.changes.rounded import Rounded, nearest
-from pliant.changes.weights import TENSORS, check_finite, select
+from pliant.changes.weights import TENSORS, check_finite, naming, select
 from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
 from pliant.numbers import Count
@@ -113,7 +113,7 @@ class Quantize(Change):
         if self.method != "rtn":
             yield from self._calibrated(model, left)
         for name, weight in left.items():
-            with _naming(name):
+            with naming(name):
                 yield name, nearest(weight, self.bits_of(name), self.scheme, self.group)
 
     def bits_of(self, name: str) -> int:
@@ -122,13 +122,20 @@ class Quantize(Change):
 
     def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
+        from pliant.changes.stacks import Stack, batches, round_together, stacks
+
+        assert self.method != "rtn"
         embeddings = _embeddings(model)
         head = any(name in left and name not in embeddings for name in _head(model))
-        for layers, inputs in self._inputs(model, head):
-            names = [f"{layer}.weight" for layer in layers if f"{layer}.weight" in left and f"{layer}.weight" not in embeddings]
-            for batch in _alike(names, self.bits_of, self.group):
-                with _naming(batch[0]):
-                    yield from self._together({name: left.pop(name) for name in batch}, inputs)
+
+        def stacked(seen: Iterator[tuple[list[str], Inputs]]) -> Iterator[Stack]:
+            for layers, inputs in seen:
+                names = [f"{layer}.weight" for layer in layers if f"{layer}.weight" not in embeddings]
+                yield from stacks({name: left.pop(name) for name in names if name in left}, inputs, self.bits_of, self.group)
+
+        for seen in self._inputs(model, head):
+            for batch in batches(stacked(seen)):
+                yield from round_together(batch, self.method, self.scheme, self.group, self.act_order)
         for name in [name for name in left if name not in embeddings]:
             if self.uncalibrated == "refuse":
                 raise PliantError(
@@ -137,44 +144,19 @@ class Quantize(Change):
             if self.uncalibrated == "skip":
                 del left[name]
 
-    def _inputs(self, model: Model, head: bool) -> Iterator[tuple[list[str], Inputs]]:
+    def _inputs(self, model: Model, head: bool) -> Iterator[Iterator[tuple[list[str], Inputs]]]:
         """Layers with the inputs they share: of the whole model at once, or of one block after the other."""
         from pliant.changes.calibration import Calibration, block_by_block, calibration_of, windows_of
 
         assert self.calibration is not None  # see `_has_text`
         if not self.recollect:
-            yield from calibration_of(model, self.calibration, self.samples, self.length, head).groups()
+            yield calibration_of(model, self.calibration, self.samples, self.length, head).groups()
             return
         windows = windows_of(model, self.calibration, self.samples, self.length)
         for shared, collected in block_by_block(model, windows, head, recollect=True):
             block = Calibration()
             block.add(shared, collected)
-            yield from block.groups()
-
-    def _together(self, weights: dict[str, Tensor], inputs: Inputs) -> Iterator[tuple[str, Rounded]]:
-        """Matrices that read the same inputs, rounded as one: rows do not know of each other."""
-        import torch
-
-        from pliant.changes.awq import awq
-        from pliant.changes.gptq import gptq
-
-        bits = self.bits_of(next(iter(weights)))
-        stacked = torch.cat([weight.float() for weight in weights.values()])
-        if self.method == "gptq":
-            rounded = gptq(stacked, inputs.factor(self.act_order), bits, self.scheme, self.group)
-        else:
-            rounded = awq(stacked, inputs.moments, inputs.magnitudes, bits, self.scheme, self.group)
-        start = 0
-        for name, weight in weights.items():
-            yield name, rounded.rows(start, start + len(weight))
-            start += len(weight)
-
-
-def _alike(names: list[str], bits_of: Callable[[str], int], group: Slice) -> list[list[str]]:
-    """Names that can be rounded as one matrix: equal bits, and no grid that spans a whole tensor."""
-    if group == "tensor":
-        return [[name] for name in names]
-    return [[name for name in names if bits_of(name) == bits] for bits in dict.fromkeys(map(bits_of, names))]
+            yield block.groups()
 
 
 def _embeddings(model: Model) -> set[str]:
@@ -189,12 +171,3 @@ def _head(model: Model) -> set[str]:
     head = model.network.get_output_embeddings()
     owned = set() if head is None else {id(parameter) for parameter in head.parameters()}
     return {name for name, parameter in model.network.named_parameters() if id(parameter) in owned}
-
-
-@contextmanager
-def _naming(tensor: str) -> Generator[None]:
-    """Errors inside say which tensor they are about."""
-    try:
-        yield
-    except PliantError as error:
-        raise error.within(tensor) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -52,3 +54,12 @@ def check_finite(name: str, weight: Tensor) -> None:
 
     if not torch.isfinite(weight).all():
         raise PliantError(f"{name} holds infinite or undefined weights; the checkpoint is damaged, or its training diverged")
+
+
+@contextmanager
+def naming(tensor: str) -> Generator[None]:
+    """Errors inside say which tensor they are about."""
+    try:
+        yield
+    except PliantError as error:
+        raise error.within(tensor) from None
