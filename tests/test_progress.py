@@ -27,3 +27,12 @@ def test_forwarding_ends_with_its_block(monkeypatch, capsys):
         advance(1)
     assert told == []
     assert capsys.readouterr().err == "reading:  50%, 5.0 s so far, about 5.0 s left\n"
+
+
+def test_a_task_inside_a_shown_task_is_not_shown(monkeypatch, capsys):
+    monkeypatch.setattr("pliant.progress.time.monotonic", iter([0.0, 5.0]).__next__)
+    with progress("outer", 2) as advance:
+        with progress("inner", 1) as inner:
+            inner(1)
+        advance(1)
+    assert capsys.readouterr().err == "outer:  50%, 5.0 s so far, about 5.0 s left\n"

@@ -19,17 +19,18 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 @contextlib.contextmanager
 def progress(label: str, total: float, *, quiet: bool = False) -> Generator[Advance]:
-    """Show how far a task of `total` units is. Nothing is shown for what ends within two seconds."""
+    """Show how far a task of `total` units is. Nothing is shown for what ends within two seconds, nor for tasks inside this one."""
     listener = _listener.get()
     if total <= 0 or (quiet and listener is None):
         yield lambda amount: None
     elif listener is not None:
         yield _told(listener, label, total)
     elif sys.stderr.isatty():
-        with _bar(label, total) as advance:
+        with _bar(label, total) as advance, forwarded(lambda label, share: None):
             yield advance
     else:
-        yield _lines(label, total)
+        with forwarded(lambda label, share: None):
+            yield _lines(label, total)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class Finetune(Optimisation, Change):
         from pliant.train import train
 
         text = packed(self.data, model.tokenizer, self.part)
-        train(model, text, self.recipe(text, model.context), seed=seed + DRAW_STRIDE * draw, methods=self.methods, quiet=True)
+        train(model, text, self.recipe(text, model.context), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
 
     def recipe(self, text: Packed, context: int) -> Recipe:
         """The training recipe for a model of this context: the budget in steps, the rest as described."""

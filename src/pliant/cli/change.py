@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,13 +12,14 @@ from pliant.changes import Change, Quantize
 from pliant.cli.output import note, print_json
 from pliant.errors import PliantError
 
-if TYPE_CHECKING:
-    from pliant.models import Model
-
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="New folder for the changed model", show_default=False)]
 DeviceOption = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps", show_default=False)]
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, or auto for the checkpoint's own", show_default=False)]
+TokenizerOption = Annotated[
+    str | None, typer.Option(help="In place of the one beside the weights: bytes, ascii, a folder, a hub name", show_default=False)
+]
+CodeOption = Annotated[bool, typer.Option("--trust-remote-code", help="Run modelling code that comes with the weights")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 
@@ -30,13 +31,16 @@ def change_command(
     seed: Annotated[int, typer.Option(help="Seed of what is random")] = 0,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    tokenizer: TokenizerOption = None,
+    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Example: pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy"""
-    loaded = _load(model, out, device, dtype)
-    with change.applied(loaded, seed) as changed:
-        from pliant.models import save
+    from pliant.models import load, save
 
+    _check_new(out)
+    loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    with change.applied(loaded, seed) as changed:
         save(changed, out)
         _tell({"out": str(out), "change": change.canonical(), "weights": changed.weights()}, f"wrote {out}", as_json)
 
@@ -54,6 +58,8 @@ def quantize_command(
     ] = "both",
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    tokenizer: TokenizerOption = None,
+    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Writes a folder that transformers loads: packed integers for kernels, and in its subfolder `simulated` the same
@@ -65,11 +71,12 @@ def quantize_command(
     from pliant.changes.export import save_packed, unpackable
     from pliant.changes.rounded import grid_levels
     from pliant.changes.weights import select
-    from pliant.models import save
+    from pliant.models import load, save
 
     if change.tensors == "matrices" and form != "simulated":
         change = change.model_copy(update={"tensors": "linear"})  # kernels leave embeddings and head alone
-    loaded = _load(model, out, device, dtype)
+    _check_new(out)
+    loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
     rounded_before = sorted(name for name, count in levels.items() if count)
     if rounded_before:
@@ -91,12 +98,9 @@ def quantize_command(
     _tell(result, "; ".join(f"wrote {kind} weights to {folder} ({sizes[kind]:,} bytes)" for kind, folder in written.items()), as_json)
 
 
-def _load(model: str, out: Path, device: str | None, dtype: str | None) -> Model:
+def _check_new(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PliantError(f"{out} exists already; choose a new folder")
-    from pliant.models import load
-
-    return load(model, device=device, dtype=dtype)
 
 
 def _tell(result: Mapping[str, object], sentence: str, as_json: bool) -> None:

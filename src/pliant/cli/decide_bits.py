@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
+from pliant.cli.change import CodeOption, DeviceOption, DtypeOption, JsonOption, TokenizerOption
 from pliant.cli.fields import yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
 from pliant.numbers import format_count
+
+if TYPE_CHECKING:
+    from pliant.models import Model
 
 
 def bits_command(
@@ -33,6 +36,8 @@ def bits_command(
     ledger: Annotated[Path | None, typer.Option(help="A ledger with `quantize` along a ladder", show_default=False)] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    tokenizer: TokenizerOption = None,
+    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How few bits: for one model (--model, --data, --floor), along a ladder (--ledger), or from fits (--fit) to train in
@@ -45,7 +50,10 @@ def bits_command(
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
     if model is not None:
-        answer = _of_model(model, text, 0.01 if floor is None else floor, quantize, limit, layers, samples, device, dtype)
+        from pliant.models import load
+
+        loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+        answer = _of_model(loaded, text, 0.01 if floor is None else floor, quantize, limit, layers, samples)
         print_json(answer) if as_json else _print_model(answer)
     elif ledger is not None:
         rows = _along(ledger)
@@ -65,7 +73,7 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
 
 
 def _of_model(
-    name: str, text: str, floor: float, quantize: str, limit: float | None, layers: int | None, samples: int, device: Any, dtype: Any
+    model: Model, text: str, floor: float, quantize: str, limit: float | None, layers: int | None, samples: int
 ) -> dict[str, Any]:
     """The groups' bits, and on request the allocation and the layers."""
     from pliant.changes import Quantize
@@ -73,18 +81,16 @@ def _of_model(
     from pliant.changes.weights import select
     from pliant.decide.model_bits import allocation, layer_sensitivity, lowest_bits
     from pliant.measures import Loss
-    from pliant.models import load
 
     template = Quantize.parse({"bits": 4, **(yaml_option(quantize, "--quantize") or {})}, "--quantize")
-    loaded = load(name, device=device, dtype=dtype)
     loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
-    answer = {"question": "bits", "model": name, **lowest_bits(loaded, loss, floor, template).json()}
-    matrices = select(loaded.network, template.tensors)
+    answer = {"question": "bits", "model": model.checkpoint.address, **lowest_bits(model, loss, floor, template).json()}
+    matrices = select(model.network, template.tensors)
     answer["already_rounded"] = sorted(tensor for tensor, weight in matrices.items() if grid_levels(weight))
     if limit is not None:
-        answer["allocation"] = allocation(loaded, loss, template, limit)
+        answer["allocation"] = allocation(model, loss, template, limit)
     if layers is not None:
-        answer["layers"], answer["rank_correlation"] = layer_sensitivity(loaded, loss, template.model_copy(update={"bits": layers}))
+        answer["layers"], answer["rank_correlation"] = layer_sensitivity(model, loss, template.model_copy(update={"bits": layers}))
     return answer
 
 

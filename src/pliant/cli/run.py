@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="A YAML file: checkpoints, changes, measures, seeds, questions")]
 LedgerOption = Annotated[Path | None, typer.Option(help="Folder of the results; runs/NAME by default", show_default=False)]
 WorkersOption = Annotated[int | None, typer.Option(help="Worker processes; 0 for none", show_default=False)]
+MOST_REASONS = 10
+"""Reasons of failed cells that are printed."""
 
 
 def run_command(
@@ -106,10 +108,14 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     """Print what came of it; failures go to standard error, each reason once."""
     records, failed = runs.records(), runs.failed
     folder = runs.ledger.folder
-    for error, count in Counter(record["error"] for record in failed).most_common(10):
+    reasons = Counter(record["error"] for record in failed)
+    for error, count in reasons.most_common(MOST_REASONS):
         first = next(record for record in failed if record["error"] == error)
         where = f"{first['checkpoint']}, {first['change_kind']}, {first['measure']}" + (f" and {count - 1} more" if count > 1 else "")
         note(f"pliant: failed: {where}: {error}")
+    if len(reasons) > MOST_REASONS:
+        query = "select * from records where status = 'failed'"
+        note(f'pliant: {len(reasons) - MOST_REASONS} further reasons: pliant show {folder} --sql "{query}"')
     if as_json:
         answer = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
         print_json(answer | {"seconds": seconds})

@@ -33,7 +33,7 @@ class PretrainedTokenizer:
         """The id of its end-of-text token."""
 
     @classmethod
-    def load(cls, name: str | Path) -> PretrainedTokenizer:
+    def load(cls, name: str | Path, trust_remote_code: bool = False) -> PretrainedTokenizer:
         """From a folder, a `tokenizer.json`, or a hub repository (`name@revision`). Raises PliantError when there is none there."""
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -43,10 +43,10 @@ class PretrainedTokenizer:
             if path.is_file():
                 return cls(PreTrainedTokenizerFast(tokenizer_file=str(path)))
             if path.is_dir():
-                return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True))
+                return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code))
             if _looks_local(str(name)):
                 raise PliantError(f"{name}: no such tokenizer folder or tokenizer.json")
-            return cls(AutoTokenizer.from_pretrained(address, revision=revision or "main"))
+            return cls(AutoTokenizer.from_pretrained(address, revision=revision or "main", trust_remote_code=trust_remote_code))
         except PliantError:
             raise
         except Exception as error:  # the libraries raise bare Exception, OSError, ValueError and many more

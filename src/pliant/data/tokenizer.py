@@ -145,10 +145,10 @@ def _meaning(part: Any) -> Any:
     return {key: value for key, value in part.items() if value not in (None, False)} if isinstance(part, dict) else part
 
 
-def load_tokenizer(name: str | Path) -> Tokenizer:
+def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokenizer:
     """The tokenizer called `bytes` or `ascii`, of a folder, a `tokenizer.json`, or a hub repository (`name@revision`).
 
-    Raises PliantError when there is none there.
+    A tokenizer that comes with code of its own is refused unless `trust_remote_code`. Raises PliantError when there is none there.
     """
     if name in ("bytes", "ascii"):
         return ByteTokenizer("bytes" if name == "bytes" else "ascii")
@@ -164,4 +164,4 @@ def load_tokenizer(name: str | Path) -> Tokenizer:
                 return ByteTokenizer(alphabet)
     from pliant.data.pretrained import PretrainedTokenizer
 
-    return PretrainedTokenizer.load(name)
+    return PretrainedTokenizer.load(name, trust_remote_code)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.progress import progress
 
 if TYPE_CHECKING:
     import torch
@@ -59,15 +60,17 @@ def token_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch_to
     _check(network, sequences)
     device = next(network.parameters()).device
     budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+    lengths = [len(sequence) - 1 for sequence in sequences]
     order, found = [], []
-    with torch.no_grad(), evaluating(network):
-        for batch in batches([len(sequence) - 1 for sequence in sequences], budget):
+    with torch.no_grad(), evaluating(network), progress("loss", sum(lengths)) as advance:
+        for batch in batches(lengths, budget):
             order += batch
             found.append(_batch_losses(network, [sequences[index] for index in batch], device))
+            advance(sum(lengths[index] for index in batch))
     flat = torch.cat(found).double().cpu().numpy()
     if not np.isfinite(flat).all():
         raise PliantError(NOT_A_NUMBER)
-    ends = np.cumsum([len(sequences[index]) - 1 for index in order])
+    ends = np.cumsum([lengths[index] for index in order])
     pieces = dict(zip(order, np.split(flat, ends[:-1]), strict=True))
     return [pieces[index] for index in range(len(sequences))]
 

@@ -40,7 +40,7 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
     if trust_remote_code:
         return
     if kind not in CONFIG_MAPPING and own_code:
-        raise PliantError(f"{folder}: {kind!r} needs modelling code that comes with the weights; allow it with trust_remote_code=True")
+        raise PliantError(f"{folder}: {kind!r} needs modelling code that comes with the weights; allow it with trust_remote_code")
     if kind not in CONFIG_MAPPING:
         raise PliantError(f"{folder}: unknown architecture {kind!r}; transformers {__version__} does not have it")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:

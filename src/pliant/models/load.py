@@ -113,7 +113,7 @@ def load_folder(
         check_gguf(folder, gguf_file)
     with torch.device("cpu"):
         network = _network(folder, known.address, number, trust_remote_code, gguf_file)
-    words = _tokenizer(folder, tokenizer, gguf_file)
+    words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
     check_vocabulary(network, words, known.address)
     total, inner = parameter_counts(network)
     stored = read_facts(folder)
@@ -141,21 +141,21 @@ def _network(folder: Path, address: str, dtype: torch.dtype | str, trust_remote_
     return network
 
 
-def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | None) -> Tokenizer:
+def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | None, trust_remote_code: bool) -> Tokenizer:
     from pliant.data.tokenizer import load_tokenizer
 
     if given is not None:
-        return load_tokenizer(given) if isinstance(given, str) else given
+        return load_tokenizer(given, trust_remote_code) if isinstance(given, str) else given
     if has_tokenizer(folder):
-        return load_tokenizer(folder)
+        return load_tokenizer(folder, trust_remote_code)
     if gguf_file is None:
-        raise PliantError(f"{folder}: no tokenizer beside the weights; name one with tokenizer=...")
+        raise PliantError(f"{folder}: no tokenizer beside the weights; name one with `tokenizer`")
     try:
         with quiet(), no_unpacking_bar():
             return gguf_tokenizer(folder, gguf_file)
     except Exception as error:  # the libraries raise anything
         raise PliantError(
-            f"{folder}/{gguf_file}: its tokenizer cannot be read ({_first_line(error)}); name one with tokenizer=..."
+            f"{folder}/{gguf_file}: its tokenizer cannot be read ({_first_line(error)}); name one with `tokenizer`"
         ) from error
 
 
