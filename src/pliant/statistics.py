@@ -72,7 +72,7 @@ def crossed_error(values: Array, weights: Array, clusters: Clusters | None = Non
     return float(np.sqrt(variance))
 
 
-def estimate(values: Array, weights: Array, clusters: Sequence[object] | None = None, confidence: float = 0.9) -> Estimate:
+def estimate(values: Array, weights: Array, clusters: Clusters | None = None, confidence: float = 0.9) -> Estimate:
     """Weighted mean with its clustered standard error and Student-t interval."""
     from scipy import stats
 

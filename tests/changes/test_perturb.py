@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pliant.changes import Perturb
+from pliant.changes import CHANGES, Perturb, parse_changes
 from pliant.changes.initial import initial_std
+from pliant.changes.perturb import shares_of
+from pliant.data import Corpus, packed
 from pliant.errors import PliantError
+from pliant.measures import Loss, Reading
 from pliant.models import Model
+from pliant.train import Recipe, train
+
+
+@pytest.fixture
+def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """200 short documents."""
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "text").mkdir()
+    for number in range(200):
+        (tmp_path / "text" / f"{number:03d}.txt").write_text(f"Story {number} begins. " * (1 + number % 5))
+    return str(tmp_path / "text")
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
@@ -192,3 +207,79 @@ def test_damaged_weights_and_missing_tensors_are_said(model: Model) -> None:
         model.network.get_input_embeddings().weight[3, 3] = torch.inf
     with pytest.raises(PliantError, match=r"embed_tokens.*infinite"), Perturb(scale=1).applied(model):
         pass
+
+
+def split_noise(**fields: Any) -> Perturb:
+    return Perturb(**{"scale": 0.3, "draws": 16, "split": True} | fields)
+
+
+def test_a_split_reading_is_every_share_under_its_own_pair(model: Model, text: str) -> None:
+    """Exactly what reading the share by hand gives, and to rounding what the whole text gives under that pair's noise."""
+    change, loss = split_noise(), Loss(data=text, part="all", samples=40, window=16)
+    found = change.measured(model, loss, seed=5)
+    start = 0
+    for pair, part in enumerate(loss.in_shares(model, 8)):
+        readings, whole = [], []
+        for draw in (2 * pair, 2 * pair + 1):
+            with Perturb(scale=0.3).applied(model, 5, draw):
+                readings.append(part(model).values)
+                whole.append(loss(model).values)
+        share = slice(start, start + len(readings[0]))
+        assert (found.values[share] == (readings[0] + readings[1]) / 2).all()
+        assert found.values[share] == pytest.approx(np.mean(whole, axis=0)[share], rel=1e-5)
+        start = share.stop
+    assert start == 40
+    assert list(found.samples) == list(loss(model).samples)
+    assert (found - loss(model)).estimate().stderr > 0
+
+
+def test_what_cannot_be_split_is_said(model: Model, text: str) -> None:
+    loss = Loss(data=text, part="all", samples=5)
+    with pytest.raises(PliantError, match=r"draws must be even with split.*got 5"):
+        split_noise(draws=5)
+    with pytest.raises(PliantError, match="5 samples cannot be shared among 8 pairs of draws; lower `draws` to 10 or read more samples"):
+        split_noise().measured(model, loss)
+    with pytest.raises(PliantError, match="only with split"):
+        Perturb(scale=1).measured(model, loss)
+    with pytest.raises(PliantError, match=r"perturb is not for chains.*leave it out"):
+        parse_changes([[{"perturb": {"scale": 1, "split": True}}, {"quantize": {"bits": 4}}]])
+
+
+def test_unsplit_noise_keeps_the_description_it_had_before_there_was_a_choice() -> None:
+    """Records are found by it."""
+    whole = Perturb(scale=0.1)
+    assert whole.canonical() == {"kind": "perturb", "scale": 0.1, "unit": "rms", "tensors": "matrices", "draws": 4}
+    for change in (whole, split_noise()):
+        assert CHANGES.parse(change.canonical()) == change
+        assert shares_of(change.canonical()) == change.shares
+    assert (whole.shares, split_noise().shares) == (1, 8)
+
+
+def test_the_interval_of_split_noise_holds_the_truth(model: Model, text: str) -> None:
+    """90% intervals on 1,000 simulated repetitions, each with pairs and documents drawn anew from a table of real rises.
+
+    The table's mean is the truth, since pairs and documents are drawn from it independently and with replacement. Eight pilots
+    with other seeds covered 88.6% to 89.9%, each with a standard error of 1.0%; counting documents alone, the control, 62.6% to
+    65.1%, with one of 1.5%.
+    """
+    loss = Loss(data=text, part="all", samples=100, window=16)
+    train(model, packed(Corpus(source=text), model.tokenizer), Recipe(tokens=40_000, batch=16, length=32, lr=1e-2), quiet=True)
+    base, table = loss(model), []
+    for pair in range(40):
+        readings = []
+        for draw in (2 * pair, 2 * pair + 1):
+            with Perturb(scale=0.1).applied(model, 0, draw):
+                readings.append(loss(model).values)
+        table.append(np.mean(readings, axis=0) - base.values)
+    rises = np.array(table)
+    generator = np.random.default_rng(1)
+    ids = [f"{number}:0" for number in range(256)]
+    held = {1: 0, 16: 0}
+    for _ in range(1000):
+        pairs, documents = generator.integers(40, size=16), generator.integers(100, size=256)
+        values = rises[np.repeat(pairs, 16), documents]
+        for shares in held:
+            found = Reading("loss", "nats/token", ids, values, np.ones(256), shares=shares).estimate()
+            held[shares] += found.low < rises.mean() < found.high
+    assert 0.865 < held[16] / 1000 < 0.925
+    assert held[1] / 1000 < 0.7

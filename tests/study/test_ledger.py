@@ -155,6 +155,22 @@ def test_windows_of_one_document_are_one_cluster(ledger):
     assert (row["rise"], row["stderr"]) == (2.0, 1.0)  # two documents with rises 1 and 3: sd sqrt(2), over sqrt(2)
 
 
+def test_split_draws_count_by_share(ledger):
+    """Four documents of two windows in two shares: two clusters, whose windows have noise in common. Mirrored draws are averaged."""
+    split = '{"draws":4,"kind":"perturb","scale":0.1,"split":true}'
+    ids, weights = [f"{name}:{offset}" for name in "abcd" for offset in (0, 64)], np.arange(1.0, 9.0)
+    base, slope, bend = np.linspace(1, 2, 8), np.array([9.0, -4, 2, 7, -3, 1, 8, -6]), np.array([0.2, 0.3, 0.1, 0.2, 0.6, 0.5, 0.4, 0.7])
+    ledger.write([record(values=base, sample_ids=ids)])
+    mirrored = [base + bend + sign * slope for sign in (1, -1)]
+    ledger.write([record(split, kind="perturb", values=values, draw=draw, sample_ids=ids) for draw, values in enumerate(mirrored)])
+    (row,) = ledger.rises().to_pylist()
+    rise = weighted_mean(bend, weights)
+    residual = (weights * (bend - rise)).reshape(2, 4).sum(axis=1)
+    assert row["rise"] == pytest.approx(rise)
+    assert row["stderr"] == pytest.approx(np.sqrt(2 * (residual**2).sum()) / 36)
+    assert (row["n"], row["draws"]) == (8, 4)
+
+
 def test_a_rise_over_other_samples_is_null(ledger):
     ledger.write([record()])
     ledger.write([record(QUANTIZE, kind="quantize", sample_ids=["doc0:0", "doc1:0", "other:0"])])

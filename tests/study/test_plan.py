@@ -38,6 +38,16 @@ def test_another_seed_adds_cells_and_keeps_the_others(form):
     assert names(form | {"seeds": [0]}) < names(form)
 
 
+def test_split_noise_costs_two_readings_whatever_its_draws(form):
+    def cost(**fields):
+        (cell, *_) = plan(Study.parse(form | {"changes": [{"perturb": {"scale": 0.1, **fields}}], "seeds": 0})).cells[1:]
+        assert cell.change.kind == "perturb"
+        return cell.cost.flops
+
+    assert cost(draws=16) == 8 * cost(draws=2) > 0
+    assert cost(draws=16, split=True) == cost(draws=8, split=True) == cost(draws=2)
+
+
 def test_order_and_repetition_change_nothing(form):
     again = form | {"changes": [*reversed(form["changes"]), "none", {"quantize": {"bits": [3]}}], "seeds": [1, 0, 1]}
     assert keys(again) == keys(form)

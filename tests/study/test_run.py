@@ -52,6 +52,44 @@ def test_the_ledger_holds_what_measuring_by_hand_gives(form, folders, tmp_path):
     assert paired["stderr"] == pytest.approx(rise.estimate().stderr)
 
 
+def test_split_noise_is_two_records_with_every_share_under_its_own_draw(form, folders, tmp_path):
+    split = {"perturb": {"scale": 0.2, "draws": 8, "split": True}}
+    runs = run(form | {"changes": [split], "seeds": 3}, tmp_path / "ledger", workers=0)
+    loss = MEASURES.parse(form["measures"]["generic"])
+    model = load(folders / "step2-tokens2M")
+    base = loss(model)
+    where = "tokens = 2000000 and change_kind = 'perturb'"
+    stored = runs.ledger.sql(f"select draw, sample, value, weights from samples where {where}").to_pylist()
+    hashes = set()
+    for draw in (0, 1):
+        readings = []
+        for share, part in enumerate(loss.in_shares(model, 4)):
+            with Perturb(scale=0.2).applied(model, 3, 2 * share + draw):
+                readings.append(part(model))
+                hashes.add(model.weights())
+        found = {row["sample"]: row["value"] for row in stored if row["draw"] == draw}
+        assert list(found) == list(base.samples)
+        assert found == dict(zip(base.samples, np.concatenate([reading.values for reading in readings]), strict=True))
+    assert len(hashes) == 8
+    assert len({row["weights"] for row in stored} - hashes) == 2  # a record's hash is that of its four shares' hashes
+    (row,) = runs.ledger.sql(f"select rise, stderr, n, draws from rises where {where}").to_pylist()
+    expected = (Perturb(scale=0.2, draws=8, split=True).measured(model, loss, 3) - base).estimate()
+    assert (row["rise"], row["stderr"]) == (pytest.approx(expected.value), pytest.approx(expected.stderr))
+    assert (row["n"], row["draws"]) == (8, 8)
+
+
+def test_noise_that_cannot_be_split_is_a_failure_of_its_measure(form, tmp_path):
+    form |= {"changes": [{"perturb": {"scale": 0.1, "draws": 18, "split": True}}], "seeds": 0}
+    form["measures"] |= {"more": {"loss": form["measures"]["generic"]["loss"] | {"samples": 9}}, "norm": Norm()}
+    runs = run(form, tmp_path / "ledger", workers=0)
+    errors = {(row["measure"], row["error"]) for row in runs.failed}
+    assert errors == {
+        ("generic", "8 samples cannot be shared among 9 pairs of draws; lower `draws` to 16 or read more samples"),
+        ("norm", "norm cannot be read in shares; leave out `split`"),
+    }
+    assert {row["measure"] for row in runs.ledger.rises().to_pylist()} == {"more"}
+
+
 def test_two_runs_agree_and_a_third_has_nothing_to_do(trained, tmp_path, monkeypatch):
     first, second = (run(trained, tmp_path / name, workers=0) for name in "ab")
     assert len(first.records()) == 12

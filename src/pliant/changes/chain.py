@@ -25,6 +25,13 @@ class Chain(Change):
 
         return [CHANGES.parse(link) for link in links] if isinstance(links, (list, tuple)) else links
 
+    @field_validator("links")
+    @classmethod
+    def _whole(cls, links: tuple[Change, ...]) -> tuple[Change, ...]:
+        if split := next((link for link in links if link.shares > 1), None):
+            raise ValueError(f"`split` of {split.kind} is not for chains: every share would repeat the whole chain; leave it out")
+        return links
+
     @property
     def draws(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The most draws that any link asks for; a link with fewer starts over when it has used them up."""

@@ -41,6 +41,15 @@ class Change(Spec):
             cls.draws = 1
 
     @property
+    def shares(self) -> int:
+        """Among how many shares of a measure's samples the draws are divided; with 1, each draw reads every sample."""
+        return 1
+
+    def share_draw(self, reading: int, share: int) -> int:
+        """The draw under which a share is read the `reading`-th time; each share is read `draws / shares` times."""
+        return self.draws // self.shares * share + reading
+
+    @property
     def stochastic(self) -> bool:
         """Whether the seed matters. A change that is not stochastic is measured once, whatever the seeds of the study."""
         return False

@@ -6,9 +6,13 @@ by s^2, so this is also a flatness probe.
 When to use it: to compare checkpoints of one family, at several scales. `init` is the published probe, the same noise for every
 checkpoint; `rms` is fairer where weight decay shrinks the matrices while norm gains grow, so report both.
 Cost: drawing as many normal numbers as there are weights (135M: about a second on a CPU core) and one evaluation a draw.
+With `split`, two evaluations for all draws together: each pair reads its own share of the samples. Where the spread from draw to
+draw is the larger one, as it is for small models, the same cost then buys several times the precision. Give 32 draws or more,
+since shares are what the standard error counts (see `pliant.measures.shares`).
 Comparisons need few draws: draw k is the same noise at every checkpoint (common random numbers), and draws 2k and 2k + 1 are the
 same noise with opposite signs, so that the loss's slope cancels from their mean (antithetic pairs). Give an even number of draws.
-What goes wrong: the embedding of a tiny byte-level model carries most of the sensitivity; look at `tensors: linear` too.
+What goes wrong: with `split`, the value of one sample is that under its share's noise alone; only means over samples say
+something about the change. The embedding of a tiny byte-level model carries most of the sensitivity; look at `tensors: linear` too.
 Only matrices are perturbed. Norm gains and biases start as constants, with zero variance: no multiple of it says anything.
 Source: arXiv 2503.19206 (section 3, unit init); noise at a given signal-to-noise ratio as in arXiv 2605.23901.
 """
@@ -16,9 +20,10 @@ Source: arXiv 2503.19206 (section 3, unit init); noise at a given signal-to-nois
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,6 +34,7 @@ from pliant.errors import PliantError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pliant.measures import Measure, Reading
     from pliant.models import Model
 
 
@@ -44,16 +50,53 @@ class Perturb(Change):
     tensors: str = Field("matrices", description=TENSORS)
     draws: int = Field(4, ge=1, description="Noise draws to average over; even, since they come in pairs of opposite sign")  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    split: bool = Field(
+        False, description="Each pair of draws reads its own share of the samples: all draws together cost two evaluations, not one each"
+    )
+
     @model_validator(mode="after")
-    def _positive(self) -> Perturb:
+    def _sensible(self) -> Perturb:
         if self.unit != "snr_db" and self.scale <= 0:
             raise ValueError(f"scale must be above 0 in unit {self.unit}")
+        if self.split and self.draws % 2:
+            raise ValueError(f"draws must be even with split, since pairs of draws share the samples among them (got {self.draws})")
         return self
+
+    def canonical(self) -> dict[str, Any]:
+        """Without `split` where it is off, so that records from before there was one keep their keys."""
+        return {name: value for name, value in super().canonical().items() if name != "split" or value}
+
+    @property
+    def shares(self) -> int:
+        """One for each pair of split draws."""
+        return self.draws // 2 if self.split else 1
 
     @property
     def stochastic(self) -> bool:
         """Yes."""
         return True
+
+    def measured(self, model: Model, measure: Measure, seed: int = 0) -> Reading:
+        """The measure's mean over all split draws, as one reading to compare with the unchanged one::
+
+            noise = Perturb(scale=0.05, draws=64, split=True)
+            rise = (noise.measured(model, loss) - loss(model)).estimate()
+
+        Its error counts draws and documents. Raises PliantError where draws are not split (one reading cannot stand for
+        draws that all read the same samples), and as `measure` does.
+        """
+        from pliant.measures.measure import joined
+
+        if self.shares == 1:
+            raise PliantError("one reading stands for all draws only with split: true and 4 draws or more")
+        parts: list[Reading] = []
+        for share, part in enumerate(measure.in_shares(model, self.shares)):
+            with self.applied(model, seed, self.share_draw(0, share)):
+                plus = part(model)
+            with self.applied(model, seed, self.share_draw(1, share)):
+                minus = part(model)
+            parts.append(replace(plus, values=(plus.values + minus.values) / 2))
+        return joined(parts)
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type."""
@@ -79,6 +122,11 @@ class Perturb(Change):
             return {name: self.scale * initial[name] for name in weights}
         share = self.scale if self.unit == "rms" else 10 ** (-self.scale / 20)
         return {name: share * root_mean_square(name, weight) for name, weight in weights.items()}
+
+
+def shares_of(form: Mapping[str, Any]) -> int:
+    """`shares` of a change of any kind, given its canonical form."""
+    return int(form["draws"]) // 2 if form.get("split") else 1
 
 
 def root_mean_square(name: str, weight: Tensor) -> float:

@@ -130,7 +130,7 @@ def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[int]) ->
         "higher_is_better": series.higher_is_better,
         "seeds": min(len(point.values) for point in series.points),
         "runs": curve.runs,
-        "draws": min(point.values.shape[1] for point in series.points),
+        "draws": min(point.values.shape[1] for point in series.points) * series.shares,
         "samples": len(series.weights),
         "documents": len(set(series.documents)),
         "spearman": spearman(rises.tokens, rises.values) if rises and series.change["kind"] != "none" else None,
@@ -154,7 +154,7 @@ def _table(series: Series, curve: Curve, found: Inflection, rates: Mapping[int, 
             "fit": float(fit),
             "final_lr": point.final_lr,
             "seeds": len(point.values),
-            "draws": point.values.shape[1],
+            "draws": point.values.shape[1] * series.shares,
             **({"lr": rates[point.tokens]} if rates else {}),
         }
         for point, value, stderr, paired, fit in zip(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pliant.errors import PliantError
-from pliant.statistics import Array, cluster_numbers, weighted_mean
+from pliant.statistics import Array, Clusters, cluster_numbers, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Curve:
         tokens: ArrayLike,
         values: Sequence[Array],
         weights: Array,
-        clusters: Sequence[object] | None = None,
+        clusters: Clusters | None = None,
         runs: int | None = None,
         *,
         higher_is_better: bool = False,
@@ -111,7 +111,7 @@ class Curve:
         return np.sum([source.covariance for source in self.noise], axis=0)
 
 
-def _sample_noise(means: Array, share: Array, clusters: Sequence[object] | None) -> Noise:
+def _sample_noise(means: Array, share: Array, clusters: Clusters | None) -> Noise:
     """Covariance of the weighted means of `means` (checkpoints, samples): linearised, by cluster, with the G/(G-1) correction."""
     influence = share * (means - (means @ share)[:, None])
     if clusters is not None:

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pliant.changes.perturb import shares_of
 from pliant.decide.curve import Curve
 from pliant.measures.measure import documents
+from pliant.measures.shares import clusters
 from pliant.numbers import format_count
 from pliant.statistics import Array
 
@@ -82,12 +85,23 @@ class Series:
         known = [point for point in self.points if point.base is not None]
         return self._curve(known, lambda point: np.asarray(point.base)[:, None, :]) if len(known) >= 2 else None
 
+    @property
+    def shares(self) -> int:
+        """Among how many shares of the samples the change's draws were divided."""
+        return shares_of(self.change)
+
+    def clusters(self, points: Sequence[Point]) -> NDArray[np.int64]:
+        """What each sample counts with: its document; where shares were read under draws of their own, and no other seed shows
+        how much draws differ, also its share.
+        """
+        return clusters(self.documents, self.shares if max(len(point.values) for point in points) == 1 else 1)
+
     def _curve(self, points: Sequence[Point], values: Callable[[Point], Array]) -> Curve:
         return Curve.from_samples(
             [point.tokens for point in points],
             [values(point) for point in points],
             self.weights,
-            self.documents,
+            self.clusters(points),
             min(point.runs for point in points),
             higher_is_better=self.higher_is_better,
         )

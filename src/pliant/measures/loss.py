@@ -10,15 +10,19 @@ windows of one document hang together, so the standard error counts documents.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
-from pliant.data import Corpus, Part, packed
+from pliant.data import Corpus, Part, Window, packed
 from pliant.errors import PliantError
 from pliant.measures.likelihood import token_losses
-from pliant.measures.measure import Measure, Reading
+from pliant.measures.measure import Measure, Reading, documents
+from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
 
 if TYPE_CHECKING:
@@ -45,8 +49,17 @@ class Loss(Measure):
         Raises PliantError for a corpus that cannot be read, a window longer than the model's context, a tokenizer that is not
         the model's, and a loss that is not a finite number.
         """
+        return self.in_shares(model, 1)[0](model)
+
+    def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
+        """As for every measure. The text is read here, once for all shares and for every model that they are read off."""
         text = packed(self.data, model.tokenizer, self.part)
         windows = text.windows(self.length(model), self.samples)
+        numbers = share_numbers(documents([window.id for window in windows]), of)
+        starts = np.searchsorted(numbers, np.arange(of + 1))
+        return [partial(self._read, windows[start:end], text.fingerprint) for start, end in pairwise(starts)]
+
+    def _read(self, windows: Sequence[Window], data: str, model: Model) -> Reading:
         losses = token_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
         return Reading(
             metric="loss",
@@ -54,7 +67,7 @@ class Loss(Measure):
             samples=[window.id for window in windows],
             values=np.array([loss.mean() for loss in losses]),
             weights=np.array([float(len(loss)) for loss in losses]),
-            data=text.fingerprint,
+            data=data,
         )
 
     def length(self, model: Model) -> int:

@@ -5,13 +5,15 @@ Means are derived, never stored alone, so that two readings of the same samples 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.measures.shares import clusters
 from pliant.spec import Spec
 from pliant.statistics import Array, Estimate, estimate
 
@@ -29,13 +31,23 @@ class Measure(Spec):
         """
         raise NotImplementedError
 
+    def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
+        """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `joined` puts them together.
+
+        Raises PliantError for fewer samples than shares, and where a measure has no shares: only some write this method.
+        """
+        if of == 1:
+            return [self]
+        raise PliantError(f"{self.kind} cannot be read in shares; leave out `split`")
+
 
 @dataclass(frozen=True)
 class Reading:
     """One value per sample of one metric.
 
     `samples` are stable ids, `document` or `document:offset`; `values` are in `unit`; `weights` say how much each value
-    counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read.
+    counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read. `shares` is
+    how many shares of the samples were read under changes of their own, see `pliant.measures.shares`.
     """
 
     metric: str
@@ -44,14 +56,20 @@ class Reading:
     values: Array = field(repr=False)
     weights: Array = field(repr=False)
     data: str = ""
+    shares: int = 1
 
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.values) == len(self.weights):
             raise ValueError(f"{len(self.samples)} samples, {len(self.values)} values and {len(self.weights)} weights")
 
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """What each sample counts with: its document, or what hangs together through shares as well."""
+        return clusters(documents(self.samples), self.shares)
+
     def estimate(self, confidence: float = 0.9) -> Estimate:
         """The weighted mean with an interval; windows of one document count as one cluster."""
-        return estimate(self.values, self.weights, documents(self.samples), confidence)
+        return estimate(self.values, self.weights, self.clusters, confidence)
 
     def perplexity(self, confidence: float = 0.9) -> Estimate:
         """exp of the mean loss, with the interval's ends taken along."""
@@ -83,6 +101,8 @@ class Difference:
             raise PliantError(f"cannot pair two readings of {after.metric}: they are of different samples or of other lengths")
         if after.data != before.data:
             raise PliantError(f"cannot pair two readings of {after.metric}: they are of other text, or of another tokenizer's tokens")
+        if after.shares != before.shares and 1 not in (after.shares, before.shares):
+            raise PliantError(f"cannot pair two readings of {after.metric}: one is in {after.shares} shares, one in {before.shares}")
 
     @property
     def samples(self) -> Sequence[str]:
@@ -100,13 +120,18 @@ class Difference:
         return self.after.weights
 
     @property
+    def clusters(self) -> NDArray[np.int64]:
+        """What each sample counts with, see `Reading.clusters`."""
+        return max(self.after, self.before, key=lambda reading: reading.shares).clusters
+
+    @property
     def unit(self) -> str:
         """The readings' unit."""
         return self.after.unit
 
     def estimate(self, confidence: float = 0.9) -> Estimate:
         """The weighted mean difference with a paired interval; windows of one document count as one cluster."""
-        return estimate(self.values, self.weights, documents(self.samples), confidence)
+        return estimate(self.values, self.weights, self.clusters, confidence)
 
     def perplexity(self, confidence: float = 0.9) -> Estimate:
         """The difference of the two perplexities, with a paired interval by the delta method.
@@ -116,9 +141,23 @@ class Difference:
         """
         _nats(self.unit)
         after, before = (float(np.exp(reading.estimate().value)) for reading in (self.after, self.before))
-        linear = estimate(after * self.after.values - before * self.before.values, self.weights, documents(self.samples), confidence)
+        linear = estimate(after * self.after.values - before * self.before.values, self.weights, self.clusters, confidence)
         shift = after - before - linear.value
         return Estimate(after - before, linear.stderr, linear.low + shift, linear.high + shift, linear.n, confidence)
+
+
+def joined(readings: Sequence[Reading]) -> Reading:
+    """The shares of one reading as one, in the order of `Measure.in_shares`."""
+    first = readings[0]
+    return Reading(
+        metric=first.metric,
+        unit=first.unit,
+        samples=[sample for reading in readings for sample in reading.samples],
+        values=np.concatenate([reading.values for reading in readings]),
+        weights=np.concatenate([reading.weights for reading in readings]),
+        data=first.data,
+        shares=len(readings),
+    )
 
 
 def documents(samples: Sequence[str]) -> list[str]:

@@ -2,66 +2,123 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.measures.measure import joined
+from pliant.spec import digest
 from pliant.study.planning import Cell
 from pliant.study.record import Record
 
 if TYPE_CHECKING:
-    from pliant.measures import Measure, Reading
+    from pliant.measures import Reading
     from pliant.models import Checkpoint, Model
 
 
 def run_cell(cell: Cell, model: Model, base_weights: str) -> list[Record]:
     """Every draw of the cell's change, and every measure on it; a measure that fails in one draw has failed.
 
-    The model is as it was afterwards. Nothing is raised but what stops a process: errors become records.
+    Where the change's draws are divided among shares of the samples, a record has a value for every sample, each read under
+    its own share's draw. The model is as it was afterwards. Nothing is raised but what stops a process: errors become records.
     """
+    running = _Running(cell, model, base_weights)
     records: dict[str, list[Record]] = {name: [] for name in cell.measures}
-    failures: dict[str, Record] = {}
-    for draw in range(cell.change.draws):
-        wanted = {name: measure for name, measure in cell.measures.items() if name not in failures}
-        started = time.perf_counter()
+    for reading in range(cell.change.draws // cell.change.shares):
+        for name, record in running.records(reading).items():
+            records[name].append(record)
+    return [record for name in cell.measures for record in ([running.failures[name]] if name in running.failures else records[name])]
+
+
+@dataclass
+class _Found:
+    """What one record is made of: the readings of each share, and where they were made."""
+
+    readings: list[Reading] = field(default_factory=list["Reading"])
+    weights: list[str] = field(default_factory=list[str])
+    place: dict[str, Any] = field(default_factory=dict[str, Any])
+    seconds: float = 0.0
+
+
+class _Running:
+    """A cell at work; `failures` are the measures that have failed so far."""
+
+    def __init__(self, cell: Cell, model: Model, base_weights: str) -> None:
+        self.cell, self.model, self.base_weights = cell, model, base_weights
+        self.failures: dict[str, Record] = {}
+        self.parts: dict[str, Sequence[Callable[[Model], Reading]]] = {}
+        for name, measure in cell.measures.items():
+            with self._failing(name):
+                self.parts[name] = measure.in_shares(model, cell.change.shares)
+
+    def records(self, reading: int) -> dict[str, Record]:
+        """What the measures that have not failed say of every sample, the `reading`-th time."""
+        found = {name: _Found() for name in self.parts}
+        for share in range(self.cell.change.shares):
+            self._read(reading, share, found)
+        records: dict[str, Record] = {}
+        for name in self._wanted():
+            with self._failing(name):
+                records[name] = self._record(name, found[name], reading)
+        return records
+
+    def _read(self, reading: int, share: int, found: Mapping[str, _Found]) -> None:
+        """Make the change once, and read one share of every measure."""
+        if not (wanted := self._wanted()):
+            return
+        cell, started = self.cell, time.perf_counter()
         with ExitStack() as stack:
             try:
-                changed = stack.enter_context(cell.change.applied(model, cell.seed, draw))
-                weights = changed.weights() if wanted else None
+                changed = stack.enter_context(cell.change.applied(self.model, cell.seed, cell.change.share_draw(reading, share)))
+                weights = changed.weights()
             except Exception as error:
-                failures |= {name: failed(cell, name, model.checkpoint, error) for name in wanted}
-                break
-            shared = (time.perf_counter() - started) / max(1, len(wanted))
-            for name, measure in wanted.items():
-                facts = {"weights": weights, "base_weights": base_weights, "draw": draw} | _place(changed)
-                try:
-                    records[name].append(_read(cell, name, measure, changed, facts, shared))
-                except Exception as error:
-                    failures[name] = failed(cell, name, model.checkpoint, error, base_weights)
-    return [record for name in cell.measures for record in ([failures[name]] if name in failures else records[name])]
+                self.failures |= {name: failed(cell, name, self.model.checkpoint, error) for name in wanted}
+                return
+            shared = (time.perf_counter() - started) / len(wanted)
+            for name in wanted:
+                started = time.perf_counter()
+                with self._failing(name):
+                    found[name].readings.append(self.parts[name][share](changed))
+                found[name].weights.append(weights)
+                found[name].place = _place(changed)
+                found[name].seconds += shared + time.perf_counter() - started
 
+    def _record(self, name: str, found: _Found, draw: int) -> Record:
+        reading = joined(found.readings)
+        estimate = reading.estimate()
+        return Record(
+            **_about(self.cell, name, self.model.checkpoint),
+            **found.place,
+            weights=found.weights[0] if len(found.weights) == 1 else digest(" ".join(found.weights)),
+            base_weights=self.base_weights,
+            draw=draw,
+            metric=reading.metric,
+            value=estimate.value,
+            stderr=estimate.stderr if isfinite(estimate.stderr) else None,
+            n=len(reading.samples),
+            unit=reading.unit,
+            data=reading.data,
+            seconds=found.seconds,
+            sample_ids=list(reading.samples),
+            sample_values=reading.values,
+            sample_weights=reading.weights,
+        )
 
-def _read(cell: Cell, name: str, measure: Measure, model: Model, facts: dict[str, Any], shared: float) -> Record:
-    """One reading as a record. `shared` are the seconds of the change that this measure answers for."""
-    started = time.perf_counter()
-    reading: Reading = measure(model)
-    estimate = reading.estimate()
-    return Record(
-        **_about(cell, name, model.checkpoint),
-        **facts,
-        metric=reading.metric,
-        value=estimate.value,
-        stderr=estimate.stderr if isfinite(estimate.stderr) else None,
-        n=len(reading.samples),
-        unit=reading.unit,
-        data=reading.data,
-        seconds=shared + time.perf_counter() - started,
-        sample_ids=list(reading.samples),
-        sample_values=reading.values,
-        sample_weights=reading.weights,
-    )
+    def _wanted(self) -> list[str]:
+        return [name for name in self.parts if name not in self.failures]
+
+    @contextlib.contextmanager
+    def _failing(self, name: str) -> Generator[None]:
+        """Whatever goes wrong inside is the failure of one measure."""
+        try:
+            yield
+        except Exception as error:
+            self.failures[name] = failed(self.cell, name, self.model.checkpoint, error, self.base_weights)
 
 
 def failed(cell: Cell, name: str, checkpoint: Checkpoint, error: BaseException | str, base_weights: str | None = None) -> Record:

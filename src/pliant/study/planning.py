@@ -118,7 +118,7 @@ def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator:
     params = rung.checkpoint.params
     tokens = sum(measured_tokens(measure) for measure in measures.values())
     trained = 0.0 if isinstance(change, NoChange) else training_tokens(change)
-    return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws * tokens, accelerator)
+    return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws // change.shares * tokens, accelerator)
 
 
 def described(spec: Spec) -> str:

@@ -29,7 +29,7 @@ class Record:
     checkpoint: str
     """The checkpoint's address."""
     weights: str | None = None
-    """Content hash of the weights that were measured."""
+    """Content hash of the weights that were measured; of those of all shares, where shares had weights of their own."""
     base_weights: str | None = None
     """Content hash of the weights before the change; what differences are paired on."""
     params: int | None = None

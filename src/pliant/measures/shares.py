@@ -1,0 +1,69 @@
+"""Shares of a measure's samples: each read under noise of its own, so that many draws of the noise cost one reading.
+
+Idea: where values vary more from draw to draw than from sample to sample, reading every sample under every draw is a waste.
+Samples are cut into equally large contiguous blocks, and each cut is moved to the nearest border between documents, so that a
+share holds whole documents, or a long document whole shares. Samples of one share have their noise in common, samples of one
+document their text; whatever hangs together in either way, however indirectly, is one cluster of the standard error.
+When to use it: `split` of a change; see `pliant.changes.perturb`.
+Cost: none beside the reading itself, in smaller batches.
+What goes wrong: with a few long documents there are few clusters, and the standard error is itself uncertain; with one document
+there is none. Samples of one document must stand together, as windows of text do.
+Source: cluster-robust errors need clusters that share nothing (Liang and Zeger 1986, https://doi.org/10.1093/biomet/73.1.13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pliant.errors import PliantError
+from pliant.statistics import cluster_numbers
+
+
+def share_numbers(documents: Sequence[str], of: int) -> NDArray[np.int64]:
+    """The share, from 0 to `of` - 1, that each sample belongs to, given the sample's document; never falling, all used.
+
+    Raises PliantError for fewer samples than shares.
+    """
+    return _sides(_cuts(documents, of), len(documents))
+
+
+def clusters(documents: Sequence[str], of: int = 1) -> NDArray[np.int64]:
+    """The cluster of each sample, as a whole number from 0: its document, or what shares and documents together tie to one."""
+    if of == 1:
+        return cluster_numbers(documents)
+    return _sides(np.intersect1d(_cuts(documents, of), _borders(documents)), len(documents))
+
+
+def _sides(cuts: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
+    """How many cuts lie before each sample."""
+    return np.searchsorted(cuts, np.arange(samples), side="right").astype(np.int64)
+
+
+def _borders(documents: Sequence[str]) -> NDArray[np.int64]:
+    """The samples at which another document begins, the first one left out."""
+    names = np.asarray(documents)
+    return np.flatnonzero(names[1:] != names[:-1]) + 1
+
+
+def _cuts(documents: Sequence[str], of: int) -> NDArray[np.int64]:
+    """The first sample of each share but the first one.
+
+    Cut k lies where k shares of equal size end. Every border between documents belongs to the cut it is nearest to, and
+    every cut moves to the nearest of its borders, so that no two cuts meet and no share is empty.
+    """
+    samples = len(documents)
+    if samples < of:
+        raise PliantError(
+            f"{samples} samples cannot be shared among {of} pairs of draws; lower `draws` to {2 * samples} or read more samples"
+        )
+    cuts = (2 * np.arange(1, of) * samples + of) // (2 * of)
+    borders = _borders(documents)
+    nearest = (2 * borders * of + samples) // (2 * samples)
+    inside = (nearest > 0) & (nearest < of)
+    borders, nearest = borders[inside], nearest[inside]
+    far_first = np.argsort(-np.abs(borders * of - nearest * samples), kind="stable")
+    cuts[nearest[far_first] - 1] = borders[far_first]  # of several borders the last one written is the nearest
+    return cuts
