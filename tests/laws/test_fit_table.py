@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,58 @@ def test_the_same_runs_from_every_kind_of_table(kind: str, tmp_path: Path) -> No
     np.testing.assert_array_equal(runs.target, GOOD["loss"])
     assert runs.texts["text"].tolist() == ["a", "b", "a", "b"]
     assert runs.remarks == []
+
+
+CSV = "N,D,loss\n10_000_000,2e8,4\n1e8,2e9,3\n1e9,2e10,2.5\n1e10,2e11,2.2\n".replace("_", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.csv", "\ufeff" + CSV),
+        ("windows.csv", CSV.replace("\n", "\r\n")),
+        ("semicolons.csv", CSV.replace(",", ";")),
+        ("tabs.csv", CSV.replace(",", "\t")),
+        ("blank.csv", "\n" + CSV.replace("1e8", "\n\n1e8") + "\n\n"),
+        ("spaces.csv", CSV.replace(",", ", ")),
+        ("index.csv", "".join(f"{number},{line}\n" if number else f",{line}\n" for number, line in enumerate(CSV.split()))),
+        ("thousands.csv", CSV.replace("10000000", '"10,000,000"')),
+        ("people.csv", CSV.replace("10000000", "10M").replace("2e11", "0.2T").replace("1e9", "1 B")),
+    ],
+)
+def test_files_as_people_write_them(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    with gzip.open(tmp_path / f"{name}.gz", "wb") as packed:
+        packed.write(content.encode())
+    for file in (tmp_path / name, tmp_path / f"{name}.gz"):
+        runs = read_runs(LAW, file)
+        np.testing.assert_array_equal(runs.columns["N"], N)
+        np.testing.assert_array_equal(runs.columns["D"], GOOD["D"])
+        np.testing.assert_array_equal(runs.target, GOOD["loss"])
+
+
+def test_a_letter_after_what_is_no_count_stays_text() -> None:
+    """4b is four bits, not four billions; 5,06 is no thousands."""
+    with pytest.raises(PliantError, match="row 1 holds '4b'"):
+        read_runs(LAWS["ptq"], {"N": ["1M"], "D": ["1B"], "Ppost": ["4b"], "rise": [0.1]})
+    with pytest.raises(PliantError, match=r"row 1 holds '5,06', which is no number.*try_cast\(loss as double\) is not null"):
+        read_runs(LAW, {**GOOD, "loss": ["5,06", "3", "2.5", "2.2"]})
+
+
+def test_what_is_missing_or_text_can_be_left_out_as_the_error_says(tmp_path: Path) -> None:
+    (tmp_path / "gaps.csv").write_text(CSV.replace(",3\n", ",NA\n"))
+    with pytest.raises(PliantError, match=r"where 'isfinite\(loss\)'"):
+        read_runs(LAW, tmp_path / "gaps.csv")
+    assert len(read_runs(LAW, tmp_path / "gaps.csv", where="isfinite(loss)")) == 3
+    (tmp_path / "text.csv").write_text(CSV.replace(",3\n", ",diverged\n"))
+    with pytest.raises(PliantError, match="row 2 holds 'diverged'"):
+        read_runs(LAW, tmp_path / "text.csv")
+    assert len(read_runs(LAW, tmp_path / "text.csv", where="try_cast(loss as double) is not null")) == 3
+
+
+def test_counts_in_billions_are_mentioned() -> None:
+    (remark,) = read_runs(LAW, {**GOOD, "N": N / 1e9}).remarks
+    assert remark.startswith("column N goes up to 10 only")
 
 
 def test_anything_that_hands_out_arrow_is_a_table() -> None:
@@ -96,7 +149,8 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"N": N, "D": N, "bits/byte": N}, {"columns": {"loss": "bits/byte"}}, "looks like bits"),
     (GOOD, {"unit": "hartley"}, "write nats or bits"),
     (GOOD, {"where": "text = 'c'"}, "no row of the table meets"),
-    (GOOD, {"where": "colour = 'c'"}, "colour"),
+    (GOOD, {"where": "colour = 'c'"}, "no column 'colour'; known: D, N, loss, text"),
+    ({"n": N, "D": N, "loss": N}, {}, r"say which it is \(N=n\)"),
     (GOOD, {"where": "true) union (select 1"}, "table"),
     (GOOD, {"where": "true); drop table kept; select (1"}, "Parser Error"),
     ({}, {}, "no columns"),
@@ -116,6 +170,7 @@ def test_bad_files_say_what_is_wrong(tmp_path: Path) -> None:
         ("runs.parquet", "no parquet", "runs.parquet"),
         ("runs.pkl", "x", "unknown kind of table"),
         ("runs.csv", "", "no rows"),
+        ("ragged.csv", CSV.replace("1e8,", ""), r"not have the same number of fields as the first \(N,D,loss\)"),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(PliantError, match=says):

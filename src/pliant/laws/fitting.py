@@ -86,6 +86,8 @@ def fit(
     residual = residual or law.residual
     if residual not in ("log", "difference"):
         raise PliantError(f"residual {residual!r}: write log or difference")
+    if seed < 0:
+        raise PliantError(f"seed {seed}: write a whole number >= 0")
     how = Bootstrap.parse(bootstrap, clusters is not None)
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)

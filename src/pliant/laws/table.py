@@ -1,7 +1,6 @@
 """Reading runs from anybody's table: arrays, data frames, Arrow, CSV, Parquet, JSON lines, a ledger's answer.
 
-Everything goes through DuckDB once, so that a column may be given as SQL (`D="tokens_in_billions * 1e9"`) and rows chosen
-with `where`, whatever the table was. The query sees the one table `runs` and cannot read files.
+The table itself is opened by `source`; here its columns are found, converted and checked.
 What goes wrong in a table (missing columns, text, gaps, zeros, bits for nats) is said in one line with the row.
 """
 
@@ -10,27 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.law import Array, Law
+from pliant.laws.source import opened, quoted
 from pliant.spec import nearest
 
-if TYPE_CHECKING:
-    import duckdb
-
-READERS = {
-    ".csv": "read_csv(?, sample_size = -1)",
-    ".tsv": "read_csv(?, delim = '\t', sample_size = -1)",
-    ".parquet": "read_parquet(?)",
-    ".jsonl": "read_json(?, format = 'newline_delimited')",
-    ".ndjson": "read_json(?, format = 'newline_delimited')",
-    ".json": "read_json(?)",
-}
+COUNTS = ("parameters", "tokens", "samples")
+"""Units of columns that hold counts, which people write 70M."""
+SMALL_COUNT = 1e4
 BITS = ("bits", "bit", "bpb", "bpc", "bpt")
 
 
@@ -67,38 +58,39 @@ def read_runs(
     for name in columns:
         if name not in wanted:
             raise PliantError(f"law {law.name} reads no column {name!r}; {nearest(name, wanted)}")
-    with _opened(table) as source:
+    counts = {column.name for column in law.columns if column.unit in COUNTS}
+    with opened(table) as source:
         names = source.keep(where)
         defaults = {column.name: column.default for column in law.columns if column.default is not None}
         expressions = {name: _expression(name, columns, names, defaults, law) for name in wanted}
-        texts_sql = {name: _quoted(name) if name in names else name for name in texts}
+        texts_sql = {name: quoted(name) if name in names else name for name in texts}
         copies = source.drop_copies(names)
-        numbers = {name: source.numbers(name, expression) for name, expression in expressions.items()}
+        numbers = {name: source.numbers(name, expression, counts=name in counts) for name, expression in expressions.items()}
         words = {name: source.words(name, expression) for name, expression in texts_sql.items()}
     target = _in_nats(numbers.pop(law.target), law, expressions[law.target], unit)
     positive = {column.name for column in law.columns if column.positive}
     for name, values in {**numbers, law.target: target}.items():
         _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
     measured = {name: values for name, values in numbers.items() if name in names or name in columns}
-    return Runs(numbers, target, words, _remarks(measured, target, copies))
+    small = [name for name, values in measured.items() if name in counts and values.max() < SMALL_COUNT]
+    return Runs(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
 
 
 def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], defaults: Mapping[str, float], law: Law) -> str:
     given = columns.get(name, name)
     if given in known:
-        return _quoted(given)
+        return quoted(given)
     if name in columns:
         if given.isidentifier():
             raise PliantError(f"{name}={given}: the table has no column {given!r}; {nearest(given, known)}")
         return given
     if name in defaults:
         return repr(defaults[name])
+    alike = [other for other in known if other.lower() == name.lower()]
     shown = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")
-    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}=...); it has {shown}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    raise PliantError(
+        f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={alike[0] if alike else '...'}); it has {shown}"
+    )
 
 
 def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Array:
@@ -131,6 +123,10 @@ def _check_values(name: str, values: Array, *, positive: bool, expression: str) 
         )
 
 
+def _small_count(name: str, values: Array) -> str:
+    return f"column {name} goes up to {values.max():g} only, where a plain count is expected: if it is in billions, say {name}='... * 1e9'"
+
+
 def _remarks(columns: Mapping[str, Array], target: Array, copies: int) -> list[str]:
     remarks: list[str] = []
     if copies:
@@ -147,119 +143,3 @@ def _remarks(columns: Mapping[str, Array], target: Array, copies: int) -> list[s
         if len(values) > 1 and (values == values[0]).all()
     ]
     return remarks
-
-
-class _Source:
-    """The table as DuckDB's `runs`, and the rows kept of it."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-
-    def __enter__(self) -> _Source:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.connection.close()
-
-    def query(self, text: str) -> Any:
-        """The answer to one SELECT as an Arrow table."""
-        import duckdb
-
-        try:
-            statements = duckdb.extract_statements(text)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise PliantError("columns and where take SQL expressions, not statements")
-            return self.connection.sql(text).to_arrow_table()
-        except duckdb.Error as error:
-            raise PliantError(f"table: {_first_line(error)}") from None
-
-    def keep(self, where: str | None) -> list[str]:
-        """Choose rows; the names of the table's columns. Row order is the table's."""
-        everything = f"select *, row_number() over () as pliant_row from (select * from runs where ({where or 'true'}\n))"
-        kept = self.query(everything)
-        if kept.num_rows == 0:
-            raise PliantError(f"no row of the table meets {where!r}" if where else "the table has no rows")
-        self.connection.register("kept", kept)
-        return [name for name in kept.column_names if name != "pliant_row"]
-
-    def drop_copies(self, names: Sequence[str]) -> int:
-        """Keep the first of rows that are equal in every column; how many went."""
-        keys = ", ".join(_quoted(name) for name in names)
-        firsts = self.query(f"select min(pliant_row) as pliant_row from kept group by {keys}")
-        everything = self.query("select count(*) as n from kept").column("n")[0].as_py()
-        self.connection.register("firsts", firsts)
-        self.connection.register("kept", self.query("select kept.* from kept join firsts using (pliant_row) order by pliant_row"))
-        return everything - firsts.num_rows
-
-    def numbers(self, name: str, expression: str) -> Array:
-        """A column as float64, missing values as NaN. Raises PliantError for text."""
-        answer = self.query(f"select ({expression}\n) as raw, try_cast(({expression}\n) as double) as value from kept order by pliant_row")
-        raw, value = answer.column("raw"), answer.column("value")
-        lost = [index for index, (a, b) in enumerate(zip(raw.to_pylist(), value.to_pylist(), strict=True)) if a is not None and b is None]
-        if lost:
-            raise PliantError(f"column {name}: row {lost[0] + 1} holds {raw[lost[0]].as_py()!r}, which is no number")
-        return np.array(value.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-    def words(self, name: str, expression: str) -> NDArray[np.str_]:
-        """A column as text."""
-        answer = self.query(f"select cast(({expression}\n) as varchar) as value from kept order by pliant_row").column("value")
-        if answer.null_count:
-            raise PliantError(f"column {name}: {answer.null_count} rows have no value")
-        return np.asarray(answer.to_pylist(), dtype=np.str_)
-
-
-def _opened(table: Any) -> _Source:
-    """Any table as DuckDB's `runs`, with files out of reach from then on."""
-    import duckdb
-
-    connection = duckdb.connect(config={"python_enable_replacements": False})
-    if isinstance(table, (str, Path)):
-        _load_file(connection, Path(table))
-    else:
-        connection.register("runs", _arrow(table))
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-    return _Source(connection)
-
-
-def _load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    import duckdb
-
-    if not path.exists():
-        raise PliantError(f"{path}: no such file")
-    if (path / "ledger.json").exists():
-        raise PliantError(f"{path} is a ledger: give the answer to a query, such as Ledger({str(path)!r}).sql('select * from records')")
-    place = str(path / "*.parquet") if path.is_dir() else str(path)
-    reader = READERS.get(".parquet" if path.is_dir() else path.suffix.lower())
-    if reader is None:
-        raise PliantError(f"{path}: unknown kind of table; known: {', '.join(READERS)}, or a folder of Parquet files")
-    try:
-        connection.execute(f"create table runs as select * from {reader}", [place])
-    except duckdb.Error as error:
-        raise PliantError(f"{path}: {_first_line(error)}") from None
-
-
-def _arrow(table: Any) -> Any:
-    """A data frame, Arrow table, list of rows or mapping of arrays as an Arrow table."""
-    import pyarrow as pa
-
-    try:
-        if isinstance(table, Mapping):
-            if not table:
-                raise PliantError("the table has no columns")
-            return pa.table({str(name): pa.array(_plain(values)) for name, values in table.items()})
-        if isinstance(table, Sequence):
-            return pa.Table.from_pylist(list(table))
-        if hasattr(table, "__arrow_c_stream__"):
-            return pa.table(table)
-    except (pa.ArrowException, ValueError, TypeError, AttributeError) as error:
-        raise PliantError(f"the table cannot be read: {str(error).splitlines()[0]}") from None
-    raise PliantError(f"a {type(table).__name__} is no table: give a mapping of arrays, a data frame, an Arrow table, or a file")
-
-
-def _plain(values: Any) -> Any:
-    return values if isinstance(values, (list, tuple)) else np.atleast_1d(np.asarray(values))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
