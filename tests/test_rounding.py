@@ -14,7 +14,7 @@ def matrix(seed, rows=4, columns=24, spread=1.0):
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * spread
 
 
-SCHEMES = ("symmetric", "asymmetric")
+SCHEMES = ("symmetric", "full_range", "asymmetric")
 cases = {
     "seed": st.integers(0, 10**6),
     "bits": st.integers(2, 16),
@@ -45,7 +45,7 @@ def test_no_entry_moves_further_than_half_a_step(seed, bits, scheme, per, spread
     step = 1 / fit_grid(sliced, bits, scheme).scale
     moved = (slices(round_to_grid(x, bits, scheme, per), per) - sliced).abs()
     # the asymmetric zero point is itself rounded, which can push one end of the range half a step off the grid
-    allowed = (0.5 if scheme == "symmetric" else 1.0) * step + 1e-5 * sliced.abs()
+    allowed = (1.0 if scheme == "asymmetric" else 0.5) * step + 1e-5 * sliced.abs()
     assert (moved <= allowed).all()
 
 
@@ -63,6 +63,24 @@ def test_values_are_few_and_rounding_them_again_changes_nothing(seed, bits, sche
     assert torch.equal(codes, codes.round())
     once = grid.round(sliced)
     assert torch.allclose(grid.round(once), once, rtol=1e-5, atol=0)
+
+
+@given(seed=st.integers(0, 10**6), bits=st.integers(2, 16), spread=st.sampled_from([1e-3, 1.0, 1e8]))
+def test_a_full_range_grid_has_its_last_border_at_the_largest_magnitude(seed, bits, spread):
+    """Its step is max|x| / (2^(bits-1) - 1/2): all codes are of use, and what is finer is so by that ratio exactly."""
+    import torch
+
+    x = matrix(seed, spread=spread)
+    half = 2 ** (bits - 1)
+    full, symmetric = fit_grid(x, bits, "full_range"), fit_grid(x, bits, "symmetric")
+    largest = x.abs().amax(-1, keepdim=True)
+    assert torch.allclose(largest * full.scale, torch.tensor(half - 0.5), rtol=1e-6)
+    assert torch.allclose(symmetric.scale / full.scale, torch.tensor((half - 1) / (half - 0.5)), rtol=1e-6)
+    ends = torch.cat([-largest, largest], -1)
+    codes = full.codes(ends * (1 + 2.0 ** -(bits + 4)))  # beyond the border, on both sides
+    assert (codes[:, 0] == -half).all()
+    assert (codes[:, 1] == half - 1).all()
+    assert (symmetric.codes(ends)[:, 0] == 1 - half).all()
 
 
 @given(seed=st.integers(0, 10**6), bits=st.integers(2, 16))

@@ -1,12 +1,12 @@
 """Rounding numbers to a grid of 2^bits values: the one place where pliant quantizes.
 
-Idea: the largest magnitude (symmetric) or the extremes (asymmetric) of a slice of a tensor set an evenly spaced grid,
+Idea: the largest magnitude (symmetric, full_range) or the extremes (asymmetric) of a slice of a tensor set an evenly spaced grid,
 and every number of the slice moves to its nearest grid value. Finished weights (`quantize`) and the forward pass of
 quantization-aware training (`qat`) share it, so "4 bits" means the same in both.
 Cost: a few passes over the tensor; nothing is stored in fewer bits, numbers are only *rounded* (simulated quantization).
 What goes wrong: one outlier in a slice widens the whole grid; smaller slices (channel, group) contain the damage.
 Source: symmetric form as in Scaling Laws for Precision (arXiv 2411.04330, appendix): s = Qp / max|x|, round, clamp to
-[-2^(b-1), 2^(b-1) - 1], divide by s.
+[-2^(b-1), 2^(b-1) - 1], divide by s. full_range is the symmetric grid of compressed-tensors: s = (2^(b-1) - 1/2) / max|x|.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from pliant.errors import PliantError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Scheme = Literal["symmetric", "asymmetric"]
-"""symmetric: zero sits in the middle of the grid; asymmetric: the grid spans [min(x, 0), max(x, 0)]."""
+Scheme = Literal["symmetric", "full_range", "asymmetric"]
+"""symmetric: max|x| is the last positive value, so that the most negative of the 2^bits stays unused; full_range: max|x| lies half a
+step beyond the last positive value, so that all are used; asymmetric: the grid spans [min(x, 0), max(x, 0)]. Zero is on every grid."""
 
 Slice = Literal["tensor", "channel"] | int
 """What shares one grid: the whole tensor, each row (all but the last index fixed), or `int` neighbours within a row."""
@@ -60,9 +61,9 @@ def fit_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric") -> Grid:
     if not 2 <= bits <= 16:
         raise PliantError(f"cannot round to {bits} bits; choose from 2 to 16")
     half = 2 ** (bits - 1)
-    if scheme == "symmetric":
+    if scheme != "asymmetric":
         reach = x.abs().amax(-1, keepdim=True)
-        return Grid(_steps(half - 1, reach), None, -half, half - 1)
+        return Grid(_steps(half - 1 if scheme == "symmetric" else half - 0.5, reach), None, -half, half - 1)
     low, high = x.amin(-1, keepdim=True).clamp(max=0), x.amax(-1, keepdim=True).clamp(min=0)
     scale = _steps(2 * half - 1, high - low)
     return Grid(scale, (-low * scale).round(), 0, 2 * half - 1)
@@ -92,7 +93,7 @@ def slices(x: Tensor, per: Slice) -> Tensor:
     return x.reshape(*x.shape[:-1], x.shape[-1] // per, per)
 
 
-def _steps(steps: int, reach: Tensor) -> Tensor:
+def _steps(steps: float, reach: Tensor) -> Tensor:
     """steps / reach, and 1 where the reach is zero (or too small to divide by)."""
     scale = steps / reach
     return scale.where(~scale.isinf(), 1.0)

@@ -20,12 +20,13 @@ def model():
     return build("llama-32x2", load_tokenizer("ascii"), seed=0, context=64)
 
 
+@pytest.mark.parametrize("scheme", ["symmetric", "full_range"])
 @pytest.mark.parametrize("group", ["tensor", "channel", 16])
 @pytest.mark.parametrize("bits", [3, 4, 8])
-def test_transformers_loads_the_weights_that_were_simulated(model, tmp_path, bits, group):
+def test_transformers_loads_the_weights_that_were_simulated(model, tmp_path, bits, group, scheme):
     from transformers import AutoModelForCausalLM
 
-    change = Quantize(bits=bits, group=group, tensors="linear")
+    change = Quantize(bits=bits, group=group, scheme=scheme, tensors="linear")
     save_packed(change, model, tmp_path / "packed")
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed")
     tokens = torch.randint(128, (3, 20), generator=torch.Generator().manual_seed(0))
@@ -87,3 +88,16 @@ def test_a_folder_with_something_in_it_is_left_alone(model, tmp_path):
     with pytest.raises(PliantError, match="not empty"):
         save_packed(Quantize(bits=4), model, tmp_path)
     assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_full_range_grid_is_the_format_s_own(bits):
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.utils import calculate_qparams
+
+    from pliant.rounding import fit_grid
+
+    weight = torch.randn(6, 40, generator=torch.Generator().manual_seed(0))
+    scale, zero = calculate_qparams(weight.amin(-1), weight.amax(-1), QuantizationArgs(num_bits=bits, symmetric=True))
+    assert torch.allclose(1 / fit_grid(weight, bits, "full_range").scale[:, 0], scale, rtol=1e-6)
+    assert (zero == 0).all()

@@ -143,7 +143,7 @@ def test_awq_does_not_depend_on_the_unit_of_the_inputs():
     assert torch.allclose(rounded, again, atol=1e-5)
 
 
-@pytest.mark.parametrize("scheme", ["symmetric", "asymmetric"])
+@pytest.mark.parametrize("scheme", ["symmetric", "full_range", "asymmetric"])
 @pytest.mark.parametrize("per", ["tensor", "channel", 8])
 @pytest.mark.parametrize("method", ["nearest", "gptq", "gptq by activity", "awq"])
 def test_every_method_returns_values_on_the_grid_it_names(method, per, scheme):

@@ -29,7 +29,7 @@ def sliced(weight: torch.Tensor, group: Any) -> torch.Tensor:
     return weight.reshape(1, -1) if group == "tensor" else weight if group == "channel" else weight.reshape(-1, group)
 
 
-@given(**options)
+@given(**{**options, "scheme": st.sampled_from(["symmetric", "full_range", "asymmetric"])})
 @settings_
 def test_each_slice_takes_few_values_near_the_old_ones(model: Model, bits: int, scheme: Any, group: Any) -> None:
     before = matrices(model)
@@ -38,8 +38,9 @@ def test_each_slice_takes_few_values_near_the_old_ones(model: Model, bits: int, 
     for name, weight in before.items():
         old, new = sliced(weight, group).double(), sliced(after[name], group).double()
         low, high = old.amin(1).clamp(max=0), old.amax(1).clamp(min=0)
-        step = old.abs().amax(1) / (2 ** (bits - 1) - 1) if scheme == "symmetric" else (high - low) / (2**bits - 1)
-        reach = 0.5 if scheme == "symmetric" else 1.0  # zero is moved onto an asymmetric grid, by up to half a step, and its ends with it
+        steps = {"symmetric": 2 ** (bits - 1) - 1, "full_range": 2 ** (bits - 1) - 0.5, "asymmetric": 2**bits - 1}[scheme]
+        step = (high - low if scheme == "asymmetric" else old.abs().amax(1)) / steps
+        reach = 1.0 if scheme == "asymmetric" else 0.5  # zero is moved onto an asymmetric grid, by up to half a step, and its ends with it
         assert bool(((old - new).abs().amax(1) <= step * (reach + 1e-4)).all())
         for row, width in zip(new, step, strict=True):
             levels = ((row - row.min()) / width).round().unique()

@@ -42,7 +42,11 @@ class Quantize(Change):
     method: Literal["rtn", "gptq", "awq"] = Field(
         "rtn", description="How: `rtn` rounds each weight to its nearest grid value, `gptq` and `awq` look at calibration text"
     )
-    scheme: Scheme = Field("symmetric", description="`symmetric` grids are centred on zero, `asymmetric` ones span the weights' range")
+    scheme: Scheme = Field(
+        "symmetric",
+        description="`symmetric` grids keep the largest magnitude; `full_range` ones, as compressed-tensors fits them, are finer and cut "
+        "it by up to half a step; `asymmetric` ones span the weights' range",
+    )
     group: Slice = Field(
         "channel", description="Which weights share a grid: the whole `tensor`, each `channel` (row of outputs), or that many neighbours"
     )
