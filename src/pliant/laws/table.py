@@ -88,9 +88,8 @@ def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], def
         return repr(defaults[name])
     alike = [other for other in known if other.lower() == name.lower()]
     shown = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")
-    raise PliantError(
-        f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={alike[0] if alike else '...'}); it has {shown}"
-    )
+    guess = alike[0] if alike else "..."
+    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {shown}")
 
 
 def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Array:
