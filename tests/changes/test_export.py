@@ -1,12 +1,13 @@
 """Packed weights: transformers must read back exactly what was simulated."""
 
 import json
+import re
 
 import pytest
 import torch
 
 from pliant.changes import Quantize
-from pliant.changes.export import save_packed
+from pliant.changes.export import save_packed, unpackable
 from pliant.data.tokenizer import load_tokenizer
 from pliant.errors import PliantError
 from pliant.models import load, save
@@ -72,7 +73,7 @@ def test_the_packed_file_is_smaller(model, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"method": "awq", "calibration": "builtin:prose"}, "stretches"),
+        ({"method": "awq", "group": "tensor", "calibration": "builtin:prose"}, "one grid a tensor"),
         ({"scheme": "asymmetric"}, "asymmetric"),
         ({"exceptions": {"*": 3}}, "one number of bits"),
     ],
@@ -101,3 +102,69 @@ def test_a_full_range_grid_is_the_format_s_own(bits):
     scale, zero = calculate_qparams(weight.amin(-1), weight.amax(-1), QuantizationArgs(num_bits=bits, symmetric=True))
     assert torch.allclose(1 / fit_grid(weight, bits, "full_range").scale[:, 0], scale, rtol=1e-6)
     assert (zero == 0).all()
+
+
+def quantized_by_awq(**fields):
+    return Quantize(**{"method": "awq", "tensors": "linear", "calibration": "builtin:prose", "samples": 16, "length": 64, **fields})
+
+
+@pytest.fixture
+def outlying(model):
+    """Norms with a few large gains: input channels that AWQ stretches."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.network.named_parameters():
+            if "layernorm" in name:
+                parameter.mul_(torch.exp(torch.randn(len(parameter), generator=generator)))
+    return model
+
+
+@pytest.mark.parametrize(("bits", "group", "scheme"), [(3, "channel", "symmetric"), (4, 16, "full_range")])
+def test_awq_is_folded_so_that_transformers_loads_what_was_simulated(outlying, tmp_path, bits, group, scheme):
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    change = quantized_by_awq(bits=bits, group=group, scheme=scheme)
+    before = outlying.weights()
+    save_packed(change, outlying, tmp_path / "packed")
+    assert outlying.weights() == before
+    gains = load_file(tmp_path / "packed" / "model.safetensors")["model.layers.0.input_layernorm.weight"]
+    gain = outlying.network.get_parameter("model.layers.0.input_layernorm.weight")
+    assert (gains / gain).max() > 1.5 * (gains / gain).min(), "nothing was stretched"
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "packed")
+    tokens = torch.randint(128, (3, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), change.applied(outlying) as changed:
+        expected = changed.network(tokens).logits
+        assert torch.allclose(loaded(tokens).logits, expected, atol=1e-4)
+    with torch.no_grad(), Quantize(bits=bits, group=group, scheme=scheme, tensors="linear").applied(outlying) as changed:
+        assert not torch.allclose(changed.network(tokens).logits, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("heads", "tensors", "words"),
+    [
+        (1, "linear", r"layers\.0\.self_attn\.o_proj\.weight: no layer before it"),
+        (2, "*.q_proj.weight", r"q_proj\.weight: model\.layers\.0\.self_attn\.k_proj reads the same inputs"),
+    ],
+)
+def test_awq_that_cannot_be_folded_is_refused_by_the_layer_s_name(model, tmp_path, heads, tensors, words):
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=heads
+    )
+    model.network = AutoModelForCausalLM.from_config(config)
+    change = quantized_by_awq(bits=4, tensors=tensors)
+    assert re.search(words, str(unpackable(change, model)))
+    with pytest.raises(PliantError, match=words):
+        save_packed(change, model, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+
+
+def test_a_network_that_is_not_built_as_its_layers_are_named_is_refused(model, tmp_path):
+    """A norm whose gain counts from one, as Gemma's do: dividing its parameter does not divide its outputs."""
+    for block in model.network.model.layers:
+        block.input_layernorm.register_forward_hook(lambda module, arguments, output: output * 2 + arguments[0])
+    with pytest.raises(PliantError, match="not built as its layers are named"):
+        save_packed(quantized_by_awq(bits=3), model, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()

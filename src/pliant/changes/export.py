@@ -3,8 +3,8 @@
 Idea: the same codes and grids that `quantize` simulates, stored as b-bit integers with their scales. transformers loads such
 a folder as any other (it then needs the package compressed-tensors), and serving engines run it with low-bit kernels.
 Cost: the file is about bits/16 of a bf16 one. What goes wrong: scales are stored in the model's dtype, so a bf16 model's
-packed weights differ from the simulated ones in the last bf16 digit; asymmetric grids and AWQ's stretched ones have no place
-in the format as transformers reads it, and are refused.
+packed weights differ from the simulated ones in the last bf16 digit; AWQ's stretched channels need a layer before that can take
+them up (see `changes.fold`); zero points of asymmetric grids are in the format, but transformers does not load them packed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pliant.changes.fold import feeding, fold
 from pliant.changes.quantize import Quantize
 from pliant.changes.restore import restored
 from pliant.changes.rounded import Rounded
@@ -37,30 +38,41 @@ def save_packed(change: Quantize, model: Model, folder: Path) -> None:
     Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
     Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
     """
-    if reason := unpackable(change):
+    if reason := unpackable(change, model):
         raise PliantError(reason)
     if folder.exists() and any(folder.iterdir()):
         raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
-    weights = {name: weight for name, weight in select(model.network, change.tensors).items() if name in _linear_weights(model)}
+    weights = _selected(change, model)
     if not weights:
         raise PliantError("no linear layer is selected, so there is nothing to pack")
     packed: dict[str, dict[str, Tensor]] = {}
+    stretches: dict[str, Tensor] = {}
     with restored(model):
         for name, rounded in change.rounded(model, weights):
-            packed[name] = _pack(rounded, weights[name].dtype, change)
+            packed[name] = _pack(rounded, change)
             weights[name].copy_(rounded.values)
-    with disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            _write(change, model, packed, Path(temporary) / "model")
-            shutil.rmtree(folder, ignore_errors=True)
-            (Path(temporary) / "model").rename(folder)
+            if rounded.stretch is not None:
+                stretches[name] = rounded.stretch
+        for name, divisor in (fold(model, weights, stretches) if stretches else {}).items():
+            if name in packed:
+                packed[name]["weight_scale"] /= divisor[:, None]
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+                _write(change, model, packed, Path(temporary) / "model")
+                shutil.rmtree(folder, ignore_errors=True)
+                (Path(temporary) / "model").rename(folder)
 
 
-def unpackable(change: Quantize) -> str | None:
-    """Why the packed format cannot hold what `change` makes, or None when it can."""
-    if change.method == "awq":
-        return "method awq stretches its grids, which packed weights cannot hold; use gptq or rtn, or save the simulated weights"
+def unpackable(change: Quantize, model: Model | None = None) -> str | None:
+    """Why the packed format cannot hold what `change` makes (of `model`, when given), or None when it can."""
+    if change.method == "awq" and change.group == "tensor":
+        return "method awq cannot be packed with one grid a tensor; use channels or groups, or save the simulated weights"
+    if change.method == "awq" and model is not None:
+        try:
+            feeding(model.network, _selected(change, model))
+        except PliantError as error:
+            return str(error)
     if change.scheme == "asymmetric":
         return "asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights"
     if change.exceptions:
@@ -68,6 +80,12 @@ def unpackable(change: Quantize) -> str | None:
     if importlib.util.find_spec("compressed_tensors") is None:
         return "packed weights need the package compressed-tensors: pip install 'pliant[kernels]'"
     return None
+
+
+def _selected(change: Quantize, model: Model) -> dict[str, Tensor]:
+    """The weights of linear layers that `change` rounds."""
+    linear = _linear_weights(model)
+    return {name: weight for name, weight in select(model.network, change.tensors).items() if name in linear}
 
 
 def _linear_weights(model: Model) -> set[str]:
@@ -87,14 +105,14 @@ def _scheme(change: Quantize) -> Any:
     return QuantizationScheme(targets=["Linear"], weights=QuantizationArgs.model_validate({**described, **group}))
 
 
-def _pack(rounded: Rounded, dtype: Any, change: Quantize) -> dict[str, Tensor]:
-    """The tensors that stand for one weight: packed codes, scales, shape."""
+def _pack(rounded: Rounded, change: Quantize) -> dict[str, Tensor]:
+    """The tensors that stand for one weight, stretched where it is: packed codes, scales in float32, shape."""
     from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
 
     scale = 1 / rounded.grid.scale
     scale = scale.reshape(1) if change.group == "tensor" else scale.reshape(len(rounded.values), -1)
-    stored = PackedQuantizationCompressor.compress({"weight": rounded.values, "weight_scale": scale}, _scheme(change))
-    return {**stored, "weight_scale": scale.to(dtype)}
+    values = rounded.values if rounded.stretch is None else rounded.values * rounded.stretch
+    return dict(PackedQuantizationCompressor.compress({"weight": values, "weight_scale": scale}, _scheme(change)))
 
 
 def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]], folder: Path) -> None:
@@ -110,7 +128,9 @@ def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]],
     files = sorted(folder.glob("*.safetensors"))
     state = {name: tensor for file in files for name, tensor in load_file(file).items() if name not in packed}
     for name, tensors in packed.items():
-        state |= {f"{name.removesuffix('weight')}{key}": tensor.cpu().contiguous() for key, tensor in tensors.items()}
+        dtype = model.network.get_parameter(name).dtype
+        stored = {**tensors, "weight_scale": tensors["weight_scale"].to(dtype)}
+        state |= {f"{name.removesuffix('weight')}{key}": tensor.cpu().contiguous() for key, tensor in stored.items()}
     for file in (*files, *folder.glob("*.safetensors.index.json")):
         file.unlink()
     save_file(state, folder / "model.safetensors", {"format": "pt"})
