@@ -1,9 +1,10 @@
 """GPTQ and AWQ against llm-compressor's: ||(W - Q) X||^2 of every linear layer, on the same weights and the same inputs.
 
-Not a race: `ratio` is our error over theirs, summed over layers, in the worst setting; `target` is what it may be at most. GPTQ gets the
-same second moments X X^T and the same grids (max|w| on the last positive code), once as the columns stand and once by falling diagonal
-("act order"). The library's own symmetric grid is finer and clips the largest weight by half a step; what that gains is listed apart.
-AWQ runs as the library runs it, on a network of its own and its own grids; its scales are read off the norms it changed.
+Not a race: `ratio` is our error over theirs, summed over layers, in the worst setting; `target` is what it may be at most. Both use the
+full-range symmetric grid that the library fits. GPTQ gets the same second moments X X^T and the same grids, as the columns stand and by
+falling diagonal ("act order"). As the columns stand we fit a group's grid to the weights as corrected by then, as GPTQ's authors do,
+while the library fixes it beforehand; what that makes of the error is listed apart, with the worst and best layer.
+AWQ runs as the library runs it, on a network of its own; its scales are read off the norms it changed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from pliant.changes.calibration import Calibration, calibrate
 from pliant.changes.gptq import factor, gptq
 from pliant.data import packed
 from pliant.models import load
-from pliant.rounding import fit_grid, slices
+from pliant.rounding import Grid, slices
 
 WINDOWS = 64
 BITS, GROUPS = (3, 4), ("channel", 32)
@@ -49,33 +50,37 @@ def arguments(bits: int, group: str | int, act_order: bool = False) -> Quantizat
     return QuantizationArgs(num_bits=bits, symmetric=True, strategy="group" if size else "channel", group_size=size, actorder=order)
 
 
-def theirs(weight: torch.Tensor, moments: torch.Tensor, bits: int, group: str | int, act_order: bool, own_grid: bool) -> torch.Tensor:
-    """The library's GPTQ of one matrix, on its own grids or on ours, both from the extremes of each slice."""
-    settings = arguments(bits, group, act_order)
-    parts = slices(weight, group).reshape(len(weight), -1, weight.shape[1] if group == "channel" else group)
+def theirs(weight: torch.Tensor, moments: torch.Tensor, grid: Grid | None, settings: QuantizationArgs) -> torch.Tensor:
+    """The library's GPTQ of one matrix, on our grids or, with None, on its own."""
+    parts = slices(weight, settings.group_size or "channel").reshape(len(weight), -1, settings.group_size or weight.shape[1])
     scale, zero = calculate_qparams(parts.amin(-1), parts.amax(-1), settings)
-    if not own_grid:
-        scale = 1 / fit_grid(parts, bits).scale.squeeze(-1)
+    if grid is not None:
+        scale = 1 / grid.scale.reshape(scale.shape)
     rounded, _, _ = quantize_weight(weight.clone()[None], moments.clone()[None], scale[None], zero[None], None, settings)
     return rounded[0]
 
 
-def gptq_ratios(network: Any, calibration: Calibration, own_grid: bool) -> dict[str, float]:
-    """Ours over theirs, errors summed over layers, by setting."""
-    found: dict[str, float] = {}
+def gptq_ratios(
+    network: Any, calibration: Calibration, act_order: bool, own: bool = False
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Ours over theirs, on our grids or on the library's `own`, by setting: errors summed over layers, and each layer's."""
+    summed: dict[str, float] = {}
+    each: dict[str, list[float]] = {}
     modules = network.model.named_modules(prefix="model")
     layers = {name: layer.weight.detach() for name, layer in modules if isinstance(layer, torch.nn.Linear)}
     for bits in BITS:
         for group in GROUPS:
-            for act_order in (False, True):
-                errors = torch.zeros(2, dtype=torch.float64)
-                for name, weight in layers.items():
-                    moments = calibration.inputs(name).moments
-                    ours = gptq(weight, factor(moments, act_order), bits, "symmetric", group).values
-                    peer = theirs(weight, moments, bits, group, act_order, own_grid)
-                    errors += torch.stack([output_error(weight - rounded, moments).sum() for rounded in (ours, peer)])
-                found[f"gptq {bits} bits, {group}{', act order' if act_order else ''}"] = float(errors[0] / errors[1])
-    return found
+            errors: list[torch.Tensor] = []
+            for name, weight in layers.items():
+                moments = calibration.inputs(name).moments
+                ours = gptq(weight, factor(moments, act_order), bits, "full_range", group)
+                peer = theirs(weight, moments, None if own else ours.grid, arguments(bits, group, act_order))
+                errors.append(torch.stack([output_error(weight - rounded, moments).double().sum() for rounded in (ours.values, peer)]))
+            setting = f"{bits} bits, {group}{', act order' if act_order else ''}"
+            total = torch.stack(errors).sum(0)
+            summed[setting] = float(total[0] / total[1])
+            each[setting] = [float(mine / other) for mine, other in errors]
+    return summed, each
 
 
 def awq_ratios(folder: Path, network: Any, calibration: Calibration, text: Dataset) -> dict[str, float]:
@@ -95,7 +100,7 @@ def awq_ratios(folder: Path, network: Any, calibration: Calibration, text: Datas
                     for name in names:
                         weight = block.get_submodule(name).weight.detach()
                         inputs = calibration.inputs(f"model.layers.{place}.{name}")
-                        ours = awq(weight, inputs.moments, inputs.magnitudes, bits, "symmetric", group).values
+                        ours = awq(weight, inputs.moments, inputs.magnitudes, bits, "full_range", group).values
                         layer = other.get_submodule(name)
                         settings = layer.quantization_scheme.weights
                         rounded = fake_quantize(layer.weight, layer.weight_scale, layer.weight_zero_point, settings) * shrunk
@@ -115,8 +120,10 @@ def main() -> None:
     calibration = calibrate(model, windows)
     text = Dataset.from_dict({"input_ids": windows, "attention_mask": [[1] * CONTEXT] * WINDOWS})
     with torch.no_grad():
-        ratios = {**gptq_ratios(model.network, calibration, False), **awq_ratios(folder, model.network, calibration, text)}
-        finer = gptq_ratios(model.network, calibration, True)
+        gptqs = [gptq_ratios(model.network, calibration, act_order)[0] for act_order in (False, True)]
+        ratios = {f"gptq {setting}": ratio for found in gptqs for setting, ratio in found.items()}
+        ratios |= awq_ratios(folder, model.network, calibration, text)
+        refitted, each = gptq_ratios(model.network, calibration, False, own=True)
     worst = max(ratios.values())
     result = {
         "name": "check_gptq",
@@ -125,7 +132,8 @@ def main() -> None:
         "target": 1.02,
         "equal_results": worst <= 1.02,
         **ratios,
-        "with the library's symmetric grid, max|w| / (2^(bits-1) - 1/2)": finer,
+        **{f"refitted grids over fixed ones, gptq {setting}": ratio for setting, ratio in refitted.items()},
+        **{f"  worst and best layer, {setting}": f"{max(found):.2f} and {min(found):.2f}" for setting, found in each.items()},
     }
     print(json.dumps(result))
 
