@@ -36,18 +36,22 @@ def _register() -> None:
     app.command("report")(report.report_command)
     app.command("fit")(fit.fit_command)
     app.add_typer(decide.decide_app, name="decide")
-    app.command("quantize")(fields.spec_command(Quantize, change.quantize_command))
+    app.command("quantize")(fields.spec_command(change.quantize_command, change=Quantize))
     app.add_typer(
         fields.catalog_app(
             CHANGES,
             change.change_command,
+            "change",
             "Change a model and keep the result.\n\nExample: pliant change perturb --model M --scale 0.1 -o OUT",
         ),
         name="change",
     )
     app.add_typer(
         fields.catalog_app(
-            MEASURES, measure.measure_command, "Read one measure off a model.\n\nExample: pliant measure loss --model M --data text.jsonl"
+            MEASURES,
+            measure.measure_command,
+            "measure",
+            "Read one measure off a model.\n\nExample: pliant measure loss --model M --data text.jsonl",
         ),
         name="measure",
     )

@@ -11,35 +11,30 @@ import typer
 from pliant.changes import Change, Quantize
 from pliant.cli.output import note, print_json
 from pliant.errors import PliantError
+from pliant.models.ladder import Loading
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="New folder for the changed model", show_default=False)]
 DeviceOption = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps", show_default=False)]
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, or auto for the checkpoint's own", show_default=False)]
-TokenizerOption = Annotated[
-    str | None, typer.Option(help="In place of the one beside the weights: bytes, ascii, a folder, a hub name", show_default=False)
-]
-CodeOption = Annotated[bool, typer.Option("--trust-remote-code", help="Run modelling code that comes with the weights")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 
 def change_command(
     change: Change,
+    loading: Loading,
     *,
     model: ModelOption,
     out: OutOption,
     seed: Annotated[int, typer.Option(help="Seed of what is random")] = 0,
     device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    tokenizer: TokenizerOption = None,
-    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Example: pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy"""
     from pliant.models import load, save
 
     _check_new(out)
-    loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    loaded = load(model, device=device, **loading.loading())
     with change.applied(loaded, seed) as changed:
         save(changed, out)
         _tell({"out": str(out), "change": change.canonical(), "weights": changed.weights()}, f"wrote {out}", as_json)
@@ -47,6 +42,7 @@ def change_command(
 
 def quantize_command(
     change: Quantize,
+    loading: Loading,
     *,
     model: ModelOption,
     out: OutOption,
@@ -57,13 +53,10 @@ def quantize_command(
         ),
     ] = "both",
     device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    tokenizer: TokenizerOption = None,
-    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Writes a folder that transformers loads: packed integers for kernels, and in its subfolder `simulated` the same
-    weights rounded but stored in the model's own type. What the packed format cannot hold (awq, asymmetric grids,
+    weights rounded but stored in the model's own type. What the packed format cannot hold (asymmetric grids,
     exceptions) is written in simulated form only.
 
     Example: pliant quantize --model ./checkpoint-1000 --bits 4 --method gptq --calibration text.jsonl -o quantized
@@ -76,13 +69,13 @@ def quantize_command(
     if change.tensors == "matrices" and form != "simulated":
         change = change.model_copy(update={"tensors": "linear"})  # kernels leave embeddings and head alone
     _check_new(out)
-    loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    loaded = load(model, device=device, **loading.loading())
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
     rounded_before = sorted(name for name, count in levels.items() if count)
     if rounded_before:
         note(f"note: {len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
     written: dict[str, str] = {}
-    reason = unpackable(change)
+    reason = unpackable(change, loaded)
     if form == "packed" or (form == "both" and reason is None):
         save_packed(change, loaded, out)
         written["packed"] = str(out)

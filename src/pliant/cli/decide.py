@@ -10,6 +10,7 @@ import typer
 
 from pliant.cli.change import JsonOption
 from pliant.cli.decide_bits import bits_command
+from pliant.cli.fields import spec_command
 from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
@@ -19,7 +20,7 @@ decide_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-decide_app.command("bits")(bits_command)
+decide_app.command("bits")(spec_command(bits_command))
 
 
 @decide_app.command("checkpoint")

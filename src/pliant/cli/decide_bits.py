@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pliant.cli.change import CodeOption, DeviceOption, DtypeOption, JsonOption, TokenizerOption
+from pliant.cli.change import DeviceOption, JsonOption
 from pliant.cli.fields import yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
+from pliant.models.ladder import Loading
 from pliant.numbers import format_count
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 def bits_command(
+    loading: Loading,
+    *,
     fit: OptionalFitOption = None,
     compute: ComputeOption = None,
     memory: Annotated[float | None, typer.Option(help="Bytes the weights may take when served", parser=number, show_default=False)] = None,
@@ -35,9 +38,6 @@ def bits_command(
     samples: Annotated[int, typer.Option(help="Windows of text, with --model")] = 256,
     ledger: Annotated[Path | None, typer.Option(help="A ledger with `quantize` along a ladder", show_default=False)] = None,
     device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    tokenizer: TokenizerOption = None,
-    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """How few bits: for one model (--model, --data, --floor), along a ladder (--ledger), or from fits (--fit) to train in
@@ -52,7 +52,7 @@ def bits_command(
     if model is not None:
         from pliant.models import load
 
-        loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+        loaded = load(model, device=device, **loading.loading())
         answer = _of_model(loaded, text, 0.01 if floor is None else floor, quantize, limit, layers, samples)
         print_json(answer) if as_json else _print_model(answer)
     elif ledger is not None:

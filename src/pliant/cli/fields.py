@@ -14,41 +14,54 @@ from pliant.spec import Catalog, Spec
 Kind = TypeVar("Kind", bound=Spec)
 
 
-def spec_command(spec: type[Kind], run: Callable[..., None]) -> Callable[..., None]:
-    """A typer command: one option per field of `spec`, then the parameters of `run` after its first.
+def spec_command(run: Callable[..., None], **kinds: type[Spec]) -> Callable[..., None]:
+    """A typer command: every parameter of `run` that is a spec becomes one option per field of that spec, the others stay.
 
-    `run(made_spec, **own_options)` is called with the spec built from the options that were given. Values are read as
-    YAML reads them (`--lr 1e-3`, `--tokens 16M`, `--tensors '[a, b]'`).
+    `run` is called with the specs built from the options that were given. `kinds` names the spec to build where `run` takes
+    any of several. Values are read as YAML reads them (`--lr 1e-3`, `--tokens 16M`, `--tensors '[a, b]'`); yes and no are flags.
     """
-    own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
-    names = [name for name in spec.model_fields if name not in {parameter.name for parameter in own}]
+    asked = inspect.signature(run, eval_str=True).parameters
+    made: dict[str, type[Spec]] = {name: kinds.get(name) or asked[name].annotation for name in asked if _is_spec(asked[name].annotation)}
+    plain = {name: parameter for name, parameter in asked.items() if name not in made}
+    fields = {name: [field for field in spec.model_fields if field not in plain] for name, spec in made.items()}
 
     def command(**options: Any) -> None:
-        given = {name: _read(options.pop(name)) for name in names if options.get(name) is not None}
-        for name in names:
-            options.pop(name, None)
-        run(spec.parse(given), **options)
+        given = {name: {field: options.pop(field) for field in names} for name, names in fields.items()}
+        specs = {
+            name: made[name].parse({field: _read(text) for field, text in form.items() if text is not None}) for name, form in given.items()
+        }
+        run(**specs, **options)
 
-    parameters = [_option(name, spec) for name in names]
-    command.__signature__ = inspect.Signature([*own, *parameters])  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *parameters]}
-    command.__doc__ = inspect.cleandoc(spec.__doc__ or spec.kind) + (f"\n\n{run.__doc__.strip()}" if run.__doc__ else "")
+    parameters = [*plain.values(), *(_option(field, made[name]) for name, names in fields.items() for field in names)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    about = [inspect.cleandoc(spec.__doc__ or spec.kind) for spec in kinds.values()]
+    command.__doc__ = "\n\n".join([*about, inspect.cleandoc(run.__doc__ or "")])
     return command
 
 
-def catalog_app(catalog: Catalog[Kind], run: Callable[..., None], help_text: str) -> typer.Typer:
-    """One sub-command per kind of a catalog, all sharing `run`."""
+def _is_spec(annotation: Any) -> bool:
+    return inspect.isclass(annotation) and issubclass(annotation, Spec)
+
+
+def catalog_app(catalog: Catalog[Kind], run: Callable[..., None], parameter: str, help_text: str) -> typer.Typer:
+    """One sub-command per kind of a catalog, all sharing `run`, which takes the made spec as `parameter`."""
     group = typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_enable=False)
     for kind, spec in sorted(catalog.specs().items()):
-        group.command(kind)(spec_command(spec, run))
+        group.command(kind)(spec_command(run, **{parameter: spec}))
     return group
 
 
 def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
+    """An option without a value of its own: what is not given is left to the spec."""
     field = spec.model_fields[name]
-    default = "required" if field.is_required() else f"default {_shown(field.get_default(call_default_factory=True))}"
-    text = f"{field.description or ''} ({default})".strip()
-    annotation = Annotated[str | None, typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=False)]
+    default = field.get_default(call_default_factory=True)
+    remark = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
+    text = " ".join(part for part in (field.description, remark) if part)
+    dashed, kind = f"--{name.replace('_', '-')}", bool if field.annotation is bool else str
+    if kind is bool and default:
+        dashed = f"{dashed}/--no-{name.replace('_', '-')}"
+    annotation = Annotated[kind | None, typer.Option(dashed, help=text, show_default=False)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -66,9 +79,11 @@ def yaml_option(text: str, option: str) -> Any:
         raise PliantError(f"{option} {text!r}: is not valid YAML ({getattr(error, 'problem', None) or 'see its brackets'})") from None
 
 
-def _read(text: str) -> Any:
+def _read(text: str | bool) -> Any:
     import yaml
 
+    if isinstance(text, bool):
+        return text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

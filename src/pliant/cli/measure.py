@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-from pliant.cli.change import CodeOption, DeviceOption, DtypeOption, JsonOption, ModelOption, TokenizerOption
+from pliant.cli.change import DeviceOption, JsonOption, ModelOption
 from pliant.cli.fields import yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure
+from pliant.models.ladder import Loading
 
 
 def measure_command(
     measure: Measure,
+    loading: Loading,
     *,
     model: ModelOption,
     change: Annotated[
@@ -21,9 +23,6 @@ def measure_command(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the change")] = 0,
     device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    tokenizer: TokenizerOption = None,
-    trust_remote_code: CodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """With --change, the paired rise against the unchanged model is printed too.
@@ -37,7 +36,7 @@ def measure_command(
     changes = parse_changes([[yaml_option(text, "--change") for text in change]], "--change") if change else []
     if len(changes) > 1:
         raise PliantError(f"--change stands for {len(changes)} changes; a sweep belongs in a study file")
-    loaded = load(model, device=device, dtype=dtype, tokenizer=tokenizer, trust_remote_code=trust_remote_code)
+    loaded = load(model, device=device, **loading.loading())
     before = measure(loaded)
     rows = [("unchanged", before.estimate())]
     if changes:

@@ -60,13 +60,9 @@ class Ladder(Protocol):
         ...
 
 
-class Stored(Spec):
-    """What the ladders of existing weights have in common: how tokens are told, and how weights are loaded."""
+class Loading(Spec):
+    """How stored weights become a model."""
 
-    tokens: dict[str, Count] | None = Field(
-        default=None, description="Training tokens of each checkpoint, by the name of its folder or revision"
-    )
-    batch_tokens: Count | None = Field(default=None, description="Tokens a step, where names or files tell steps only")
     tokenizer: str | None = Field(
         default=None, description="In place of the tokenizer beside the weights: bytes, ascii, a folder or a hub name"
     )
@@ -78,6 +74,15 @@ class Stored(Spec):
     def loading(self) -> dict[str, Any]:
         """The arguments of `load` that these fields are."""
         return {"tokenizer": self.tokenizer, "dtype": self.dtype, "trust_remote_code": self.trust_remote_code}
+
+
+class Stored(Loading):
+    """What the ladders of existing weights have in common: how tokens are told, and how weights are loaded."""
+
+    tokens: dict[str, Count] | None = Field(
+        default=None, description="Training tokens of each checkpoint, by the name of its folder or revision"
+    )
+    batch_tokens: Count | None = Field(default=None, description="Tokens a step, where names or files tell steps only")
 
     def identity_of(self, content: str) -> str:
         """The identity of these files when loaded in this way."""
