@@ -74,9 +74,9 @@ DESIGNS: dict[str, Design] = {
         0.1,
         ("r",),
     ),
-    "noisy_channel": Design(
-        grid(N=(1e8, 4e8, 1e9, 3e9, 7e9), D=(2e9, 8e9, 3e10, 1e11, 3e11)),
-        {"a": 0.025, "alpha": 0.05, "b": 1.0, "beta": 0.35, "c": 1e-3, "gamma": 0.2, "d": 1e-5, "delta": 0.6, "e": 100.0},
+    "noisy_channel": Design(  # each noise term rules somewhere: c at large sizes, d at small ones with many tokens, e at few tokens
+        grid(N=(7e7, 1.6e8, 4e8, 1e9, 2.8e9, 6.9e9, 1.2e10), D=(1e9, 4e9, 1.6e10, 6e10, 1.5e11, 3e11)),
+        {"a": 0.04, "alpha": 0.075, "b": 1.0, "beta": 0.57, "c": 1.2e-8, "gamma": 0.66, "d": 0.1, "delta": 0.55, "e": 1e5},
         0.002,
         ("b",),
     ),

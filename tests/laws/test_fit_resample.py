@@ -40,8 +40,29 @@ def test_pinned_runs_are_left_out_of_what_is_drawn() -> None:
     assert pinned(residuals, 2, 1e-3) == 2
     assert pinned(residuals, 5, 1e-3) == 3
     assert pinned(residuals, 5, np.inf) == 0
-    sizes = error_sizes(residuals, 3, 1e-3)
-    np.testing.assert_allclose(np.sort(sizes), np.sort(np.abs(residuals))[3:] * np.sqrt(8 / 5))
+    np.testing.assert_allclose(np.sort(error_sizes(residuals, 3, 1e-3)), np.sort(np.abs(residuals))[3:])
+    np.testing.assert_allclose(error_sizes(residuals, 3, np.inf), np.abs(residuals) * np.sqrt(8 / 5))
+
+
+def test_noise_of_a_robust_fit_is_that_of_its_runs() -> None:
+    """300 tables of 20 runs and 4 parameters, fitted by least absolute deviations as a linear programme.
+
+    The mean estimate is within 10% (pilot: 6% above, standard error 1.6%); with the pinned runs it is a fifth too small.
+    """
+    from scipy.optimize import linprog
+
+    noise = 0.02
+    generator, levels, naive = GENERATOR(0), [], []
+    for _ in range(300):
+        design = generator.standard_normal((20, 4))
+        errors = noise * generator.standard_normal(20)
+        costs, both = np.r_[np.zeros(4), np.ones(40)], np.hstack([design, np.eye(20), -np.eye(20)])
+        solved = linprog(costs, A_eq=both, b_eq=errors, bounds=[(None, None)] * 4 + [(0, None)] * 40)
+        residuals = errors - design @ solved.x[:4]
+        levels.append(noise_level(residuals, 4, 1e-3) / noise)
+        naive.append(1.4826 * np.median(np.abs(residuals)) / noise)
+    assert np.mean(levels) == pytest.approx(1.0, abs=0.1)
+    assert np.mean(naive) < 0.85
 
 
 def test_noise_of_gaussian_errors() -> None:
@@ -56,6 +77,9 @@ def test_residual_errors_have_the_size_and_no_sign() -> None:
     assert errors.shape == (2000, 50)
     assert errors.std() == pytest.approx(np.sqrt(np.mean(residuals**2) * 50 / 45), rel=0.02)
     assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(errors.size)
+    assert len(np.unique(np.abs(errors))) == 50
+    smooth = residual_errors(residuals, 5, 1e-3, 2000, GENERATOR(1))
+    assert len(np.unique(np.abs(smooth))) == smooth.size
 
 
 def test_wild_errors_stay_with_their_run_and_their_cluster() -> None:

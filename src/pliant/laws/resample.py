@@ -5,9 +5,10 @@ it was measured, which matters with few runs: a table that by chance has no larg
 `wild` (default with clusters): every run keeps the size of its own error, so small models may be noisier than large ones;
 with clusters, a cluster's errors change sign together. `run` draws runs with replacement, `cluster` draws whole families.
 
-Errors at a fit look smaller than they were, and a robust fit passes exactly through some runs (at most one a parameter).
-So the pinned ones are left out of what is drawn, and the rest is widened for the parameters that were fitted. With that,
-percentiles of the resamples cover what they say: measured for every law in docs/laws-coverage.md.
+Errors at a fit look smaller than they were. A robust fit passes exactly through some runs, one a parameter: they are left
+out of what is drawn, which makes up for the fitted parameters. Least squares pins none, so its errors are widened instead.
+How far a robust fit varies hangs on how many errors lie close to zero, which a few dozen residuals tell badly: so drawn
+errors are smoothed. With that, percentiles of the resamples cover what they say: docs/laws-coverage.md, for every law.
 Source: Efron 1979; Wu 1986; for median regression Feng, He and Hu 2011; clusters as in Cameron, Gelbach and Miller 2008.
 """
 
@@ -25,8 +26,8 @@ from pliant.statistics import resample_counts
 
 Kind = Literal["residual", "wild", "run", "cluster"]
 KINDS: tuple[Kind, ...] = ("residual", "wild", "run", "cluster")
-SMOOTHING = 0.6
-"""Width of the smoothing of wild errors, in standard deviations times rows^-1/5, the usual rate for densities."""
+SMOOTHING, WILD_SMOOTHING = 1.0, 0.6
+"""Width of the smoothing of errors, in standard deviations times rows^-1/5, the usual rate for densities."""
 DRAWS = 400
 
 
@@ -66,9 +67,11 @@ def pinned(residuals: Array, parameters: int, corner: float) -> int:
 
 
 def error_sizes(residuals: Array, parameters: int, corner: float) -> Array:
-    """What runs err by: the sizes of residuals that are not pinned, widened for the parameters that were fitted."""
-    sizes = np.sort(np.abs(residuals))[pinned(residuals, parameters, corner) :]
-    return sizes * np.sqrt(len(residuals) / max(len(residuals) - parameters, 1))
+    """What runs err by: the sizes of residuals that are not pinned; for least squares all, widened for the fitted parameters."""
+    rows = len(residuals)
+    if np.isinf(corner):
+        return np.abs(residuals) * np.sqrt(rows / max(rows - parameters, 1))
+    return np.sort(np.abs(residuals))[pinned(residuals, parameters, corner) :]
 
 
 def noise_level(residuals: Array, parameters: int, corner: float) -> float:
@@ -79,9 +82,12 @@ def noise_level(residuals: Array, parameters: int, corner: float) -> float:
 
 
 def residual_errors(residuals: Array, parameters: int, corner: float, draws: int, generator: np.random.Generator) -> Array:
-    """Errors (draws, rows) to add to the fit: another run's, with a random sign."""
+    """Errors (draws, rows) to add to the fit: another run's, with a random sign, smoothed where the loss is robust."""
     shape = (draws, len(residuals))
-    return generator.choice(error_sizes(residuals, parameters, corner), shape) * _signs(generator, shape)
+    drawn = generator.choice(error_sizes(residuals, parameters, corner), shape) * _signs(generator, shape)
+    if np.isinf(corner):
+        return drawn
+    return drawn + SMOOTHING * len(residuals) ** -0.2 * noise_level(residuals, parameters, corner) * generator.standard_normal(shape)
 
 
 def wild_errors(
@@ -109,7 +115,7 @@ def wild_errors(
     borrowed = generator.choice(error_sizes(residuals, parameters, corner), (draws, len(lowest)))
     own[:, lowest] = borrowed * _signs(generator, borrowed.shape)
     signs = _signs(generator, (draws, groups))
-    width = SMOOTHING * rows**-0.2 * noise_level(residuals, parameters, corner)
+    width = WILD_SMOOTHING * rows**-0.2 * noise_level(residuals, parameters, corner)
     return tail * (own * (signs if clusters is None else signs[:, clusters]) + width * generator.standard_normal((draws, rows)))
 
 
