@@ -76,6 +76,7 @@ def test_the_packed_file_is_smaller(model, tmp_path):
         ({"method": "awq", "group": "tensor", "calibration": "builtin:prose"}, "one grid a tensor"),
         ({"scheme": "asymmetric"}, "asymmetric"),
         ({"exceptions": {"*": 3}}, "one number of bits"),
+        ({"kv": 4}, "at evaluation only"),
     ],
 )
 def test_what_the_format_cannot_hold_is_refused(model, tmp_path, fields, words):
@@ -168,3 +169,17 @@ def test_a_network_that_is_not_built_as_its_layers_are_named_is_refused(model, t
     with pytest.raises(PliantError, match="not built as its layers are named"):
         save_packed(quantized_by_awq(bits=3), model, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_both_forms_are_written_from_one_rounding(outlying, tmp_path, method):
+    """The subfolder is what `save` writes, also where the packed weights are folded; a model not kept need not be restored."""
+    change = quantized_by_awq(bits=3, method=method)
+    change.save(outlying, tmp_path / "expected")
+    before = outlying.weights()
+    save_packed(change, outlying, tmp_path / "packed", simulated=True)
+    assert outlying.weights() == before
+    assert load(tmp_path / "packed" / "simulated").weights() == load(tmp_path / "expected").weights()
+    save_packed(change, outlying, tmp_path / "again", keep=False)
+    assert load(tmp_path / "again").weights() == load(tmp_path / "packed").weights()
+    assert outlying.weights() != before

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pliant.models import Model
 
 KEEP_BYTES = 2**30
-"""Moments kept in memory before the rest goes to a temporary folder."""
+"""Moments and their factors kept in memory before the rest goes to a temporary folder."""
 
 BATCH_TOKENS = 8192
 """Tokens that go through a block at once."""
@@ -72,7 +72,7 @@ class Calibration:
         """Take in one block's statistics."""
         self._shared |= shared
         for layer, inputs in collected.items():
-            self._bytes += inputs.moments.numel() * 4
+            self._bytes += inputs.moments.numel() * 4 * 2  # and as much again for the factor that is made of them
             if self._bytes > KEEP_BYTES:
                 self._spill(layer, inputs)
             else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
 
     from pliant.models import Model
 
+SIMULATED = "simulated"
+"""Name of the subfolder for the same weights rounded but not packed."""
+
 STRATEGIES = {"tensor": "tensor", "channel": "channel"}
 """The format's words for what shares a scale; a number of neighbours is a `group`."""
 
 
-def save_packed(change: Quantize, model: Model, folder: Path) -> None:
-    """Write `model` with its linear layers quantized by `change`, packed. `model` itself stays as it is.
+def save_packed(change: Quantize, model: Model, folder: Path, simulated: bool = False, keep: bool = True) -> None:
+    """Write `model` with its linear layers quantized by `change`, packed; with `simulated` also as `change.save` would, in a subfolder.
 
+    `model` itself stays as it is, for which a copy of its weights is held; where it is not needed any more, say so with `keep`.
     Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
     Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
     """
@@ -45,23 +50,29 @@ def save_packed(change: Quantize, model: Model, folder: Path) -> None:
     weights = _selected(change, model)
     if not weights:
         raise PliantError("no linear layer is selected, so there is nothing to pack")
+    from pliant import models
+
     packed: dict[str, dict[str, Tensor]] = {}
     stretches: dict[str, Tensor] = {}
-    with restored(model):
+    with restored(model) if keep else nullcontext(), disk_errors(folder):
         for name, rounded in change.rounded(model, weights):
             packed[name] = _pack(rounded, change)
             weights[name].copy_(rounded.values)
             if rounded.stretch is not None:
                 stretches[name] = rounded.stretch
-        for name, divisor in (fold(model, weights, stretches) if stretches else {}).items():
-            if name in packed:
-                packed[name]["weight_scale"] /= divisor[:, None]
-        with disk_errors(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-                _write(change, model, packed, Path(temporary) / "model")
-                shutil.rmtree(folder, ignore_errors=True)
-                (Path(temporary) / "model").rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            whole, unpacked = Path(temporary) / "model", Path(temporary) / SIMULATED
+            if simulated:
+                models.save(model, unpacked)
+            for name, divisor in (fold(model, weights, stretches) if stretches else {}).items():
+                if name in packed:
+                    packed[name]["weight_scale"] /= divisor[:, None]
+            _write(change, model, packed, whole)
+            if simulated:
+                unpacked.rename(whole / SIMULATED)
+            shutil.rmtree(folder, ignore_errors=True)
+            whole.rename(folder)
 
 
 def unpackable(change: Quantize, model: Model | None = None) -> str | None:
@@ -75,6 +86,8 @@ def unpackable(change: Quantize, model: Model | None = None) -> str | None:
             return str(error)
     if change.scheme == "asymmetric":
         return "asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights"
+    if change.activations is not None or change.kv is not None:
+        return "activations and cache are rounded at evaluation only, which no file holds; leave out activations and kv"
     if change.exceptions:
         return "packed weights hold one number of bits; leave out exceptions, or save the simulated weights"
     if importlib.util.find_spec("compressed_tensors") is None:
@@ -120,17 +133,21 @@ def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]],
     import json
 
     from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus
-    from safetensors.torch import load_file, save_file
+    from safetensors import safe_open
+    from safetensors.torch import save_file
 
     from pliant import models
 
     models.save(model, folder)
     files = sorted(folder.glob("*.safetensors"))
-    state = {name: tensor for file in files for name, tensor in load_file(file).items() if name not in packed}
+    state: dict[str, Tensor] = {}
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            state |= {name: stored.get_tensor(name) for name in stored.keys() if name not in packed}  # noqa: SIM118
     for name, tensors in packed.items():
         dtype = model.network.get_parameter(name).dtype
-        stored = {**tensors, "weight_scale": tensors["weight_scale"].to(dtype)}
-        state |= {f"{name.removesuffix('weight')}{key}": tensor.cpu().contiguous() for key, tensor in stored.items()}
+        tensors = {**tensors, "weight_scale": tensors["weight_scale"].to(dtype)}
+        state |= {f"{name.removesuffix('weight')}{key}": tensor.cpu().contiguous() for key, tensor in tensors.items()}
     for file in (*files, *folder.glob("*.safetensors.index.json")):
         file.unlink()
     save_file(state, folder / "model.safetensors", {"format": "pt"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,7 +62,7 @@ def quantize_command(
 
     Example: pliant quantize --model ./checkpoint-1000 --bits 4 --method gptq --calibration text.jsonl -o quantized
     """
-    from pliant.changes.export import save_packed, unpackable
+    from pliant.changes.export import SIMULATED, save_packed, unpackable
     from pliant.changes.rounded import grid_levels
     from pliant.changes.weights import select
     from pliant.models import load, save
@@ -74,18 +75,17 @@ def quantize_command(
     rounded_before = sorted(name for name, count in levels.items() if count)
     if rounded_before:
         note(f"note: {len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
-    written: dict[str, str] = {}
     reason = unpackable(change, loaded)
     if form == "packed" or (form == "both" and reason is None):
-        save_packed(change, loaded, out)
-        written["packed"] = str(out)
-    elif form == "both":
-        note(f"note: simulated weights only: {reason}")
-    if form != "packed":
-        folder = out / "simulated" if written else out
-        with change.applied(loaded) as changed:
-            save(changed, folder)
-        written["simulated"] = str(folder)
+        save_packed(change, loaded, out, simulated=form == "both", keep=False)
+        written = {"packed": str(out)} | ({"simulated": str(out / SIMULATED)} if form == "both" else {})
+    else:
+        if form == "both":
+            note(f"note: simulated weights only: {reason}")
+        with ExitStack() as undo:
+            change.apply(loaded, 0, 0, undo)  # not `applied`, which would hold a copy of the weights
+            save(loaded, out)
+        written = {"simulated": str(out)}
     sizes = {kind: sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")) for kind, folder in written.items()}
     result = {"written": written, "bytes": sizes, "change": change.canonical(), "already_rounded": rounded_before}
     _tell(result, "; ".join(f"wrote {kind} weights to {folder} ({sizes[kind]:,} bytes)" for kind, folder in written.items()), as_json)
