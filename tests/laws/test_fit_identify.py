@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from designs import DESIGNS
 
 from pliant.laws import LAWS, Column, Law, Parameter, fit
-from pliant.laws.identify import flat_directions
+from pliant.laws.identify import flat_directions, left_open
+from pliant.laws.search import Search
 from pliant.laws.simulate import grid, simulate
 
 
@@ -101,3 +103,23 @@ def test_a_law_of_ones_own() -> None:
     assert found.parameters == pytest.approx({"slope": slope, "offset": offset}, rel=1e-6)
     assert found.objective == pytest.approx(float(np.mean((y - offset - slope * x) ** 2) / 2), rel=1e-9)
     assert found.audit.verdict == "holds"
+
+
+@pytest.mark.parametrize(("worse_by", "named"), [(0.0, True), (2.0, True), (4.0, False)])
+def test_what_another_equally_good_end_puts_elsewhere_has_no_value(worse_by: float, named: bool) -> None:
+    """C_T and b are flat; an end of the search puts gD ten standard errors off, for so much of twice the log-likelihood."""
+    law, design = LAWS["ptq"], DESIGNS["ptq"]
+    found = fit(law, simulate(law, design.columns, design.parameters, 0.02, 0), fix={"b": None}, bootstrap=50, loss="squares")
+    objective, theta = found.problem(), torch.as_tensor(found.theta)
+    index = found.coordinates.names.index("gD")
+    elsewhere = theta.clone()
+    elsewhere[index] += 10 * found.draws[:, index].std()
+    ends = torch.stack([theta, elsewhere])
+    value = found.objective
+    values = torch.tensor([value, value + worse_by * found.noise**2 / (2 * len(found.target))], dtype=torch.float64)
+    rows = torch.zeros(1, dtype=torch.long)
+    search = Search(theta, value, True, 2, 2, 0, theta[None], rows, ends, values, theta[None])
+    jacobian = objective.jacobian(theta[None])[1][0].numpy().T
+    flat = left_open(search, objective, jacobian, found.noise)
+    assert set(flat.parameters) == {"C_T", "b"} | ({"gD"} if named else set())
+    assert ("equally good fits differ in gD" in flat.sentences) == named

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pliant.errors import PliantError
 from pliant.laws.audit import audit, scale_of
 from pliant.laws.coordinates import FAR, Coordinates, coordinates, selected
-from pliant.laws.identify import Flat, flat_directions
+from pliant.laws.identify import left_open
 from pliant.laws.law import Array, Law
 from pliant.laws.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
 from pliant.laws.result import Fit, Settings, StartCount
@@ -132,7 +132,7 @@ def _fitted(
         noise=noise,
         penalty=_plain(objective.prior),
         starts=StartCount(found.tried, found.reached, found.let_go, found.converged),
-        flat=_flat(found, objective, jacobian.T, noise),
+        flat=left_open(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
         remarks=(*runs.remarks, *_search_remarks(found), *_bound_remarks(moved, theta)),
     )
@@ -170,24 +170,6 @@ def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple
 
 def _plain(prior: Prior | None) -> tuple[Array, Array] | None:
     return None if prior is None else (prior.centre[0].numpy(), prior.strength.numpy())
-
-
-def _flat(found: Search, objective: Objective, jacobian: Array, noise: float) -> Flat:
-    """What the optimum's surroundings leave open, and in what equally good optima differ."""
-    from pliant.laws.search import FAR_APART, spread
-
-    moved, theta = objective.coordinates, found.theta.numpy()
-    held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
-    local = flat_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
-    apart = (spread(objective, found.equals) > FAR_APART).tolist()
-    others = [name for name, far in zip(moved.names, apart, strict=True) if far and name not in local.parameters]
-    lost = [name for name, at, value in zip(moved.names, held, theta, strict=True) if at and abs(value) >= FAR and name not in others]
-    sentences = [*local.sentences]
-    if others:
-        sentences.append(f"equally good fits differ in {', '.join(others)}")
-    if lost:
-        sentences.append(f"{', '.join(lost)} ran off to the end of the scale: bound an exponent, or choose a form with fewer parameters")
-    return Flat((*local.parameters, *others, *lost), tuple(sentences))
 
 
 def _search_remarks(found: Search) -> list[str]:

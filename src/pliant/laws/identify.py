@@ -4,19 +4,26 @@ Idea: the Jacobian at the optimum says how predictions move with each coordinate
 singular value are directions in which parameters can go without any prediction noticing. The row space in reduced echelon
 form names what is left: for a product C_T e^b its first row reads log C_T + 1 b, so "only C_T * exp(b) is determined".
 Cost: one singular value decomposition.
-What goes wrong: it is a local statement, made at the optimum. A direction that matters but whose standard error is more than
-`WIDE` units (a factor e^5 in a positive parameter) counts as flat: a number would say nothing.
+What goes wrong: it is a local statement, made at the optimum, to which `left_open` adds what the search saw elsewhere; a
+valley that it did not follow stays unseen. A direction that matters but whose standard error is more than `WIDE` units (a
+factor e^5 in a positive parameter) counts as flat: a number would say nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pliant.laws.coordinates import FAR
 from pliant.laws.law import Array
+
+if TYPE_CHECKING:
+    from pliant.laws.objective import Objective
+    from pliant.laws.search import Search
 
 EXACT = 1e-7
 """Singular values below this share of the largest are zero."""
@@ -24,6 +31,11 @@ WIDE = 5.0
 """Standard error, in units of a coordinate, beyond which a direction counts as flat."""
 MATTERS = 0.02
 """Smallest coefficient of a combination that is written out."""
+
+NOT_WORSE = 2.71
+"""Twice the log-likelihood that a fit may lose before it is significantly worse, at 90%."""
+BEYOND = 3.0
+"""Standard errors by which fits that are not significantly worse hardly ever differ where all is determined."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,39 @@ def flat_directions(
     shown = [names[index] for index in np.flatnonzero(undetermined).tolist()]
     rows = _echelon(directions[~flat]) / unit
     return Flat(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
+
+
+def left_open(found: Search, objective: Objective, jacobian: Array, noise: float) -> Flat:
+    """What a fit leaves open: flat directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
+    from pliant.laws.search import FAR_APART, spread
+
+    moved, theta = objective.coordinates, found.theta.numpy()
+    held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
+    local = flat_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
+    apart = spread(objective, found.equals).numpy() > FAR_APART
+    if local.parameters:
+        apart |= _wandering(found, objective, jacobian, noise)
+    others = [name for name, far in zip(moved.names, apart.tolist(), strict=True) if far and name not in local.parameters]
+    lost = [name for name, at, value in zip(moved.names, held, theta, strict=True) if at and abs(value) >= FAR and name not in others]
+    sentences = [*local.sentences]
+    if others:
+        sentences.append(f"equally good fits differ in {', '.join(others)}")
+    if lost:
+        sentences.append(f"{', '.join(lost)} ran off to the end of the scale: bound an exponent, or choose a form with fewer parameters")
+    return Flat((*local.parameters, *others, *lost), tuple(sentences))
+
+
+def _wandering(found: Search, objective: Objective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
+    """Which coordinates other ends, not significantly worse, put beyond their standard errors.
+
+    A valley may bend: what looks determined at the optimum takes other values further along the flat direction.
+    """
+    lost = 2 * objective.size * objective.loss.information(noise) * (found.values - found.value)
+    ends = found.ends[lost < NOT_WORSE].numpy()
+    scale = np.linalg.norm(jacobian, axis=0) + 1e-300
+    scaled = jacobian / scale
+    error = noise * np.sqrt(np.diag(np.linalg.pinv(scaled.T @ scaled, rcond=1e-12, hermitian=True))) / scale
+    return np.abs(ends - found.theta.numpy()).max(axis=0) > BEYOND * error
 
 
 def _echelon(rows: Array) -> Array:

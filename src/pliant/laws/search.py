@@ -47,6 +47,9 @@ class Search:
     """(m, k): every end at the best objective, the best point first."""
     rows: Tensor
     """(1,): the only problem's number, to evaluate the objective at theta."""
+    ends: Tensor
+    """(ends, k): where every start that was followed ended, and their objectives, (ends,)."""
+    values: Tensor
     rivals: Tensor
     """(m, k): the best point first, then clearly different minima nearly as good."""
 
@@ -76,7 +79,8 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
     best = _representative(objective, theta, value)
     equals = torch.cat([theta[best][None], theta[_same(value, value.min())]])
     reached = int(counts[_same(value, value.min())].sum())
-    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, equals, rows[:1], _rivals(theta, value))
+    rivals = _rivals(theta, value)
+    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, equals, rows[:1], theta, value, rivals)
 
 
 def _representative(objective: Objective, theta: Tensor, value: Tensor) -> int:
