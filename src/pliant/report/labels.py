@@ -62,7 +62,7 @@ def _member(kind: str, change: Mapping[str, Any], value: Any) -> str:
 def _details(change: Mapping[str, Any], swept: str) -> list[str]:
     """The fields that are not what they are by default, the swept one and those the names already tell left out."""
     defaults = _defaults(str(change["kind"]))
-    told = {"kind", "data", "method", swept, "draws"} | ({"unit"} if change["kind"] == "perturb" else set())
+    told = {"kind", "data", "method", swept, "draws", "split"} | ({"unit"} if change["kind"] == "perturb" else set())
     return [_detail(name, value) for name, value in change.items() if name not in told and value not in (defaults.get(name), None, [], {})]
 
 
