@@ -1,4 +1,4 @@
-"""`pliant demo`: over-training, shown from nothing, in about a minute."""
+"""`pliant demo`: over-training, shown from nothing, in a minute and a half."""
 
 from __future__ import annotations
 
