@@ -72,7 +72,7 @@ def test_forward_derivatives_equal_finite_differences(law: Law) -> None:
     exact = torch.func.jacfwd(predict)(point)
     for index in range(len(names)):
         step = torch.zeros_like(point)
-        step[index] = 1e-6 * max(abs(float(point[index])), 1e-3)
+        step[index] = 1e-6 * (abs(float(point[index])) or 1e-3)
         difference = (predict(point + step) - predict(point - step)) / (2 * step[index])
         rounding = 1e-14 * float(predict(point).abs().max() / step[index])
         torch.testing.assert_close(exact[:, index], difference, rtol=1e-4, atol=rounding)
