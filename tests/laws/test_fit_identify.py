@@ -118,7 +118,7 @@ def test_what_another_equally_good_end_puts_elsewhere_has_no_value(worse_by: flo
     value = found.objective
     values = torch.tensor([value, value + worse_by * found.noise**2 / (2 * len(found.target))], dtype=torch.float64)
     rows = torch.zeros(1, dtype=torch.long)
-    search = Search(theta, value, True, 2, 2, 0, theta[None], rows, ends, values, theta[None])
+    search = Search(theta, theta, value, True, 2, 2, 0, theta[None], rows, ends, values, theta[None])
     jacobian = objective.jacobian(theta[None])[1][0].numpy().T
     flat = left_open(search, objective, jacobian, found.noise)
     assert set(flat.parameters) == {"C_T", "b"} | ({"gD"} if named else set())

@@ -11,7 +11,7 @@ What goes wrong: see `flat` (parameters that only count in combination), `starts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +126,7 @@ def _fitted(
         loss=loss,
         residual=residual,
         theta=theta,
-        draws=_resamples(objective, found.theta, jacobian.T, residuals, clusters, how, seed),
+        draws=_resamples(objective, found.begin, jacobian.T, residuals, clusters, how, seed),
         bootstrap=how,
         objective=float(objective.values(found.theta[None], found.rows, prior=False)[0]),
         noise=noise,
@@ -134,7 +134,7 @@ def _fitted(
         starts=StartCount(found.tried, found.reached, found.let_go, found.converged),
         flat=left_open(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
-        remarks=(*runs.remarks, *_search_remarks(found), *_bound_remarks(moved, theta)),
+        remarks=(*runs.remarks, *_search_remarks(found, moved.names), *_bound_remarks(moved, theta)),
     )
 
 
@@ -172,8 +172,11 @@ def _plain(prior: Prior | None) -> tuple[Array, Array] | None:
     return None if prior is None else (prior.centre[0].numpy(), prior.strength.numpy())
 
 
-def _search_remarks(found: Search) -> list[str]:
-    remarks: list[str] = []
+def _search_remarks(found: Search, names: Sequence[str]) -> list[str]:
+    from pliant.laws.search import FAINT
+
+    emptied = (found.begin - found.theta > FAINT / 2).tolist()
+    remarks = [f"the best {name} is zero: its term explains nothing here" for name, gone in zip(names, emptied, strict=True) if gone]
     if not found.converged:
         remarks.append("the best point is no minimum: the objective still falls, ever more slowly, as parameters run away")
     if found.reached < 3:

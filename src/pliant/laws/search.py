@@ -14,13 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pliant.laws.newton import FIRST_STEPS, NOTHING, Solution, descend, polish
+from pliant.laws.newton import FIRST_STEPS, NOTHING, Solution, descend, minimise, polish
 from pliant.laws.objective import Objective
 from pliant.laws.start import Starts, linear_coordinates, projected
 
 SURVIVORS = 64
 SAME = 1e-6
 """Objectives within this share of the best are the best."""
+TIED = 1e-10
+"""Objectives within this share of each other may stand for each other."""
+FAINT = 25.0
+"""A positive parameter is sent down by so many logarithms where its best value is zero: its term is then nothing."""
 ROUGH = 0.1
 """Share of the polished starts that should agree on the best."""
 ROUNDS = 12
@@ -36,6 +40,8 @@ class Search:
 
     theta: Tensor
     """(k,): the best point."""
+    begin: Tensor
+    """(k,): where resamples begin: the best point, before parameters whose best value is zero were sent there."""
     value: float
     converged: bool
     """Whether the best point is a minimum; if not, the objective still falls towards infinity, ever more slowly."""
@@ -77,15 +83,20 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
         let_go += SURVIVORS - len(more.value)
         idle = idle + 1 if _same(before, value.min()) else 0
     best = _representative(objective, theta, value)
-    equals = torch.cat([theta[best][None], theta[_same(value, value.min())]])
     reached = int(counts[_same(value, value.min())].sum())
+    final = Solution(theta[best], value[best], converged[best])
+    if not final.converged:
+        final = emptied(objective, final)
+    equals = torch.cat([final.theta[None], theta[_same(value, value.min())]])
     rivals = _rivals(theta, value)
-    return Search(theta[best], float(value[best]), bool(converged[best]), tried, reached, let_go, equals, rows[:1], theta, value, rivals)
+    return Search(
+        final.theta, theta[best], float(final.value), bool(final.converged), tried, reached, let_go, equals, rows[:1], theta, value, rivals
+    )
 
 
 def _representative(objective: Objective, theta: Tensor, value: Tensor) -> int:
     """The best end; where ends that are equally good lie far apart (a flat valley), the least extreme of them."""
-    equal = torch.nonzero(_same(value, value.min()))[:, 0]
+    equal = torch.nonzero(_same(value, value.min(), TIED))[:, 0]
     if bool((spread(objective, theta[equal]) < FAR_APART).all()):
         return int(value.argmin())
     return int(equal[theta[equal].square().sum(1).argmin()])
@@ -97,8 +108,30 @@ def spread(objective: Objective, theta: Tensor) -> Tensor:
     return (theta.amax(0) - theta.amin(0)) / unit
 
 
-def _same(value: Tensor, best: Tensor) -> Tensor:
-    return value <= best * (1 + SAME) + NOTHING
+def emptied(objective: Objective, point: Solution) -> Solution:
+    """A point with those positive parameters at (almost) zero whose absence makes it better, the others following.
+
+    On a logarithmic scale such a parameter creeps towards minus infinity, and the objective falls for ever.
+    """
+    positive = torch.nonzero(objective.logarithmic)[:, 0]
+    empty = torch.zeros(len(point.theta), dtype=torch.bool)
+    for _ in range(len(positive)):
+        left = positive[~empty[positive]]
+        starts, frozen = point.theta.repeat(len(left), 1), empty.repeat(len(left), 1)
+        each = torch.arange(len(left))
+        starts[each, left] -= FAINT
+        frozen[each, left] = True
+        ends = minimise(objective, starts, torch.zeros(len(left), dtype=torch.long), frozen)
+        if not ends.value.min() < point.value * (1 - TIED):
+            break
+        best = int(ends.value.argmin())
+        empty[left[best]] = True
+        point = Solution(ends.theta[best], ends.value[best], ends.converged[best])
+    return point
+
+
+def _same(value: Tensor, best: Tensor, share: float = SAME) -> Tensor:
+    return value <= best * (1 + share) + NOTHING
 
 
 def _polished(objective: Objective, theta: Tensor, rows: Tensor) -> Solution:
