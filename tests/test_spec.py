@@ -133,3 +133,12 @@ def test_labels_show_what_differs_and_specs_inside_by_their_own_labels():
         bits: int = 4
 
     assert Outer(inner=Inner(width=2), rates=(0.001, 1e-6)).label() == "outer(inner=inner(width=2), rates=[0.001, 1e-06])"
+
+
+def test_a_long_list_of_names_is_cut_where_it_stops_helping():
+    from pliant.spec import nearest
+
+    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+    told = nearest("zzz", [f"model.layers.{number}.weight" for number in range(100)])
+    assert len(told) < 400
+    assert told.endswith(f" and {100 - told.count('weight')} more")

@@ -25,6 +25,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pliant.errors import PliantError
 
+NAMES_WIDTH = 240
+"""Characters of the names that a message lists."""
+
 
 class Spec(BaseModel):
     """Base of everything that can be written in a study file.
@@ -109,10 +112,14 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'bits'?` or a list of what there is."""
+    """`did you mean 'bits'?`, or what there is, as far as a line or two hold it."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    shown = [name for name, end in zip(names, itertools.accumulate(map(len, names)), strict=True) if end <= NAMES_WIDTH]
+    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+    return f"known: {', '.join(shown) or 'none'}{more}"
 
 
 def explain(error: ValidationError, spec: type[BaseModel]) -> str:
@@ -131,8 +138,14 @@ def explain(error: ValidationError, spec: type[BaseModel]) -> str:
         return f"field {where!r} is missing"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if first["type"] == "model_type":
-        return f"{where or spec.__name__}: expected a mapping of fields, got {first['input']!r}"
-    return f"{where}: {message} (got {first['input']!r})" if where else message
+        return f"{where or spec.__name__}: expected a mapping of fields, got {_brief(first['input'])}"
+    return f"{where}: {message} (got {_brief(first['input'])})" if where else message
+
+
+def _brief(value: Any) -> str:
+    """A value as messages show it; specs by their labels."""
+    shown = _show(value) if isinstance(value, (Spec, list, tuple)) else repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:

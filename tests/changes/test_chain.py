@@ -70,6 +70,10 @@ def test_a_failing_link_undoes_the_earlier_ones(model: Model) -> None:
         (["non"], "changes, item 1: unknown change 'non'; did you mean 'none'"),
         (["none", {"quantize": {"bit": 4}}], "changes, item 2: quantize: unknown field 'bit'; did you mean 'bits'"),
         (["none", [{"quantize": {"bits": 99}}, "none"]], "changes, item 2: quantize: bits"),
+        (
+            ["none", [{"perturb": {"scale": 1, "split": True}}, {"quantize": {"bits": 4}}]],
+            r"changes, item 2: .*`split` of perturb is not for chains.*\(got \[perturb\(scale=1, split=True\), quantize\(bits=4\)\]\)$",
+        ),
         ([[]], "at least one"),
         ([{"quantize": {"bits": []}}], "empty list"),
     ],

@@ -37,4 +37,7 @@ def _expand(item: Any, where: str) -> list[Change]:
     links = [CHANGES.expand(link, where) for link in item]
     if not links:
         raise PliantError(f"{where}: a chain needs at least one change")
-    return [chain[0] if len(chain) == 1 else Chain(links=chain) for chain in itertools.product(*links)]
+    try:
+        return [chain[0] if len(chain) == 1 else Chain(links=chain) for chain in itertools.product(*links)]
+    except PliantError as error:
+        raise error.within(where) from None
