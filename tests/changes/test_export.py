@@ -77,11 +77,12 @@ def test_the_packed_file_is_smaller(model, tmp_path):
         ({"scheme": "asymmetric"}, "asymmetric"),
         ({"exceptions": {"*": 3}}, "one number of bits"),
         ({"kv": 4}, "at evaluation only"),
+        ({"bits": 16}, "nothing to pack"),
     ],
 )
 def test_what_the_format_cannot_hold_is_refused(model, tmp_path, fields, words):
     with pytest.raises(PliantError, match=words):
-        save_packed(Quantize(bits=4, tensors="linear", **fields), model, tmp_path / "packed")
+        save_packed(Quantize(**{"bits": 4, "tensors": "linear"} | fields), model, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
 

@@ -84,8 +84,10 @@ def unpackable(change: Quantize, model: Model | None = None) -> str | None:
             feeding(model.network, _selected(change, model))
         except PliantError as error:
             return str(error)
+    if change.bits == 16 and not change.exceptions:
+        return "16 bits leave the weights alone, so there is nothing to pack; choose 2 to 8 bits"
     if change.scheme == "asymmetric":
-        return "asymmetric grids cannot be packed for transformers; use scheme symmetric, or save the simulated weights"
+        return "asymmetric grids cannot be packed for transformers; use scheme symmetric or full_range, or save the simulated weights"
     if change.activations is not None or change.kv is not None:
         return "activations and cache are rounded at evaluation only, which no file holds; leave out activations and kv"
     if change.exceptions:

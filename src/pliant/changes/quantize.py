@@ -27,6 +27,7 @@ from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
 from pliant.numbers import Count
 from pliant.rounding import Scheme, Slice
+from pliant.spec import nearest as nearest_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,8 +110,10 @@ class Quantize(Change):
     def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out.
 
+        Raises PliantError as `apply` does, and for exceptions that name no tensor.
         With `recollect`, put each into the network before asking for the next.
         """
+        self._check_exceptions(model)
         for name, weight in weights.items():
             check_finite(name, weight)
         left = {name: weight for name, weight in weights.items() if self.bits_of(name) < 16}
@@ -123,6 +126,13 @@ class Quantize(Change):
     def bits_of(self, name: str) -> int:
         """The bits of one tensor: its exception's, or `bits`."""
         return next((bits for pattern, bits in self.exceptions.items() if fnmatchcase(name, pattern)), self.bits)
+
+    def _check_exceptions(self, model: Model) -> None:
+        """Raises PliantError for a pattern that no tensor's name matches: a slip of the pen would leave no trace."""
+        names = [name for name, _ in model.network.named_parameters()]
+        for pattern in self.exceptions:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise PliantError(f"exceptions: no tensor is called {pattern!r}; {nearest_name(pattern, names)}")
 
     def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
