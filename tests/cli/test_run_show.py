@@ -36,8 +36,9 @@ def test_a_dry_run_plans_and_leaves_nothing(study, tmp_path, pliant):
     assert (code, planned["finished"], len(planned["cells"])) == (0, 0, 2)
     assert planned["flops"] == sum(cell["flops"] for cell in planned["cells"]) > 0
     assert not ledger.exists()
-    code, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run")
+    code, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run", "--workers", 3)
     assert "2 to run" in out
+    assert "on 3 worker(s)" in out
     pliant("run", study, "--ledger", ledger, "--workers", 0)
     _, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run")
     assert "2 cells are in" in out

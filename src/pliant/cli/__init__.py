@@ -43,6 +43,8 @@ def _register() -> None:
             change.change_command,
             "change",
             "Change a model and keep the result.\n\nExample: pliant change perturb --model M --scale 0.1 -o OUT",
+            change.EXAMPLES,
+            change.OF_STUDIES,
         ),
         name="change",
     )

@@ -20,6 +20,17 @@ DeviceOption = Annotated[str | None, typer.Option(help="Where to compute: cpu, c
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, or auto for the checkpoint's own", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
+EXAMPLES = {
+    "chain": "pliant change chain --model ./checkpoint-1000 --links '[{quantize: {bits: 4}}, {perturb: {scale: 0.1}}]' -o changed",
+    "finetune": "pliant change finetune --model ./checkpoint-1000 --data task.jsonl --lr 1e-5 --steps 100 -o tuned",
+    "none": "pliant change none --model model.gguf -o unpacked",
+    "perturb": "pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy",
+    "quantize": "pliant change quantize --model ./checkpoint-1000 --bits 4 -o rounded",
+}
+
+OF_STUDIES = ("draws", "split")
+"""Fields about how a change is measured, which mean nothing where one changed model is kept."""
+
 
 def change_command(
     change: Change,
@@ -31,7 +42,7 @@ def change_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Example: pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy"""
+    """Writes a folder that transformers loads. Where the change is random, `--seed` gives another one."""
     from pliant.models import load, save
 
     _check_new(out)
@@ -58,7 +69,8 @@ def quantize_command(
 ) -> None:
     """Writes a folder that transformers loads: packed integers for kernels, and in its subfolder `simulated` the same
     weights rounded but stored in the model's own type. What the packed format cannot hold (asymmetric grids,
-    exceptions) is written in simulated form only.
+    exceptions) is written in simulated form only. Kernels leave embeddings and output head alone: with --format
+    simulated they are rounded too, otherwise --tensors matrices means linear.
 
     Example: pliant quantize --model ./checkpoint-1000 --bits 4 --method gptq --calibration text.jsonl -o quantized
     """
@@ -67,6 +79,8 @@ def quantize_command(
     from pliant.changes.weights import select
     from pliant.models import load, save
 
+    if change.activations is not None or change.kv is not None:
+        raise PliantError("activations and kv are rounded at evaluation only, which no file holds; try `pliant measure loss --change`")
     if change.tensors == "matrices" and form != "simulated":
         change = change.model_copy(update={"tensors": "linear"})  # kernels leave embeddings and head alone
     _check_new(out)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -14,16 +15,17 @@ from pliant.spec import Catalog, Spec
 Kind = TypeVar("Kind", bound=Spec)
 
 
-def spec_command(run: Callable[..., None], **kinds: type[Spec]) -> Callable[..., None]:
+def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **kinds: type[Spec]) -> Callable[..., None]:
     """A typer command: every parameter of `run` that is a spec becomes one option per field of that spec, the others stay.
 
     `run` is called with the specs built from the options that were given. `kinds` names the spec to build where `run` takes
-    any of several. Values are read as YAML reads them (`--lr 1e-3`, `--tokens 16M`, `--tensors '[a, b]'`); yes and no are flags.
+    any of several, `leave_out` fields that mean nothing to `run`. Values are read as YAML reads them (`--lr 1e-3`,
+    `--tokens 16M`, `--tensors '[a, b]'`); yes and no are flags.
     """
     asked = inspect.signature(run, eval_str=True).parameters
     made: dict[str, type[Spec]] = {name: kinds.get(name) or asked[name].annotation for name in asked if _is_spec(asked[name].annotation)}
     plain = {name: parameter for name, parameter in asked.items() if name not in made}
-    fields = {name: [field for field in spec.model_fields if field not in plain] for name, spec in made.items()}
+    fields = {name: [field for field in spec.model_fields if field not in plain and field not in leave_out] for name, spec in made.items()}
 
     def command(**options: Any) -> None:
         given = {name: {field: options.pop(field) for field in names} for name, names in fields.items()}
@@ -44,11 +46,24 @@ def _is_spec(annotation: Any) -> bool:
     return inspect.isclass(annotation) and issubclass(annotation, Spec)
 
 
-def catalog_app(catalog: Catalog[Kind], run: Callable[..., None], parameter: str, help_text: str) -> typer.Typer:
-    """One sub-command per kind of a catalog, all sharing `run`, which takes the made spec as `parameter`."""
+def catalog_app(
+    catalog: Catalog[Kind],
+    run: Callable[..., None],
+    parameter: str,
+    help_text: str,
+    examples: Mapping[str, str] = MappingProxyType({}),
+    leave_out: Collection[str] = (),
+) -> typer.Typer:
+    """One sub-command per kind of a catalog, all sharing `run`, which takes the made spec as `parameter`; see `spec_command`.
+
+    `examples` are those of single kinds, where one for all of them would not do.
+    """
     group = typer.Typer(help=help_text, no_args_is_help=True, pretty_exceptions_enable=False)
     for kind, spec in sorted(catalog.specs().items()):
-        group.command(kind)(spec_command(run, **{parameter: spec}))
+        command = spec_command(run, leave_out, **{parameter: spec})
+        if kind in examples:
+            command.__doc__ = f"{command.__doc__}\n\nExample: {examples[kind]}"
+        group.command(kind)(command)
     return group
 
 

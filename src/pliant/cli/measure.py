@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pliant.cli.change import DeviceOption, JsonOption, ModelOption
 from pliant.cli.fields import yaml_option
-from pliant.cli.output import print_json, print_table
-from pliant.measures import Measure
+from pliant.cli.output import note, print_json, print_table
+from pliant.measures import Measure, Reading
 from pliant.models.ladder import Loading
+
+if TYPE_CHECKING:
+    from pliant.changes import Change
+    from pliant.models import Model
 
 
 def measure_command(
@@ -25,7 +29,8 @@ def measure_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """With --change, the paired rise against the unchanged model is printed too.
+    """With --change, the paired rise against the unchanged model is printed too. Of random changes it is that of one
+    draw; noise with `split: true` reads all its draws, each on its share of the samples.
 
     Example: pliant measure loss --model ./checkpoint-1000 --data text.jsonl --change 'quantize: {bits: 4}'
     """
@@ -40,8 +45,7 @@ def measure_command(
     before = measure(loaded)
     rows = [("unchanged", before.estimate())]
     if changes:
-        with changes[0].applied(loaded, seed) as changed:
-            after = measure(changed)
+        after = _after(changes[0], loaded, measure, seed)
         rows += [(changes[0].label(), after.estimate()), ("rise", (after - before).estimate())]
     if as_json:
         results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in rows}
@@ -49,3 +53,15 @@ def measure_command(
     else:
         cells = [[name, f"{e.value:.4f}", f"{e.stderr:.4f}", f"{e.low:.4f} to {e.high:.4f}", str(e.n)] for name, e in rows]
         print_table(["", f"{before.metric} ({before.unit})", "standard error", "90% interval", "samples"], cells)
+
+
+def _after(change: Change, model: Model, measure: Measure, seed: int) -> Reading:
+    """The measure after `change`: over all its draws where they are split, else under the first."""
+    from pliant.changes import Perturb
+
+    if isinstance(change, Perturb) and change.shares > 1:
+        return change.measured(model, measure, seed)
+    if change.draws > 1:
+        note(f"note: the rise of 1 of {change.draws} draws; a study averages over all of them")
+    with change.applied(model, seed) as changed:
+        return measure(changed)

@@ -46,7 +46,7 @@ def run_command(
     wanted = with_dtype(Study.read(study), dtype)
     folder = ledger or Path("runs") / wanted.name
     if dry_run:
-        _foresee(wanted, folder, device, as_json)
+        _foresee(wanted, folder, workers, device, as_json)
         return
     started = time.monotonic()
     try:
@@ -59,13 +59,13 @@ def run_command(
         raise typer.Exit(1 if len(runs.records()) > len(runs.failed) else 2)
 
 
-def _foresee(study: Any, folder: Path, device: str | None, as_json: bool) -> None:
+def _foresee(study: Any, folder: Path, asked: int | None, device: str | None, as_json: bool) -> None:
     """Print the plan."""
     from pliant.study import Ledger, plan
     from pliant.study.staffing import staff
 
     planned = plan(study, Ledger(folder) if (folder / "ledger.json").exists() else None, device)
-    workers, _ = staff(planned, device)
+    workers = staff(planned, device)[0] if asked is None else asked
     if as_json:
         print_json(_plan_form(planned, folder, workers))
         return
