@@ -18,6 +18,9 @@ from pliant.spec import digest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+ANSWER_TIMEOUT = 10.0
+"""Seconds that the hub may take to say anything at all."""
+
 
 class PretrainedTokenizer:
     """Wraps a transformers tokenizer; the fast ones encode a batch on all cores inside the tokenizers library."""
@@ -46,7 +49,8 @@ class PretrainedTokenizer:
                 return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code))
             if _looks_local(str(name)):
                 raise PliantError(f"{name}: no such tokenizer folder or tokenizer.json")
-            return cls(AutoTokenizer.from_pretrained(address, revision=revision or "main", trust_remote_code=trust_remote_code))
+            there = {"revision": revision or "main", "local_files_only": not _hub_answers(address)}
+            return cls(AutoTokenizer.from_pretrained(address, **there, trust_remote_code=trust_remote_code))
         except PliantError:
             raise
         except Exception as error:  # the libraries raise bare Exception, OSError, ValueError and many more
@@ -93,3 +97,16 @@ class PretrainedTokenizer:
 
 def _looks_local(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(".json")
+
+
+def _hub_answers(name: str) -> bool:
+    """Whether the hub says anything about a repository, asked once: transformers asks for a minute, aloud, where nobody answers."""
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().model_info(name, timeout=ANSWER_TIMEOUT)
+    except errors.HfHubHTTPError:  # a refusal is an answer, which transformers words
+        return True
+    except Exception:  # whatever the HTTP library calls a lost connection
+        return False
+    return True

@@ -36,7 +36,7 @@ class Loss(Measure):
     """Mean negative log-likelihood per token."""
 
     data: Corpus = Field(description="The text: a corpus, or its source")
-    part: Part = Field("heldout", description="Which part of it: held-out, train or all")
+    part: Part = Field("heldout", description="Which part of it: heldout, train or all")
     samples: Count | None = Field(256, ge=1, description="How many windows, evenly spaced over the part; null for all")
     window: Count | None = Field(None, ge=1, description=f"Tokens of a window; by default the model's context, at most {LONGEST_WINDOW}")
     batch_tokens: Count | None = Field(
