@@ -80,6 +80,9 @@ class Law:
     """The columns whose product says how large a run is: audits hold out the largest."""
     linear: tuple[str, ...] = ()
     """Parameters in which the prediction is linear, given the others: the start search solves for them."""
+    levels: Mapping[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Parameters before a falling power of a column, {"A": ("N", "alpha")}, whose starts are what A N^-alpha is at the table's
+    middle, so that they fit whatever unit N is in. Only for those that are not `linear`: these need no start value."""
     identifiability: str = ""
     """Which parameters appear only in combination, and what data tells them apart."""
     tie: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -93,8 +96,9 @@ class Law:
         declared = [*self.column_names, *self.parameter_names]
         if sorted(declared) != sorted(inspect.signature(self.function).parameters):
             raise TypeError(f"law {self.name}: the function's arguments must be exactly {declared}")
-        named = {*self.linear, *self.tie, *self.tie.values(), *self.fix}
-        if unknown := (named - set(self.parameter_names)) | (set(self.scale) - set(self.column_names)):
+        named = {*self.linear, *self.tie, *self.tie.values(), *self.fix, *self.levels, *(power for _, power in self.levels.values())}
+        read = {*self.scale, *(column for column, _ in self.levels.values())}
+        if unknown := (named - set(self.parameter_names)) | (read - set(self.column_names)):
             raise TypeError(f"law {self.name}: {sorted(unknown)} are declared nowhere")
 
     @property

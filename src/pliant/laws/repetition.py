@@ -54,8 +54,9 @@ def tokens_alone(N: Tensor, D: Tensor, U: Tensor, E: Tensor, A: Tensor, B: Tenso
     return chinchilla(N, discounted(U, D, R_D), E, A, B, alpha, beta)
 
 
-STARTS = {"E": (0.5, 1.0, 2.0), "A": (30.0, 1e3, 1e5), "B": (30.0, 1e3, 1e5), "alpha": (0.2, 0.4, 0.8), "beta": (0.2, 0.4, 0.8)}
-"""Fewer than chinchilla's own: A, B and the exponents also set the fitting size here, so no start can be solved for."""
+STARTS = {"E": (0.5, 1.0, 2.0), "A": (0.1, 0.5, 2.0), "B": (0.1, 0.5, 2.0), "alpha": (0.2, 0.4, 0.8), "beta": (0.2, 0.4, 0.8)}
+"""Fewer than chinchilla's own: A, B and the exponents also set the fitting size here, so no start can be solved for. Of A and B
+the starts are what their terms are at the table's middle, in nats."""
 SHAPE = tuple(replace(parameter, starts=STARTS[parameter.name]) for parameter in BASE)
 UNIQUE = Column("U", "tokens", "unique training tokens; D / U is the number of epochs")
 DECAY = Parameter("R_D", "epochs after which a repetition is worth 1/e", (2.0, 8.0, 30.0))
@@ -66,6 +67,7 @@ LAW = Law(
     columns=(SIZE, TOKENS, UNIQUE),
     parameters=(*SHAPE, DECAY, Parameter("R_N", "multiples of the fitting size after which excess parameters are worth 1/e", (1.0, 6.0))),
     linear=("E",),
+    levels={"A": ("N", "alpha"), "B": ("D", "beta")},
     tie={"beta": "alpha"},
     scale=("N", "D"),
     source="Muennighoff et al., arXiv 2305.16264, eq. 5 and 6",

@@ -59,6 +59,7 @@ def starts(objective: Objective, how: str | int, seed: int) -> Starts:
         if len(points) < AT_LEAST:
             more = _random(law, coordinates, AT_LEAST - len(points), generator)
             points, counts = np.concatenate([points, more]), np.concatenate([counts, np.ones(len(more))])
+    points = _levelled(objective, points)
     theta = torch.clamp(torch.as_tensor(coordinates.internal(points)), objective.low, objective.high)
     if linear:
         theta = projected(objective, theta, linear)
@@ -106,6 +107,16 @@ def _random(law: Law, coordinates: Coordinates, count: int, generator: np.random
     unit = qmc.Sobol(len(coordinates), rng=generator).random(1 << max(0, count - 1).bit_length())[:count]
     within = np.clip(low + unit * (high - low), coordinates.low, coordinates.high)
     return coordinates.natural(within)
+
+
+def _levelled(objective: Objective, points: Array) -> Array:
+    """Points (n, k) in natural units with the law's levels turned into the factors that make them at the table's middle."""
+    coordinates, points = objective.coordinates, points.copy()
+    for name, (column, power) in objective.law.levels.items():
+        slots = [slot for slot, owner in enumerate(coordinates.owners) if owner == name]
+        exponent = coordinates.fixed[power] if power in coordinates.fixed else points[:, coordinates.slot(power), None]
+        points[:, slots] *= np.exp(exponent * float(objective.columns[column].log().mean()))
+    return points
 
 
 def projected(objective: Objective, theta: Tensor, linear: Sequence[int]) -> Tensor:
