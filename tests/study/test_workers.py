@@ -1,5 +1,6 @@
 """Worker processes: the same results, and nothing lost when one of them, the parent or the user ends it."""
 
+import functools
 import json
 import os
 import signal
@@ -26,10 +27,12 @@ HERE = Path(__file__).parent
 
 
 def started(arguments, **settings):
-    """A Python process that finds the tests' modules, in a group of its own."""
+    """A Python process that finds the tests' modules, in a group of its own, and that hears Ctrl-C."""
     environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, start_new_session=True, **pipes, **settings)
+    settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # what a shell starts in the background ignores SIGINT, and would hand that on
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, preexec_fn=heard, **settings)
 
 
 def appeared(path, seconds=60):
