@@ -167,6 +167,9 @@ def test_a_network_that_is_not_built_as_its_layers_are_named_is_refused(model, t
     """A norm whose gain counts from one, as Gemma's do: dividing its parameter does not divide its outputs."""
     for block in model.network.model.layers:
         block.input_layernorm.register_forward_hook(lambda module, arguments, output: output * 2 + arguments[0])
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    assert "not built as its layers are named" in str(unpackable(quantized_by_awq(bits=3), model))  # before anything is calibrated
+    assert all(torch.equal(weight, before[name]) for name, weight in model.network.state_dict().items())
     with pytest.raises(PliantError, match="not built as its layers are named"):
         save_packed(quantized_by_awq(bits=3), model, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()

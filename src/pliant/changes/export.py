@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.changes.fold import feeding, fold
+from pliant.changes import fold
 from pliant.changes.quantize import Quantize
 from pliant.changes.restore import restored
 from pliant.changes.rounded import Rounded
@@ -65,7 +65,7 @@ def save_packed(change: Quantize, model: Model, folder: Path, simulated: bool = 
             whole, unpacked = Path(temporary) / "model", Path(temporary) / SIMULATED
             if simulated:
                 models.save(model, unpacked)
-            for name, divisor in (fold(model, weights, stretches) if stretches else {}).items():
+            for name, divisor in (fold.fold(model, weights, stretches) if stretches else {}).items():
                 if name in packed:
                     packed[name]["weight_scale"] /= divisor[:, None]
             _write(change, model, packed, whole)
@@ -81,7 +81,7 @@ def unpackable(change: Quantize, model: Model | None = None) -> str | None:
         return "method awq cannot be packed with one grid a tensor; use channels or groups, or save the simulated weights"
     if change.method == "awq" and model is not None:
         try:
-            feeding(model.network, _selected(change, model))
+            fold.check(model, _selected(change, model))
         except PliantError as error:
             return str(error)
     if change.bits == 16 and not change.exceptions:

@@ -4,7 +4,7 @@ Idea: W diag(s) is what lies on a grid; its inputs must come divided by s. They 
 linear layer before, are divided by s. Rows of a quantized layer are divided by dividing their grids' steps, which is exact.
 When to use it: to store AWQ's weights in a packed format. Cost: two forward passes over a few tokens.
 What goes wrong: a layer that feeds others as well, or feeds this one through something that is not linear, cannot be folded into;
-which layers feed which is known for blocks named as Llama's, and that folding changed nothing is checked on the whole network.
+which layers feed which is known for blocks named as Llama's, and that folding changes nothing is tried on the whole network first.
 Source: arXiv 2306.00978 (section 3.2).
 """
 
@@ -52,17 +52,32 @@ def feeding(network: Any, weights: Mapping[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def fold(model: Model, weights: Mapping[str, Tensor], stretches: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stretch the columns of `weights` (the network's own, by name) and shrink the rows of what feeds them, in place.
+def check(model: Model, weights: Mapping[str, Tensor]) -> None:
+    """Raises PliantError where `fold` cannot be done for `weights`, or would change what the network computes.
 
-    Returns, for every layer whose rows were divided, by what (out,), by its weight's name.
-    Raises PliantError when the network then computes something else.
+    It is tried: every column doubled, which is exact, and halved again.
     """
     import torch
 
+    doubled = {name: torch.full_like(weight[0], 2.0) for name, weight in weights.items()}
     with torch.no_grad():
         expected = _some_logits(model.network)
-        divided: dict[str, Tensor] = {}
+        fold(model, weights, doubled)
+        found = _some_logits(model.network)
+        fold(model, weights, {name: 1 / stretch for name, stretch in doubled.items()})
+    if not torch.allclose(found, expected, rtol=0, atol=float(expected.abs().max()) * torch.finfo(found.dtype).eps ** 0.5):
+        raise PliantError(f"{type(model.network).__name__} is not built as its layers are named: AWQ cannot be folded into it; {OTHERWISE}")
+
+
+def fold(model: Model, weights: Mapping[str, Tensor], stretches: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stretch the columns of `weights` (the network's own, by name) and shrink the rows of what feeds them, in place.
+
+    Returns, for every layer whose rows were divided, by what (out,), by its weight's name. See `check`, which comes first.
+    """
+    import torch
+
+    divided: dict[str, Tensor] = {}
+    with torch.no_grad():
         for name, source in feeding(model.network, weights).items():
             weights[name].mul_(stretches[name])
             divided[f"{source}.weight"] = stretches[name]
@@ -71,9 +86,6 @@ def fold(model: Model, weights: Mapping[str, Tensor], stretches: Mapping[str, Te
             before.weight.div_(stretch.reshape(-1, *[1] * (before.weight.ndim - 1)))
             if getattr(before, "bias", None) is not None:
                 before.bias.div_(stretch)
-        found = _some_logits(model.network)
-    if not torch.allclose(found, expected, rtol=0, atol=float(expected.abs().max()) * torch.finfo(found.dtype).eps ** 0.5):
-        raise PliantError(f"{type(model.network).__name__} is not built as its layers are named: AWQ cannot be folded into it; {OTHERWISE}")
     return divided
 
 
