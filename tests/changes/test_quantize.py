@@ -133,3 +133,18 @@ def test_damaged_weights_are_said(model: Model, value: float) -> None:
         model.network.get_input_embeddings().weight[3, 3] = value
     with pytest.raises(PliantError, match=r"embed_tokens.*infinite or undefined"), Quantize(bits=4).applied(model):
         pass
+
+
+def test_a_sweep_over_methods_makes_no_change_twice():
+    """What a method does not look at is no part of the change."""
+    swept = {"bits": 4, "method": ["rtn", "gptq", "awq"], "act_order": [False, True], "calibration": "builtin:prose", "samples": [8, 16]}
+    found = {change.hash(): change for change in CHANGES.expand({"quantize": swept})}.values()
+    assert sorted((change.method, change.act_order, change.samples) for change in found if change.method != "rtn") == [
+        ("awq", False, 8),
+        ("awq", False, 16),
+        ("gptq", False, 8),
+        ("gptq", False, 16),
+        ("gptq", True, 8),
+        ("gptq", True, 16),
+    ]
+    assert [change for change in found if change.method == "rtn"] == [Quantize(bits=4)]

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from pliant.models import Model
 
 
+UNREAD = {"rtn": ("calibration", "samples", "length", "act_order", "recollect", "uncalibrated"), "awq": ("act_order",)}
+"""Fields that a method does not look at."""
+
+
 class Quantize(Change):
     """Round the weight matrices to a grid of 2^bits values."""
 
@@ -71,6 +75,13 @@ class Quantize(Change):
     uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
         "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _looked_at(cls, form: Any) -> Any:
+        """Fields that the method does not look at are as by default, so that a sweep over methods makes no change twice."""
+        unread = UNREAD.get(str(form.get("method", "rtn")), ()) if isinstance(form, dict) else ()
+        return {name: value for name, value in form.items() if name not in unread} if unread else form
 
     @field_validator("bits", "exceptions")
     @classmethod
