@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from pliant.models.ladder import Loading
 if TYPE_CHECKING:
     from pliant.changes import Change
     from pliant.models import Model
+    from pliant.statistics import Estimate
 
 
 def measure_command(
@@ -51,8 +53,15 @@ def measure_command(
         results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in rows}
         print_json({"metric": before.metric, "unit": before.unit, "results": results})
     else:
-        cells = [[name, f"{e.value:.4f}", f"{e.stderr:.4f}", f"{e.low:.4f} to {e.high:.4f}", str(e.n)] for name, e in rows]
+        cells = [[name, f"{e.value:.4f}", *_spread(e), str(e.n)] for name, e in rows]
         print_table(["", f"{before.metric} ({before.unit})", "standard error", "90% interval", "samples"], cells)
+
+
+def _spread(estimate: Estimate) -> tuple[str, str]:
+    """Standard error and interval; one document has neither."""
+    if not isfinite(estimate.stderr):
+        return "unknown: one document", ""
+    return f"{estimate.stderr:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
 def _after(change: Change, model: Model, measure: Measure, seed: int) -> Reading:
