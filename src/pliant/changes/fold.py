@@ -63,8 +63,10 @@ def check(model: Model, weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         expected = _some_logits(model.network)
         fold(model, weights, doubled)
-        found = _some_logits(model.network)
-        fold(model, weights, {name: 1 / stretch for name, stretch in doubled.items()})
+        try:
+            found = _some_logits(model.network)
+        finally:
+            fold(model, weights, {name: 1 / stretch for name, stretch in doubled.items()})
     if not torch.allclose(found, expected, rtol=0, atol=float(expected.abs().max()) * torch.finfo(found.dtype).eps ** 0.5):
         raise PliantError(f"{type(model.network).__name__} is not built as its layers are named: AWQ cannot be folded into it; {OTHERWISE}")
 

@@ -49,7 +49,6 @@ class Perturb(Change):
     )
     tensors: str = Field("matrices", description=TENSORS)
     draws: int = Field(4, ge=1, description="Noise draws to average over; even, since they come in pairs of opposite sign")  # pyright: ignore[reportIncompatibleVariableOverride]
-
     split: bool = Field(
         False, description="Each pair of draws reads its own share of the samples: all draws together cost two evaluations, not one each"
     )
@@ -69,7 +68,7 @@ class Perturb(Change):
     @property
     def shares(self) -> int:
         """One for each pair of split draws."""
-        return self.draws // 2 if self.split else 1
+        return shares_of(self.canonical())
 
     @property
     def stochastic(self) -> bool:
