@@ -21,6 +21,7 @@ def test_sizes_follow_from_the_name(name, ascii_tokenizer):
     model = build(name, ascii_tokenizer, seed=0, context=16)
     preset = Preset.parse(name)
     assert model.checkpoint.params == expected_size(preset, 128)
+    assert preset.parameter_counts(128) == (model.checkpoint.params, model.checkpoint.params_non_embedding)
     assert model.checkpoint.params - model.checkpoint.params_non_embedding == 128 * preset.width
     assert model.context == 16
 

@@ -102,6 +102,15 @@ class Preset:
         """Peak AdamW learning rate to start tuning from."""
         return float(f"{1e-2 * (16 / self.width) ** 0.73:.1g}")
 
+    def parameter_counts(self, vocabulary: int) -> tuple[int, int]:
+        """Parameters in total, and without embeddings and head; known without building a network, which takes seconds to import."""
+        width, hidden = self.width, self.mlp_width
+        matrices = 4 * width * width + (3 if self.family == "llama" else 2) * width * hidden
+        vectors = 2 * width if self.family == "llama" else 9 * width + hidden  # norms; and biases, which only GPT-NeoX has
+        final_norm = width if self.family == "llama" else 2 * width
+        inner = self.layers * (matrices + vectors) + final_norm
+        return inner + vocabulary * width, inner
+
     def config_fields(self, vocabulary: int, context: int) -> dict[str, Any]:
         """Fields of the transformers configuration, in the words that both families share."""
         return {

@@ -7,6 +7,7 @@ pipe between the two. A worker ends when its parent does, however that ended.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -86,8 +87,12 @@ class Settings:
     def apply(self) -> None:
         """To this process."""
         sys.path[:] = self.path
+        gc.disable()  # these imports make half a million objects that stay; looking through them as they come takes a second
         import torch
+        from transformers import PreTrainedModel as _  # what opening any checkpoint takes
 
+        gc.freeze()
+        gc.enable()
         torch.set_num_threads(self.threads)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -47,10 +46,4 @@ class NewModel(Spec):
 
     def counts(self) -> tuple[int, int]:
         """Its parameters: in total, and without embeddings and head."""
-        return _counts(self.preset, self.tokenizer, self.context)
-
-
-@cache
-def _counts(preset: str, tokenizer: str, context: int) -> tuple[int, int]:
-    facts = build(preset, load_tokenizer(tokenizer), 0, context).checkpoint
-    return facts.params or 0, facts.params_non_embedding or 0
+        return Preset.parse(self.preset).parameter_counts(self.words().vocab_size)
