@@ -25,9 +25,9 @@ def atomic_path(target: Path) -> Generator[Path]:
     with disk_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
         except FileNotFoundError as error:  # a place where nobody can make anything
-            raise PliantError(f"cannot write {target}: no such folder, and it cannot be made") from error
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+            raise PliantError(f"cannot write {target}: nothing can be made in that folder; choose another") from error
         os.close(handle)
     temporary = Path(name)
     try:
@@ -58,7 +58,7 @@ def disk_errors(place: Path) -> Generator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
-            raise PliantError(f"cannot write {place}: {error.strerror}") from error
+            raise PliantError(f"cannot write {place}: a part of that path is a file where a folder is needed, or the other way") from error
         raise
 
 

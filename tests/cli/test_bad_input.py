@@ -184,3 +184,26 @@ def test_the_help_of_every_command_has_an_example(pliant):
     for words in calls:
         code, out, _ = pliant(*words, "--help")
         assert (code, f"pliant {' '.join(words)}".strip() in out, "Example" in out) == (0, True, True), words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--nope"], ["--nope", "See pliant run --help."]),
+        (["runn"], ["Did you mean 'run'"]),
+        (["run"], ["'STUDY'", "See pliant run --help."]),
+        (["change", "perturb", "--model", "x"], ["--out", "See pliant change perturb --help."]),
+        (["report", "x", "-o"], ["-o"]),
+    ],
+)
+def test_a_command_that_is_written_wrongly_gets_one_line(pliant, arguments, words):
+    code, out, errors = pliant(*arguments)
+    assert (code, out, len(errors.splitlines())) == (2, "", 1)
+    assert all(word in errors for word in words), errors
+
+
+@pytest.mark.parametrize("arguments", [[], ["decide"], ["change"]])
+def test_a_command_alone_shows_its_help(pliant, arguments):
+    code, out, errors = pliant(*arguments)
+    assert (code, errors) == (2, "")
+    assert "Usage:" in out

@@ -49,3 +49,11 @@ def test_what_cannot_be_quantized_so_is_one_line_and_leaves_nothing(options, wor
     assert (code, out, words in errors) == (2, "", True), errors
     assert len(errors.splitlines()[-1]) < 400
     assert not (tmp_path / "out").exists()
+
+
+def test_options_that_a_method_does_not_look_at_are_named(study, pliant, tmp_path):
+    folder, given = tmp_path / "model", ("--bits", 4, "--calibration", tmp_path / "text.jsonl", "--act-order")
+    code, _, errors = pliant("quantize", "--model", folder, "-o", tmp_path / "out", *given)
+    assert (code, errors.splitlines()[0]) == (0, "note: --calibration, --act-order: not looked at with these settings of quantize")
+    code, _, errors = pliant("quantize", "--model", folder, "-o", tmp_path / "gptq", *given, "--method", "gptq", "--samples", 4)
+    assert (code, "not looked at" in errors) == (0, False)

@@ -128,6 +128,11 @@ def shares_of(form: Mapping[str, Any]) -> int:
     return int(form["draws"]) // 2 if form.get("split") else 1
 
 
+def antithetic(form: Mapping[str, Any]) -> bool:
+    """Whether draws 2k and 2k + 1 of a change, given its canonical form, mirror each other: noise does, also as a chain's link."""
+    return form["kind"] == Perturb.kind or any(antithetic(link) for link in form.get("links", ()))
+
+
 def root_mean_square(name: str, weight: Tensor) -> float:
     """Of all entries. Raises PliantError that names the tensor when it holds infinities or NaN."""
     check_finite(name, weight)

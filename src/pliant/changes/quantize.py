@@ -116,7 +116,8 @@ class Quantize(Change):
             from pliant.methods.rounded_forward import rounded_forward
 
             undo.enter_context(rounded_forward(model.network, activations=self.activations, kv=self.kv))
-            model.transforms.append(f"activations {self.activations} bits, keys and values {self.kv} bits")
+            widths = {"activations": self.activations, "keys and values": self.kv}
+            model.transforms.append(", ".join(f"{what} {bits} bits" for what, bits in widths.items() if bits is not None))
 
     def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out.

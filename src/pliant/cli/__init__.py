@@ -13,6 +13,7 @@ import os
 import sys
 
 import typer
+from typer.exceptions import TyperException
 
 from pliant.errors import PliantError
 
@@ -65,9 +66,13 @@ def main() -> None:
     """Entry point of the `pliant` command."""
     _register()
     try:
-        app()
+        raise SystemExit(app(prog_name="pliant", standalone_mode=False))  # typer alone draws errors as boxes
     except PliantError as error:
         _complain(str(error), 2)
+    except TyperException as error:
+        message, context = error.format_message(), getattr(error, "ctx", None)
+        # there is no message where the help has been shown instead, as by `pliant` alone
+        _complain(f"{message} See {context.command_path} --help." if message and context else message, 2)
     except BrokenPipeError:  # `pliant show ... | head`
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (stdout's own close must not complain again)
         raise SystemExit(0) from None
@@ -78,5 +83,6 @@ def main() -> None:
 
 
 def _complain(message: str, code: int) -> None:
-    print(f"pliant: {message}", file=sys.stderr)
+    if message:
+        print(f"pliant: {message}", file=sys.stderr)
     raise SystemExit(code)

@@ -82,7 +82,9 @@ def quantize_command(
     if change.activations is not None or change.kv is not None:
         raise PliantError("activations and kv are rounded at evaluation only, which no file holds; try `pliant measure loss --change`")
     if change.tensors == "matrices" and form != "simulated":
-        change = change.model_copy(update={"tensors": "linear"})  # kernels leave embeddings and head alone
+        if "tensors" in change.model_fields_set:
+            note("note: kernels leave embeddings and output head alone: only linear layers are rounded; see --format simulated")
+        change = change.model_copy(update={"tensors": "linear"})
     _check_new(out)
     loaded = load(model, device=device, **loading.loading())
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from pliant.cli.output import note
 from pliant.errors import PliantError
 from pliant.spec import Catalog, Spec
 
@@ -32,6 +33,9 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
         specs = {
             name: made[name].parse({field: _read(text) for field, text in form.items() if text is not None}) for name, form in given.items()
         }
+        for name, spec in specs.items():
+            if unread := [_dashed(field) for field, text in given[name].items() if text is not None and field not in spec.model_fields_set]:
+                note(f"note: {', '.join(unread)}: not looked at with these settings of {spec.kind}")
         run(**specs, **options)
 
     parameters = [*plain.values(), *(_option(field, made[name]) for name, names in fields.items() for field in names)]
@@ -73,11 +77,15 @@ def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
     default = field.get_default(call_default_factory=True)
     remark = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
     text = " ".join(part for part in (field.description, remark) if part)
-    dashed, kind = f"--{name.replace('_', '-')}", bool if field.annotation is bool else str
+    dashed, kind = _dashed(name), bool if field.annotation is bool else str
     if kind is bool and default:
-        dashed = f"{dashed}/--no-{name.replace('_', '-')}"
+        dashed = f"{dashed}/--no-{dashed[2:]}"
     annotation = Annotated[kind | None, typer.Option(dashed, help=text, show_default=False)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _dashed(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _shown(value: Any) -> str:

@@ -74,9 +74,9 @@ def _summary(ledger: Any) -> None:
 
 def _summary_row(row: Mapping[str, Any]) -> list[str]:
     tokens = format_count(row["tokens"]) if row["tokens"] is not None else "?"
-    rise = f"{row['rise']:+.4f}" if row["rise"] is not None else ""
+    rise = f"{row['rise']:+z.4f}" if row["rise"] is not None else ""
     error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
-    return [row["checkpoint"], tokens, label(row["change_json"]), row["measure"], f"{row['value']:.4f}", rise, error, row["unit"]]
+    return [row["checkpoint"], tokens, label(row["change_json"]), row["measure"], f"{row['value']:z.4f}", rise, error, row["unit"]]
 
 
 def label(change_json: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.changes.perturb import shares_of
+from pliant.changes.perturb import antithetic, shares_of
 from pliant.measures.measure import documents
 from pliant.measures.shares import clusters
 from pliant.statistics import Array, crossed_error, weighted_mean
@@ -61,12 +61,12 @@ def rises(ledger: Ledger) -> Table:
     firsts: list[int] = []
     values, numbers, paired = _rows(changed["sample_values"]), changed["number"].to_pylist(), changed["paired"].to_pylist()
     changes = changed["change_json"].to_pylist()
-    shares = {form: shares_of(json.loads(form)) for form in set(changes)}
+    forms = {text: json.loads(text) for text in set(changes)}
     for group in _runs(changed["key"].to_pylist()):
         firsts.append(group.start)
         same = all(paired[group])
-        form, reference = changes[group.start], references[numbers[group.start]]
-        rise = reference.rise(values[group], '"perturb"' in form, shares[form]) if same else dict.fromkeys(found)
+        form, reference = forms[changes[group.start]], references[numbers[group.start]]
+        rise = reference.rise(values[group], antithetic(form), shares_of(form)) if same else dict.fromkeys(found)
         for name, column in found.items():
             column.append(rise[name])
     types = {"n": pa.int64(), "draws": pa.int64()}
@@ -91,10 +91,10 @@ class _Unchanged:
             self._clusters[shares] = clusters(self.documents, shares)
         return self._clusters[shares]
 
-    def rise(self, draws: list[Array], antithetic: bool, shares: int) -> dict[str, float | int]:
+    def rise(self, draws: list[Array], mirrored: bool, shares: int) -> dict[str, float | int]:
         """The draws' mean rise over this reading. Draws 2k and 2k + 1 of noise mirror each other and count as one."""
         differences = np.stack(draws) - self.values
-        if antithetic and len(draws) % 2 == 0:
+        if mirrored and len(draws) % 2 == 0:
             differences = differences.reshape(-1, 2, len(self.values)).mean(axis=1)
         rise = weighted_mean(differences.mean(axis=0), self.weights)
         error = crossed_error(differences, self.weights, self.clusters(shares))

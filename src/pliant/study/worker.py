@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,8 @@ class Settings:
         sys.path[:] = self.path
         gc.disable()  # these imports make half a million objects that stay; looking through them as they come takes a second
         import torch
-        from transformers import PreTrainedModel as _  # what opening any checkpoint takes
+
+        import_module("transformers.modeling_utils")  # what opening any checkpoint takes
 
         gc.freeze()
         gc.enable()
