@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from pliant.errors import PliantError
 from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.gguf import gguf_parameters
 from pliant.models.ladder import Stored
 from pliant.models.revisions import parse, tokens_of
 from pliant.models.trainer_state import read_trainer_state
@@ -61,9 +62,12 @@ class FolderLadder(Stored):
         """What is known without loading. A folder that cannot be read is reported when it is opened."""
         facts: dict[str, Any] = {}
         with contextlib.suppress(PliantError):
-            stored = read_facts(path)
-            facts = stored.model_dump(exclude_none=True) if stored is not None else read_trainer_state(path, self.batch_tokens)
-            facts["params"] = stored_parameters(weight_files(path))
+            if path.is_file():
+                facts = {"params": gguf_parameters(path)}
+            else:
+                stored = read_facts(path)
+                facts = stored.model_dump(exclude_none=True) if stored is not None else read_trainer_state(path, self.batch_tokens)
+                facts["params"] = stored_parameters(weight_files(path))
         tokens = (self.tokens or {}).get(path.name, facts.get("tokens"))
         tokens = self._tokens_in_name(path.name) if tokens is None else tokens
         return Checkpoint.model_validate({**facts, "name": str(path), "revision": None, "tokens": tokens})

@@ -2,7 +2,7 @@
 
 Idea: transformers unpacks the blocks into plain tensors; what reminds of their packing is taken off the network, so that it is
 changed, measured and saved like any other. The weights start out rounded, which matters to whoever rounds them again.
-Cost: the file is parsed in Python three times; SmolLM2-135M in 4 bits (98 MB) takes about 20 s and 1.2 GB. Save the model once
+Cost: the file is parsed in Python four times (once to count its parameters); SmolLM2-135M in 4 bits (98 MB) takes about 20 s and 1.2 GB. Save the model once
 and load that folder, which takes a second.
 """
 
@@ -35,6 +35,20 @@ def check_gguf(folder: Path, gguf_file: str) -> None:
     missing = [package for package in ("gguf", "accelerate") if find_spec(package) is None]
     if missing:
         raise PliantError(f"reading GGUF needs the package {' and '.join(missing)}; pip install 'pliant[gguf]'")
+
+
+def gguf_parameters(path: Path) -> int:
+    """Numbers in a GGUF file, tied tensors once; two seconds for a vocabulary of 50,000.
+
+    Raises PliantError when the file, or a package that reads it, is missing, or the file is damaged.
+    """
+    check_gguf(path.parent, path.name)
+    from gguf import GGUFReader
+
+    try:
+        return sum(int(tensor.n_elements) for tensor in GGUFReader(str(path)).tensors)
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise PliantError(f"{path}: is damaged ({error})") from error
 
 
 def gguf_arguments(gguf_file: str) -> dict[str, Any]:
