@@ -2,8 +2,8 @@
 
 Idea: transformers unpacks the blocks into plain tensors; what reminds of their packing is taken off the network, so that it is
 changed, measured and saved like any other. The weights start out rounded, which matters to whoever rounds them again.
-Cost: the file is parsed in Python four times (once to count its parameters); SmolLM2-135M in 4 bits (98 MB) takes about 20 s and 1.2 GB. Save the model once
-and load that folder, which takes a second.
+Cost: the file is parsed in Python four times, once to count its parameters; SmolLM2-135M in 4 bits (98 MB) takes about 20 s and
+1.2 GB. Save the model once and load that folder, which takes a second.
 """
 
 from __future__ import annotations
