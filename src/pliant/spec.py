@@ -8,15 +8,12 @@ kinds that other packages register through entry points.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import inspect
 import itertools
 import json
 import re
-import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -24,9 +21,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pliant.errors import PliantError
-
-NAMES_WIDTH = 240
-"""Characters of the names that a message lists."""
+from pliant.explain import explain, members, nearest, shown
+from pliant.forms import read_yaml
 
 
 class Spec(BaseModel):
@@ -66,8 +62,8 @@ class Spec(BaseModel):
         """A short name for tables: the kind with the fields that differ from their defaults."""
         fields = type(self).model_fields
         told = {name: value for name, value in self if value != fields[name].get_default(call_default_factory=True)}
-        shown = ", ".join(f"{name}={_show(value)}" for name, value in told.items())
-        return f"{self.kind}({shown})" if shown else self.kind
+        fields_told = ", ".join(f"{name}={shown(value)}" for name, value in told.items())
+        return f"{self.kind}({fields_told})" if told else self.kind
 
     @classmethod
     def parse(cls, form: Any, where: str = "") -> Self:
@@ -93,61 +89,6 @@ def digest(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
-def read_yaml(path: str | Path) -> Any:
-    """Plain values from a YAML file. Raises PliantError with the line at fault."""
-    import yaml
-
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PliantError(f"{path}: no such file") from None
-    except OSError as error:
-        raise PliantError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise PliantError(f"{path}: cannot be read (it is not UTF-8 text)") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark is not None else ""
-        raise PliantError(f"{path}:{line} is not valid YAML ({getattr(error, 'problem', None) or error})") from None
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'bits'?`, or what there is, as far as a line or two hold it."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    shown = [name for name, end in zip(names, itertools.accumulate(map(len, names)), strict=True) if end <= NAMES_WIDTH]
-    more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
-    return f"known: {', '.join(shown) or 'none'}{more}"
-
-
-def explain(error: ValidationError, spec: type[BaseModel]) -> str:
-    """The most telling thing pydantic found wrong, in one line: a misspelt field before the field it leaves missing."""
-    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        owner = spec
-        for part in first["loc"][:-1]:
-            field = owner.model_fields.get(str(part))
-            owner = (
-                next((t for t in _members(field.annotation) if inspect.isclass(t) and issubclass(t, BaseModel)), owner) if field else owner
-            )
-        return f"unknown field {where!r}; {nearest(str(first['loc'][-1]), owner.model_fields)}"
-    if first["type"] == "missing":
-        return f"field {where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if first["type"] == "model_type":
-        return f"{where or spec.__name__}: expected a mapping of fields, got {_brief(first['input'])}"
-    return f"{where}: {message} (got {_brief(first['input'])})" if where else message
-
-
-def _brief(value: Any) -> str:
-    """A value as messages show it; specs by their labels."""
-    shown = _show(value) if isinstance(value, (Spec, list, tuple)) else repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
-
-
 def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
     """Every combination of a mapping's lists: `{bits: [3, 4]}` -> `{bits: 3}`, `{bits: 4}`.
 
@@ -161,7 +102,7 @@ def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
     for name, value in form.items():
         field = spec.model_fields.get(str(name))
         holds_list = field is not None and any(
-            typing.get_origin(t) in (list, tuple) or t in (list, tuple) for t in _members(field.annotation)
+            typing.get_origin(t) in (list, tuple) or t in (list, tuple) for t in members(field.annotation)
         )
         swept = isinstance(value, list) and (not holds_list or (bool(value) and all(isinstance(item, list) for item in value)))
         if swept and not value:
@@ -174,26 +115,6 @@ def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
 def _range(item: Any) -> Sequence[Any]:
     match = re.fullmatch(r"(\d+)\.\.(\d+)", item) if isinstance(item, str) else None
     return range(int(match[1]), int(match[2]) + 1) if match else [item]
-
-
-def _members(annotation: Any) -> Iterator[Any]:
-    """The alternatives of a (possibly optional, union or annotated) type."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        yield from _members(typing.get_args(annotation)[0])
-    elif origin in (typing.Union, types.UnionType):
-        for part in typing.get_args(annotation):
-            yield from _members(part)
-    else:
-        yield annotation
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, Spec):
-        return value.label()
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_show(item) for item in typing.cast("Sequence[Any]", value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 Kind = TypeVar("Kind", bound=Spec)

@@ -68,11 +68,28 @@ def test_a_change_that_cannot_be_is_named_before_anything_runs(change, words, al
         ({"questions": ["checkpont"]}, "did you mean 'checkpoint'?"),
         ({"checkpoints": ["./nowhere-*"]}, "nowhere-*"),
         ({"name": "../elsewhere"}, "leave out slashes"),
-        ({"seeds": ["one"]}, "seeds"),
+        ({"seeds": ["one"]}, "seeds, item 1: a whole number is needed (got 'one')"),
+        ({"seeds": []}, "seeds: give at least one"),
+        ({"measures": {}}, "measures: give at least one"),
+        ({"checkpoints": []}, "give at least one"),
+        ({"checkpoints": None}, "checkpoints: nothing is given"),
+        ({"questions": "checkpoint"}, "questions: a list is needed, such as [checkpoint]"),
+        ({"name": 5}, "name: text is needed (got 5)"),
+        (
+            {"changes": [{"quantize": {"bits": 4, "group": "chanel"}}]},
+            "group: 'tensor' or 'channel' or a whole number is needed (got 'chanel')",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_is_one_line(fields, words, altered, asked):
     assert words in asked(altered(**fields))
+
+
+def test_a_key_given_twice_or_an_empty_file_is_named(study, asked):
+    study.write_text(study.read_text() + "changes: [none]\n")
+    assert "the key 'changes' is given twice" in asked(study)
+    study.write_text("")
+    assert f"{study}: the file is empty" in asked(study)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +99,8 @@ def test_a_study_that_cannot_be_is_one_line(fields, words, altered, asked):
         (("measure", "loss", "--change", "quantise: {bits: 4}"), "did you mean 'quantize'?"),
         (("decide", "bits", "--quantize", "{group: ["), "--quantize '{group: [': is not valid YAML"),
         (("decide", "bits", "--quantize", "{grup: 8}"), "did you mean 'group'?"),
+        (("measure", "loss", "--change", "quantize: {bits: 3, bits: 4}"), "the key 'bits' is given twice"),
+        (("measure", "loss", "--samples", "three"), "samples: 'three' is not a count"),
     ],
 )
 def test_yaml_on_the_command_line_is_checked_as_in_a_file(command, words, pliant, study, tmp_path):

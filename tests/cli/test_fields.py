@@ -1,10 +1,12 @@
 """Options made from a spec's fields."""
 
+import pytest
 import typer
 from pydantic import Field
 from typer.testing import CliRunner
 
 from pliant.cli.fields import spec_command
+from pliant.errors import PliantError
 from pliant.numbers import Count
 from pliant.spec import Spec
 
@@ -16,6 +18,7 @@ class Walk(Spec):
     backwards: bool = Field(False, description="The other way round")
     straight: bool = Field(True, description="Without bends")
     words: list[str] = Field(default=["a"], description="What to say")
+    place: str = Field("here", description="Where")
 
 
 def called(*arguments):
@@ -49,3 +52,13 @@ def test_help_says_what_the_fields_say():
     for words in ("How to walk", "Example: walk --steps 3", "The other way round", "--backwards", "--no-straight", "(required)"):
         assert words in told
     assert "--no-backwards" not in told
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"), [(["--words", "*.mlp.*"], "a list is needed"), (["--words", "[b, c"], "--words '[b, c': is not valid YAML")]
+)
+def test_a_list_gone_wrong_is_called_so_and_a_pattern_is_text(steps, words):
+    _, result = called("--steps", "3", *steps)
+    assert isinstance(result.exception, PliantError)
+    assert words in str(result.exception)
+    assert called("--steps", "3", "--place", "[ab]*.txt")[0] == [(Walk(steps=3, place="[ab]*.txt"), False)]

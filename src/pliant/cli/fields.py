@@ -11,6 +11,8 @@ import typer
 
 from pliant.cli.output import note
 from pliant.errors import PliantError
+from pliant.explain import members
+from pliant.forms import parse_yaml
 from pliant.spec import Catalog, Spec
 
 Kind = TypeVar("Kind", bound=Spec)
@@ -31,7 +33,8 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
     def command(**options: Any) -> None:
         given = {name: {field: options.pop(field) for field in names} for name, names in fields.items()}
         specs = {
-            name: made[name].parse({field: _read(text) for field, text in form.items() if text is not None}) for name, form in given.items()
+            name: made[name].parse({field: _read(field, text, made[name]) for field, text in form.items() if text is not None})
+            for name, form in given.items()
         }
         for name, spec in specs.items():
             if unread := [_dashed(field) for field, text in given[name].items() if text is not None and field not in spec.model_fields_set]:
@@ -94,20 +97,16 @@ def _shown(value: Any) -> str:
 
 def yaml_option(text: str, option: str) -> Any:
     """The value of an option that is written as YAML. Raises PliantError that names the option."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PliantError(f"{option} {text!r}: is not valid YAML ({getattr(error, 'problem', None) or 'see its brackets'})") from None
+    return parse_yaml(text, f"{option} {text!r}")
 
 
-def _read(text: str | bool) -> Any:
-    import yaml
-
+def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:
+    """What is no YAML, such as the pattern `*.mlp.*`, is left to the spec as text, but not a list or mapping gone wrong."""
     if isinstance(text, bool):
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return yaml_option(text, _dashed(name))
+    except PliantError:
+        if text.startswith(("[", "{")) and str not in members(spec.model_fields[name].annotation):
+            raise
         return text
