@@ -78,7 +78,7 @@ def test_the_page_is_whole_and_loads_nothing(html, document):
 def test_the_answer_stands_first_and_every_decision_has_its_row(document, results):
     (title,) = [data for tag, data in document.texts if tag == "h1" and data.strip()]
     assert "generic loss improves up to 16M tokens" in title
-    assert re.search(r"after \d of 10 changes an earlier checkpoint is better", title)
+    assert re.search(r"after \d of 10 changes the best comes earlier, at", title)
     chips = [found["class"] for found in document.named("span") if found.get("class", "").startswith("chip")]
     assert len(chips) == sum(len(ladder.decisions) for ladder in results.ladders) == 17
     assert {chip.split()[1] for chip in chips} == {"degrades", "improves", "undetermined"}

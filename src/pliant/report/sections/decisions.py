@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from pliant.decide.checkpoint import CheckpointDecision
 from pliant.decide.series import token_count
@@ -15,35 +16,60 @@ def answer(ladder: Ladder) -> str:
     measure = ladder.measures[0]
     base = ladder.unchanged(measure)
     changed = [found for found in ladder.of(measure) if found.change["kind"] != "none" and found.change.get("lr") != "tuned"]
-    worse = [found for found in changed if found.verdict == "degrades"]
-    opening = _opening(base, measure) if base else ""
-    if not changed:
-        return opening + "."
-    if not worse:
-        improving = sum(found.verdict == "improves" for found in changed)
-        return (
-            f"{opening}; after {_of(improving, len(changed))} it still improves too, and none is shown to turn."
-            if opening
-            else "No change is shown to turn."
-        )
-    bests = sorted(found.best for found in worse)
-    where = token_count(bests[0]) if bests[0] == bests[-1] else f"{token_count(bests[0])} to {token_count(bests[-1])}"
-    joined = f"{opening}, but after" if opening else "After"
-    return f"{joined} {_of(len(worse), len(changed))} an earlier checkpoint is better: the best lies at {where} tokens."
+    told = [_opening(base, measure)] if base else []
+    if changed:
+        told.append(_turns(base, changed))
+    sentence = "; ".join(told)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _opening(base: CheckpointDecision, measure: str) -> str:
-    last = token_count(base.evidence["curve"][-1]["tokens"])
     name = f"{measure} {base.evidence['metric']}" if base.evidence["metric"] != measure else measure
     if base.verdict == "improves":
-        return f"Left unchanged, {name} improves up to {last} tokens"
+        return f"left unchanged, {name} improves up to {_last(base)} tokens"
     if base.verdict == "degrades":
-        return f"Left unchanged, {name} is best at {token_count(base.best)} tokens already"
-    return f"Left unchanged, {name} is level from {token_count(base.low)} to {token_count(base.high)} tokens"
+        return f"left unchanged, {name} is best at {token_count(base.best)} tokens already"
+    return f"left unchanged, it is undetermined where {name} is best: {_span([base.low, base.high])} tokens"
+
+
+def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision]) -> str:
+    """How many changed curves turn, and where: seen from the unchanged best where there is one, else from the last checkpoint."""
+    worse = [found for found in changed if found.verdict == "degrades"]
+    if not worse:
+        improving = sum(found.verdict == "improves" for found in changed)
+        if not improving:
+            return "after no change is it shown to improve or to turn"
+        too = " too" if base and base.verdict == "improves" else ""
+        return f"after {_of(improving, len(changed))} it improves up to the last checkpoint{too}, and none is shown to turn"
+    if base is None or base.verdict == "undetermined":
+        where = _span([found.best for found in worse])
+        return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies at {where} tokens"
+    relations = {
+        "earlier": [found.best for found in worse if found.best < base.best],
+        "at the same checkpoint": [found.best for found in worse if found.best == base.best],
+        "later": [found.best for found in worse if found.best > base.best],
+    }
+    told = [
+        f"after {_of(len(bests), len(changed))} the best comes {relation}{'' if bests[0] == base.best else f', at {_span(bests)} tokens'}"
+        for relation, bests in relations.items()
+        if bests
+    ]
+    return ", ".join(told)
+
+
+def _last(found: CheckpointDecision) -> str:
+    return token_count(found.evidence["curve"][-1]["tokens"])
+
+
+def _span(tokens: Sequence[int]) -> str:
+    low, high = token_count(min(tokens)), token_count(max(tokens))
+    return low if low == high else f"{low} to {high}"
 
 
 def _of(count: int, total: int) -> str:
-    return "the one change" if count == total == 1 else f"all {total} changes" if count == total else f"{count} of {total} changes"
+    if count == total:
+        return "the one change" if total == 1 else f"all {total} changes"
+    return f"{count} of {total} changes"
 
 
 def decisions(results: Results) -> Section | None:
@@ -111,7 +137,7 @@ def interval(found: CheckpointDecision) -> str:
 
 def signed(value: float, digits: int = 3) -> str:
     """With its sign, a true minus, and so many decimals."""
-    return f"{value:+.{digits}f}".replace("-", "\u2212")
+    return f"{value:+z.{digits}f}".replace("-", "\u2212")
 
 
 def common_caveats(ladder: Ladder) -> list[str]:
