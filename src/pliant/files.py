@@ -54,12 +54,20 @@ def disk_errors(place: Path) -> Generator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise PliantError(f"no space left to write {place}; free some disk and run the same command again") from error
+            raise _full(place) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise PliantError(f"cannot write {place}: a part of that path is a file where a folder is needed, or the other way") from error
         raise
+    except Exception as error:
+        if "os error 28" in str(error):  # safetensors' own way of saying that the disk is full
+            raise _full(place) from error
+        raise
+
+
+def _full(place: Path) -> PliantError:
+    return PliantError(f"no space left to write {place}; free some disk and run the same command again")
 
 
 def inside(folder: Path, name: str) -> Path:

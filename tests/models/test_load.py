@@ -106,11 +106,15 @@ def test_a_tokenizer_may_be_given(copy):
     assert load(copy, tokenizer=load_tokenizer("ascii")).tokenizer.vocab_size == 128
 
 
-def test_a_tokenizer_larger_than_the_embedding_is_refused_and_a_smaller_one_is_not(copy, tmp_path):
-    with pytest.raises(PliantError, match="256 ids but the model only 128"):
+def test_a_tokenizer_of_another_model_is_refused_and_a_padded_embedding_is_not(copy, tmp_path):
+    with pytest.raises(PliantError, match="256 ids but the model 128"):
         load(copy, tokenizer="bytes")
-    padded = build("llama-16x1", load_tokenizer("bytes"), context=8)
-    padded.tokenizer = load_tokenizer("ascii")
+    wide = build("llama-16x1", load_tokenizer("bytes"), context=8)
+    save(wide, tmp_path / "wide")
+    with pytest.raises(PliantError, match="128 ids but the model 256"):
+        load(tmp_path / "wide", tokenizer="ascii")
+    padded = build("llama-16x1", load_tokenizer("ascii"), context=8)
+    padded.network.resize_token_embeddings(160)
     save(padded, tmp_path / "padded")
     assert load(tmp_path / "padded").tokenizer.vocab_size == 128
 

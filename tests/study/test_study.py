@@ -84,6 +84,8 @@ BAD = [
     ({"seeds": []}, "seeds"),
     ({"seeds": "many"}, "seeds"),
     ({"seeds": [0.5]}, "seeds"),
+    ({"seeds": [-1]}, "seeds"),
+    ({"seeds": [2**63]}, "seeds"),
     ({"questions": ["chekpoint"]}, "did you mean 'checkpoint'"),
     ({"questions": "checkpoint"}, "questions"),
     ({"name": ""}, "name"),

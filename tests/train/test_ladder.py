@@ -42,10 +42,10 @@ def test_forms(fields):
     ("changes", "message"),
     [
         ({"tokens": [0, 5]}, "trains nothing"),
-        ({"tokens": []}, "at least 1 item"),
+        ({"tokens": []}, "at least one"),
         ({"tokens": "many"}, "is not a count"),
         ({"model": {"preset": "lama-16x2"}}, "unknown preset"),
-        ({"model": []}, "at least 1 item"),
+        ({"model": []}, "at least one"),
         ({"methods": [{"qtq": {}}]}, "unknown method"),
         ({"learning_rate": 1}, "unknown field"),
     ],

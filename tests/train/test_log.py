@@ -62,3 +62,9 @@ def test_thinned_losses_are_means():
     assert thin([1.0, 3.0, 5.0, 7.0, 9.0], 2) == ([3.0, 8.0], 3)
     kept, every = thin([0.0] * 7812)
     assert (len(kept), every) == (977, 8)
+
+
+def test_before_the_first_step_the_learning_rate_is_not_to_blame():
+    with pytest.raises(Diverged, match="before the first step; the weights") as caught:
+        feed(LossWatch(100), [nan])
+    assert "lower" not in str(caught.value)

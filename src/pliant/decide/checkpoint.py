@@ -78,9 +78,20 @@ def decide(results: Runs | Ledger | str | Path) -> list[CheckpointDecision]:
         ledger, study = results.ledger, results.study.name
     series = [found for found in read(ledger, study) if len(found.points) >= 2]
     if not series:
-        raise PliantError(f"{ledger.folder}: no change was measured at two checkpoints of different tokens; a ladder needs at least two")
+        raise PliantError(f"{ledger.folder}: {_missing(ledger)}")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)
     return [_decide(view, _tokens(view.series.ladder, series)) for view in views]
+
+
+def _missing(ledger: Ledger) -> str:
+    """Why there is nothing to decide."""
+    (unknown,) = ledger.sql("select count(distinct checkpoint) as n from records where status = 'ok' and tokens is null")["n"].to_pylist()
+    if unknown:
+        return (
+            f"the training tokens of {unknown} checkpoints are not known: give `batch_tokens` (tokens a step) or "
+            "`tokens: {NAME: 100M}` with the study's checkpoints, and run it again; nothing is measured twice"
+        )
+    return "no change was measured at two checkpoints of different tokens; a ladder needs at least two"
 
 
 def _tokens(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[int]:

@@ -48,11 +48,11 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
 
 
 def check_vocabulary(network: PreTrainedModel, tokenizer: Tokenizer, address: str) -> None:
-    """An embedding may be padded beyond the tokenizer; the other way round ids would point past its end."""
+    """An embedding may be padded beyond the tokenizer, though not by half; the other way round ids would point past its end."""
     embedding: Any = network.get_input_embeddings()
     rows = int(embedding.weight.shape[0])
-    if tokenizer.vocab_size > rows:
-        raise PliantError(f"{address}: the tokenizer has {tokenizer.vocab_size} ids but the model only {rows}; they do not belong together")
+    if not tokenizer.vocab_size <= rows < 1.5 * tokenizer.vocab_size:
+        raise PliantError(f"{address}: the tokenizer has {tokenizer.vocab_size} ids but the model {rows}; they do not belong together")
 
 
 def check_complete(found: dict[str, Any], address: str) -> None:

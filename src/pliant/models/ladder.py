@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import Field
 
@@ -82,7 +82,9 @@ class Stored(Loading):
     tokens: dict[str, Count] | None = Field(
         default=None, description="Training tokens of each checkpoint, by the name of its folder or revision"
     )
-    batch_tokens: Count | None = Field(default=None, description="Tokens a step, where names or files tell steps only")
+    batch_tokens: Annotated[Count, Field(gt=0)] | None = Field(
+        default=None, description="Tokens a step, where names or files tell steps only"
+    )
 
     def identity_of(self, content: str) -> str:
         """The identity of these files when loaded in this way."""

@@ -30,12 +30,7 @@ def save(model: Model, folder: str | Path) -> None:
     if model.transforms:
         raise PliantError(f"cannot save a model with {', '.join(model.transforms)}: that is not part of its tensors")
     with _replaced_folder(Path(folder).expanduser()) as temporary, quiet(), disk_errors(Path(folder)):
-        try:
-            model.network.save_pretrained(str(temporary))
-        except Exception as error:
-            if "os error 28" in str(error):  # safetensors' own way of saying that the disk is full
-                raise PliantError(f"no space left to write {folder}; free some disk and run the same command again") from error
-            raise
+        model.network.save_pretrained(str(temporary))
         model.tokenizer.save(temporary)
         write_facts(model.checkpoint, temporary)
 

@@ -14,7 +14,7 @@ from pliant.errors import PliantError
 from pliant.measures.measure import joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
-from pliant.study.record import Record
+from pliant.study.record import Record, stated_facts
 
 if TYPE_CHECKING:
     from pliant.measures import Reading
@@ -137,9 +137,7 @@ def _about(cell: Cell, name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """What a record says before anything was measured."""
     return {
         "study": cell.study,
-        "checkpoint": checkpoint.address,
-        **{fact: getattr(checkpoint, fact) for fact in FACTS},
-        "training_seed": checkpoint.seed,
+        **stated_facts(checkpoint),
         "change_kind": cell.change.kind,
         "change_json": cell.change.canonical_json(),
         "measure": name,
@@ -148,19 +146,6 @@ def _about(cell: Cell, name: str, checkpoint: Checkpoint) -> dict[str, Any]:
         "cell": cell.name,
         "key": cell.keys[name],
     }
-
-
-FACTS = (
-    "params",
-    "params_non_embedding",
-    "tokens",
-    "unique_tokens",
-    "peak_lr",
-    "final_lr",
-    "schedule",
-    "phase",
-    "training_bits",
-)
 
 
 def _place(model: Model) -> dict[str, str]:

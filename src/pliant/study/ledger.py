@@ -20,20 +20,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pliant.errors import PliantError
-from pliant.files import atomic_path, disk_errors, write_atomic
+from pliant.files import disk_errors, write_atomic
 from pliant.spec import digest
-from pliant.study.record import Record, Table, arrow_schema, arrow_table
+from pliant.study.merging import ABSORBED, merge
+from pliant.study.record import Record, Table, arrow_table
 
 VERSION = 1
 MANY_SHARDS = 256
 """More small files than this are merged at the end of a run."""
-ABSORBED = b"pliant.absorbed"
-"""Footer entry of a merged shard: the names of the shards it stands for."""
 
 
 class Ledger:
@@ -139,28 +138,12 @@ class Ledger:
             yield
 
     def compact(self, at_least: int = 2) -> None:
-        """Merge the shards into one file when there are `at_least` so many.
-
-        The merged file lists the shards it stands for, and readers skip those from the moment it appears, so that a kill
-        at any point neither loses nor doubles a record.
-        """
-        import pyarrow.dataset as ds
-        import pyarrow.parquet as pq
-
+        """Merge the shards into one file when there are `at_least` so many; see `pliant.study.merging`."""
         shards, left_over = self._shards()
         for path in left_over:
             path.unlink(missing_ok=True)
-        if len(shards) < at_least:
-            return
-        names = sorted(path.name for path in shards)
-        schema = arrow_schema().with_metadata({ABSORBED: json.dumps(names).encode()})
-        with atomic_path(self.folder / "records" / f"merged-{digest(' '.join(names))}.parquet") as temporary:
-            scanner = ds.dataset([str(path) for path in shards], schema=arrow_schema()).scanner(use_threads=False)
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                for table in _gathered(scanner.to_batches()):
-                    writer.write_table(table.cast(schema))
-        for path in shards:
-            path.unlink(missing_ok=True)
+        if len(shards) >= at_least:
+            merge(shards, self.folder / "records")
 
     # --- reading
 
@@ -221,19 +204,3 @@ class Ledger:
         from pliant.study.rises import rises
 
         return rises(self)
-
-
-def _gathered(batches: Iterable[Any], size: int = 64 << 20) -> Generator[Table]:
-    """Small batches put together to row groups of about `size` bytes."""
-    import pyarrow as pa
-
-    waiting: list[Any] = []
-    held = 0
-    for batch in batches:
-        waiting.append(batch)
-        held += batch.nbytes
-        if held >= size:
-            yield pa.Table.from_batches(waiting).combine_chunks()
-            waiting, held = [], 0
-    if waiting:
-        yield pa.Table.from_batches(waiting).combine_chunks()

@@ -20,6 +20,7 @@ from pliant.errors import PliantError
 from pliant.measures import Measure
 from pliant.spec import Spec, digest
 from pliant.study.cost import Cost, evaluation, measured_tokens, opening, training, training_tokens
+from pliant.study.record import stated_facts
 from pliant.train import TrainedLadder
 
 if TYPE_CHECKING:
@@ -56,6 +57,20 @@ class Plan:
     """Cells that the ledger holds completely."""
     keys: frozenset[str]
     """Of all records the study will have."""
+    facts: dict[str, dict[str, Any]]
+    """By key, what the study says of stored checkpoints now, as columns of records. A ladder trained here has it in its keys."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """What will keep the study's questions from being answered, one line each."""
+        if "checkpoint" not in self.study.questions:
+            return []
+        tokens = [rung.checkpoint.tokens for rung in self.rungs]
+        if None in tokens:
+            return [
+                f"tokens of {tokens.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"
+            ]
+        return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
 
     @property
     def cost(self) -> Cost:
@@ -87,8 +102,10 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
                 cells[name] = Cell(name, study.name, number, change, seed, waiting, keys, cost)
     waiting = [cell for cell in cells.values() if cell.measures]
     costs = [opening(rung.checkpoint.params, rung.cost, accelerator) for _, rung in rungs.values()]
-    keys = frozenset(key for cell in cells.values() for key in cell.keys.values())
-    return Plan(study, [rung for _, rung in rungs.values()], costs, waiting, len(cells) - len(waiting), keys)
+    known = [rung for _, rung in rungs.values()]
+    stated = [_stated(study, rung) for rung in known]
+    facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
+    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts)
 
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
@@ -112,6 +129,13 @@ def _identity(rung: Rung) -> str:
         return rung.identity
     except PliantError:
         return f"missing {rung.checkpoint.address}"
+
+
+def _stated(study: Study, rung: Rung) -> dict[str, Any]:
+    """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened."""
+    if isinstance(study.checkpoints, TrainedLadder):
+        return {}
+    return {column: value for column, value in stated_facts(rung.checkpoint).items() if not column.startswith("params")}
 
 
 def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:

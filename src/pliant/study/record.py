@@ -8,9 +8,12 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.models import Checkpoint
 
 Table: TypeAlias = Any
 """A `pyarrow.Table`; pyarrow ships no types."""
@@ -73,6 +76,26 @@ class Record:
     sample_ids: Sequence[str] = field(default=(), repr=False)
     sample_values: Sequence[float] | Array = field(default=(), repr=False)
     sample_weights: Sequence[float] | Array = field(default=(), repr=False)
+
+
+FACTS = (
+    "params",
+    "params_non_embedding",
+    "tokens",
+    "unique_tokens",
+    "peak_lr",
+    "final_lr",
+    "schedule",
+    "phase",
+    "training_bits",
+)
+"""What a record says of its checkpoint, under the names that `Checkpoint` has for it."""
+
+
+def stated_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What is known of a checkpoint, as columns."""
+    stated = {fact: getattr(checkpoint, fact) for fact in FACTS} | {"training_seed": checkpoint.seed}
+    return {"checkpoint": checkpoint.address} | {column: value for column, value in stated.items() if value is not None}
 
 
 SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")

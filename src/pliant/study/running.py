@@ -19,6 +19,7 @@ from pliant.models import HubLadder
 from pliant.progress import progress
 from pliant.spec import nearest
 from pliant.study.ledger import MANY_SHARDS, Ledger
+from pliant.study.merging import restate
 from pliant.study.planning import Plan, plan
 from pliant.study.runs import Runs
 from pliant.study.staffing import allowed, staff
@@ -57,6 +58,7 @@ def run(
     with store.lock():
         planned = plan(study, store, device)
         store.remember(study.name, study.canonical(), planned.keys)
+        restate(store, planned.facts)
         with progress(study.name, planned.cost.seconds, quiet=quiet) as advance:
             _run(planned, store, executor, workers, device, advance)
         store.compact(at_least=MANY_SHARDS)

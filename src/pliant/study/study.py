@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, SerializeAsAny, field_validator
 
@@ -43,7 +43,9 @@ class Study(Spec):
     checkpoints: SerializeAsAny[Spec] = Field(description="A ladder trained here, folders, or revisions of a hub repository")
     changes: tuple[SerializeAsAny[Change], ...] = Field((), description="What is done to each checkpoint; `none` is always included")
     measures: dict[str, SerializeAsAny[Measure]] = Field(min_length=1, description="What is read off each changed checkpoint, by a name")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="Seeds of what is trained here and of what is random in a change")
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
+        (0,), min_length=1, description="Seeds of what is trained here and of what is random in a change"
+    )
     questions: tuple[Question, ...] = Field((), description="What to answer from the results")
 
     @classmethod

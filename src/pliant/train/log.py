@@ -94,6 +94,8 @@ class LossWatch:
         self.losses.append(loss)
         recent = self.losses[-self.WINDOW :]
         limit = max(self.uniform, self.losses[0]) + self.MARGIN
+        if not isfinite(loss) and step == 0:
+            raise Diverged(f"the loss is {loss} before the first step; the weights it starts from are damaged", step, loss, lr)
         if not isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} (learning rate {lr:.3g}); lower the learning rate", step, loss, lr)
         if len(recent) == self.WINDOW and sum(recent) > self.WINDOW * limit:
