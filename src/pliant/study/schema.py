@@ -28,7 +28,7 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
         ],
         "changes": [_list({"anyOf": [_reference("change"), _list(_reference("change"))]})],
         "measures": [{"type": "object", "additionalProperties": _reference("measure"), "minProperties": 1}],
-        "seeds": [{"type": "integer"}, _list({"type": "integer"})],
+        "seeds": [plain["properties"]["seeds"]["items"], _list(plain["properties"]["seeds"]["items"])],
     }
     properties = plain["properties"]
     for name, alternatives in forms.items():
