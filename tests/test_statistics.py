@@ -15,8 +15,16 @@ from pliant.statistics import (
     minimum_detectable_effect,
     percentile_interval,
     resample_counts,
+    student,
     weighted_mean,
 )
+
+
+def test_student_reaches_as_far_as_its_closed_forms():
+    """One degree of freedom is Cauchy's law, two have a quantile in roots (both exact); many are normal."""
+    assert student(1) == pytest.approx(math.tan(0.45 * math.pi))
+    assert student(2) == pytest.approx(0.9 * math.sqrt(2 / (1 - 0.9**2)))
+    assert student(1e9, 0.95) == pytest.approx(1.959964, abs=1e-5)
 
 
 def test_without_clusters_or_weights_the_error_is_the_textbook_one():

@@ -74,12 +74,17 @@ def crossed_error(values: Array, weights: Array, clusters: Clusters | None = Non
 
 def estimate(values: Array, weights: Array, clusters: Clusters | None = None, confidence: float = 0.9) -> Estimate:
     """Weighted mean with its clustered standard error and Student-t interval."""
-    from scipy import stats
-
     value, error = weighted_mean(values, weights), clustered_error(values, weights, clusters)
     groups = len(values) if clusters is None else len({str(cluster) for cluster in clusters})
-    reach = float(stats.t.ppf(0.5 + confidence / 2, max(groups - 1, 1))) * error
+    reach = student(max(groups - 1, 1), confidence) * error
     return Estimate(value, error, value - reach, value + reach, len(values), confidence)
+
+
+def student(freedom: float, confidence: float = 0.9) -> float:
+    """Standard errors from the middle to either end of an interval, for an error estimated with so many degrees of freedom."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def percentile_interval(resamples: Array, confidence: float = 0.9) -> tuple[float, float]:

@@ -29,6 +29,15 @@ def test_r2_of_a_width_is_lost_by_the_width_that_does_not_follow_the_form():
     assert form.r2 < 1
 
 
+@pytest.mark.parametrize(("budgets", "kept"), [(2, (False, False)), (3, (True, False)), (4, (True, True))])
+def test_points_too_few_to_miss_the_form_have_no_r2(budgets, kept):
+    """A width has a constant and a power, the form a third parameter: each needs two points more than it has parameters."""
+    tokens, bits = (column.ravel() for column in np.meshgrid([1e6, 2e6, 4e6, 8e6][:budgets], [3.0, 4.0]))
+    rise = 1e-3 * tokens**0.5 * np.exp(-bits / 0.7) * np.resize([1.0, 1.1, 0.9], len(tokens))
+    form = fit_rounding(tokens, bits, rise)
+    assert (np.isfinite(form.r2), np.isfinite(form.r2_by_bits[3])) == kept
+
+
 def test_rises_at_or_below_zero_are_left_out():
     rise = 1e-3 * TOKENS**0.5 * np.exp(-BITS / 0.7)
     rise[[0, 5]] = 0.0, -0.1

@@ -145,6 +145,17 @@ def test_two_sizes_and_two_schedules_are_shown_apart(tmp_path):
     assert sum("by schedule" in label for label in labels) == 6
 
 
+def test_tokens_are_rounded_alike_in_tables_maps_and_axes(tmp_path):
+    """Budgets are rounded to whole steps of training: 200,704 and 999,424 were asked for as 200k and 1M."""
+    ledger = synthetic_ledger(tmp_path, seeds=[0], samples=16, tokens=[200_704, 999_424, 1_430_000])
+    document = Document(page(gather(ledger)))
+    specs = next(data for tag, data in document.texts if tag == "script" and data.startswith("["))
+    drawn = [data.strip() for tag, data in document.texts if tag == "text"]
+    for text in (specs, " ".join(drawn), document.text()):
+        assert {"200k", "1M", "1.43M"} <= set(re.findall(r"[0-9.]+[kM]", text))
+        assert not {"201k", "999k", "1.4M"} & set(re.findall(r"[0-9.]+[kM]", text))
+
+
 def test_a_ledger_without_a_ladder_is_still_a_report(tmp_path):
     ledger = synthetic_ledger(tmp_path, tokens=[1_000_000], seeds=[0], samples=16)
     document = Document(page(gather(ledger)))

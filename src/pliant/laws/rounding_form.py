@@ -30,9 +30,10 @@ class RoundingForm:
     length: float
     """Bits that cut the rise by e."""
     r2: float
-    """Of log rise, over all points."""
+    """Of log rise, over all points; NaN for four points, which the form's three parameters all but pass through."""
     r2_by_bits: dict[float, float]
-    """The same over the points of one width, around their own mean: can be negative, and is NaN for one point."""
+    """The same over the points of one width, around their own mean: can be negative.
+    NaN for three or fewer, where a constant and a power would follow any tokens."""
     points: int
 
     def rise(self, tokens: Any, bits: Any) -> Array:
@@ -50,8 +51,8 @@ def fit_rounding(tokens: Sequence[float], bits: Sequence[float], rise: Sequence[
     constant, power, slope = _solve(design, target)
     residual = target - design @ np.array([constant, power, slope])
     widths = design[:, 2]
-    by_bits = {float(width): _r2(target[widths == width], residual[widths == width]) for width in np.unique(widths)}
-    return RoundingForm(float(constant), float(power), float(-1 / slope), _r2(target, residual), by_bits, len(target))
+    by_bits = {float(width): _r2(target[widths == width], residual[widths == width], 2) for width in np.unique(widths)}
+    return RoundingForm(float(constant), float(power), float(-1 / slope), _r2(target, residual, 3), by_bits, len(target))
 
 
 def resampled(tokens: Sequence[float], bits: Sequence[float], rise: Sequence[float], draws: int = 2000, seed: int = 0) -> Array:
@@ -77,6 +78,8 @@ def _solve(design: Array, target: Array) -> Array:
     return np.linalg.lstsq(design, target, rcond=None)[0].astype(np.float64)
 
 
-def _r2(target: Array, residual: Array) -> float:
+def _r2(target: Array, residual: Array, parameters: int) -> float:
+    if len(target) <= parameters + 1:
+        return float("nan")
     spread = float(np.sum((target - target.mean()) ** 2))
     return 1 - float(np.sum(residual**2)) / spread if spread > 0 else float("nan")

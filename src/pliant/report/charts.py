@@ -6,10 +6,13 @@ end, no frame. Colours are Okabe and Ito's, which hold for colour-blind readers;
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from pliant.decide.series import token_count
 
 SKY, BLUE, GREEN, ORANGE, RED, PINK = "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 COLOURS = {1: [BLUE], 2: [BLUE, RED], 3: [BLUE, GREEN, RED], 4: [BLUE, GREEN, ORANGE, RED], 5: [SKY, BLUE, GREEN, ORANGE, RED]}
@@ -39,22 +42,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """Titles and scales."""
+    """Titles and scales. A logarithmic x axis counts tokens and is marked where points lie."""
 
     x: str
     y: str
     log_x: bool = True
     log_y: bool = False
-    ticks: Sequence[float] = field(default=())
-    """Where the x axis is marked; everywhere a point lies by default."""
 
 
 def line_chart(lines: Sequence[Line], axes: Axes) -> dict[str, Any]:
     """Curves with error bands, their turning points ringed, their names at their ends; hovering one sets it off."""
     drawn = [line for line in lines if line.points]
-    domain = _domain([edge for line in drawn for point in line.points for edge in (point["low"], point["high"])], axes.log_y)
+    domain = _domain([point for line in drawn for point in line.points], axes.log_y)
     names = [line.name for line in drawn]
-    rows = [{**point, "name": line.name} for line in drawn for point in line.points]
+    rows = [{**point, "low": max(point["low"], domain[0]), "name": line.name} for line in drawn for point in line.points]
     x, y, colour = _x(axes, rows), _y(axes, domain), _colour(drawn)
     encoding: dict[str, Any] = {"x": x, "color": colour}
     if not axes.log_x:
@@ -170,22 +171,28 @@ def tooltips(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"field": f"tip{number}", "title": name, "type": "nominal"} for number, name in enumerate(names)]
 
 
-def _domain(values: Sequence[float], log: bool) -> tuple[float, float]:
-    low, high = min(values), max(values)
+def _domain(points: Sequence[dict[str, Any]], log: bool) -> tuple[float, float]:
+    high = max(point["high"] for point in points)
     if log:
+        low = foot(points)
         return low / (high / low) ** 0.05, high * (high / low) ** 0.05
+    low = min(point["low"] for point in points)
     margin = 0.05 * ((high - low) or abs(high) or 1)
     return low - margin, high + margin
+
+
+def foot(points: Sequence[dict[str, Any]]) -> float:
+    """Where a logarithmic axis begins, which no error reaching towards zero may stretch: at most a factor 3 below the points."""
+    return min(max(point["low"], point["y"] / 3) for point in points)
 
 
 def _x(axes: Axes, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": axes.x} if axes.log_x else {"title": axes.x, "tickCount": 5}
     scale: dict[str, Any] = {"nice": False, **({"type": "log"} if axes.log_x else {"zero": False})}
     if axes.log_x:
-        axis |= {
-            "values": list(axes.ticks) or sorted({row["x"] for row in rows}),
-            "labelExpr": "replace(format(datum.value, '.2~s'), 'G', 'B')",
-        }
+        values = sorted({row["x"] for row in rows})
+        names = [token_count(value) for value in values]  # as in tables: Vega's own rounding is another
+        axis |= {"values": values, "labelExpr": f"{json.dumps(names)}[indexof({json.dumps(values)}, datum.value)]"}
     return {"field": "x", "type": "quantitative", "scale": scale, "axis": axis}
 
 

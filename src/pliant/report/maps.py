@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pliant.report.charts import COLOURS, CONFIG, HEIGHT, MANY, ORANGE, RED, SCHEMA, SHAPES, round_numbers
+from pliant.report.charts import COLOURS, CONFIG, HEIGHT, MANY, ORANGE, RED, SCHEMA, SHAPES, foot, round_numbers
 
 ROW = 34
 INK = "#1c1e21"
@@ -42,11 +42,15 @@ def heat_map(cells: Sequence[dict[str, Any]], columns: Sequence[str], rows: Sequ
 
 
 def scatter_chart(points: Sequence[dict[str, Any]], names: Sequence[str], x: str, y: str) -> dict[str, Any]:
-    """Points `x`, `y` (both above zero), `low`, `high`, `name` and `tip` on logarithmic axes of one range, with the line x = y."""
-    edges = [point[name] for point in points for name in ("x", "y", "low", "high")]
-    low, high = min(edges), max(edges)
+    """Points `x`, `y` (both above zero), `low`, `high`, `name` and `tip` on logarithmic axes of one range, with the line x = y.
+
+    A lower end below the picture is drawn to its foot.
+    """
+    low = min(foot(points), *(point["x"] for point in points))
+    high = max(point[name] for point in points for name in ("x", "high"))
     margin = (high / low) ** 0.04
     domain = [low / margin, high * margin]
+    shown = [{**point, "low": max(point["low"], domain[0])} for point in points]
     scale = {"type": "log", "domain": domain, "nice": False}
     marks = {"values": round_numbers(*domain), "format": "~g"}
     across = {"field": "x", "type": "quantitative", "scale": scale, "axis": {"title": x, **marks}}
@@ -56,7 +60,7 @@ def scatter_chart(points: Sequence[dict[str, Any]], names: Sequence[str], x: str
     shape = {"field": "name", "type": "nominal", "scale": {"domain": list(names), "range": SHAPES}, "legend": {"title": None}}
     diagonal = [{"x": edge, "y": edge} for edge in domain]
     return {
-        **_plain(points, HEIGHT),
+        **_plain(shown, HEIGHT),
         "layer": [
             {
                 "data": {"values": diagonal},

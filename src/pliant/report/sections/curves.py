@@ -7,12 +7,11 @@ from typing import Any, Literal
 
 from pliant.decide.checkpoint import CheckpointDecision
 from pliant.decide.series import token_count
+from pliant.report.bands import reach, told
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.labels import Label
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
 from pliant.report.results import Ladder, Results
-
-Z90 = 1.645
 
 TOKENS = "pretraining tokens"
 
@@ -25,7 +24,8 @@ def after_the_change(results: Results) -> Section | None:
     return Section(
         "After the change",
         "Each curve is one change of every checkpoint; the dashed one is the unchanged checkpoint. A ring marks the best checkpoint "
-        "where the curve turns, the bar behind it the interval of it. Bands are 90% intervals for comparing points of one curve.",
+        "where the curve turns, the bar behind it the interval of it. Bands are 90% intervals for comparing points of one curve, wide "
+        "where few seeds say how large the error is.",
         parts,
     )
 
@@ -38,7 +38,8 @@ def sensitivity(results: Results) -> Section | None:
     return Section(
         "Sensitivity",
         "What the change added to the loss, on the same samples, on logarithmic axes: a straight line is a power of the tokens. "
-        "Points at or below zero cannot be shown.",
+        "Points at or below zero cannot be shown; a band that runs to the foot of its picture reaches further down, hovering says "
+        "whether below zero.",
         parts,
     )
 
@@ -87,22 +88,20 @@ def curve_points(found: CheckpointDecision) -> list[dict[str, Any]]:
     """A decision's curve as a chart's points."""
     points: list[dict[str, Any]] = []
     for point in found.evidence["curve"]:
-        reach = Z90 * point["paired_stderr"]
-        tip = {"after": f"{token_count(point['tokens'])} tokens", "value": f"{point['value']:.3f} ± {reach:.3f}"}
+        value, half = point["value"], reach(found, point, "paired_stderr")
+        tip = {"after": f"{token_count(point['tokens'])} tokens", "value": f"{value:z.3f} ± {half:.3f}"}
         if point["delta"] is not None and found.change["kind"] != "none":
-            tip["change"] = f"{point['delta']:+.3f} ± {Z90 * point['delta_stderr']:.3f}"
+            tip["change"] = f"{point['delta']:+z.3f} ± {reach(found, point, 'delta_stderr'):.3f}"
         if "lr" in point:
             tip["tuned lr"] = f"{point['lr']:g}"
-        points.append(
-            {"x": point["tokens"], "y": point["value"], "low": point["value"] - reach, "high": point["value"] + reach, "tip": tip}
-        )
+        points.append({"x": point["tokens"], "y": value, "low": value - half, "high": value + half, "tip": tip})
     return points
 
 
 def _describe(title: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> str:
     """The picture in words."""
-    told = [f"{named.member or named.family}: {found.sentence()}" for named, found in members]
-    return f"{title} over pretraining tokens. " + "; ".join(told) + "."
+    verdicts = [f"{named.member or named.family}: {found.sentence()}" for named, found in members]
+    return f"{title} over pretraining tokens. " + "; ".join(verdicts) + "."
 
 
 def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure | None:
@@ -111,18 +110,18 @@ def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequ
     if 2 * len(lines) < len(members):  # a change that mostly helps, as fine-tuning does its own task
         return None
     title = title_of(ladder, measure, family)
-    told = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
+    ends = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
     unit = members[0][1].evidence["unit"]
     first, last = (token_count(lines[0].points[place]["x"]) for place in (0, -1))
-    description = f"What {title} added, between {first} and {last} tokens: {told}."
+    description = f"What {title} added, between {first} and {last} tokens: {ends}."
     return Figure(title, description, line_chart(lines, Axes(TOKENS, f"added to {measure}, {unit}", log_y=True)))
 
 
 def _deltas(found: CheckpointDecision) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     for point in found.evidence["curve"]:
-        delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
+        delta, half = point["delta"], reach(found, point, "delta_stderr")
         if delta is not None and delta > 0:
-            tip = {"after": f"{token_count(point['tokens'])} tokens", "change": f"{delta:+.4f} ± {reach:.4f}"}
-            points.append({"x": point["tokens"], "y": delta, "low": max(delta - reach, delta / 3), "high": delta + reach, "tip": tip})
+            tip = {"after": f"{token_count(point['tokens'])} tokens", "change": told(delta, half)}
+            points.append({"x": point["tokens"], "y": delta, "low": delta - half, "high": delta + half, "tip": tip})
     return points

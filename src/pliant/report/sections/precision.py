@@ -8,15 +8,19 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.series import token_count
 from pliant.errors import PliantError
 from pliant.laws.rounding_form import RoundingForm, fit_rounding
-from pliant.numbers import format_count
+from pliant.report.bands import reach, told
 from pliant.report.labels import Label, label
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
 from pliant.report.parts import Cell, Figure, Gallery, Section, Table
 from pliant.report.results import Ladder, Results
-from pliant.report.sections.curves import TOKENS, Z90
+from pliant.report.sections.curves import TOKENS
+from pliant.statistics import student
 
 BLOCK = re.compile(r"\.(\d+)\.")
 """The number of a block in a tensor's name."""
@@ -78,28 +82,27 @@ def _sweeps(results: Results) -> list[Sweep]:
 def _map(sweep: Sweep) -> Figure:
     cells: list[dict[str, Any]] = []
     for bits, point, decision in sweep.points():
-        reach = Z90 * (point["delta_stderr"] or 0.0)
         tip = {
             "bits": f"{bits:g}",
-            "after": f"{format_count(point['tokens'])} tokens",
-            "loss": f"{point['value']:.3f}",
-            "rise": f"{point['delta']:+.4f} ± {reach:.4f}",
+            "after": f"{token_count(point['tokens'])} tokens",
+            "loss": f"{point['value']:z.3f}",
+            "rise": f"{point['delta']:+z.4f} ± {reach(decision, point, 'delta_stderr'):.4f}",
         }
         cells.append(
             {
-                "column": format_count(point["tokens"]),
+                "column": token_count(point["tokens"]),
                 "row": f"{bits:g}",
                 "value": point["delta"],
-                "text": f"{point['delta']:.2g}".replace("-", "\u2212"),
+                "text": f"{point['delta']:z.2g}".replace("-", "\u2212"),
                 "best": point["tokens"] == decision.best,
                 "tip": tip,
             }
         )
     tokens = sorted({point["tokens"] for _, point, _ in sweep.points()})
     rows = [f"{decision.change['bits']:g}" for _, decision in sweep.members]
-    told = "; ".join(f"{decision.change['bits']:g} bits: {decision.sentence()}" for _, decision in sweep.members)
-    spec = heat_map(cells, [format_count(count) for count in tokens], rows, TOKENS, "bits")
-    return Figure(sweep.title, f"What {sweep.title} added, {sweep.unit}, by bits and tokens. {told}.", spec)
+    verdicts = "; ".join(f"{decision.change['bits']:g} bits: {decision.sentence()}" for _, decision in sweep.members)
+    spec = heat_map(cells, [token_count(count) for count in tokens], rows, TOKENS, "bits")
+    return Figure(sweep.title, f"What {sweep.title} added, {sweep.unit}, by bits and tokens. {verdicts}.", spec)
 
 
 def predicted_and_measured(results: Results) -> Section | None:
@@ -128,31 +131,35 @@ def predicted_and_measured(results: Results) -> Section | None:
 
 def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
     points: list[dict[str, Any]] = []
-    for bits, point, _ in sweep.points():
-        delta, reach = point["delta"], Z90 * (point["delta_stderr"] or 0.0)
+    for bits, point, found in sweep.points():
+        delta, half = point["delta"], reach(found, point, "delta_stderr")
         if delta > 0:
             predicted = float(form.rise(point["tokens"], bits))
             tip = {
-                "after": f"{format_count(point['tokens'])} tokens",
-                "measured": f"{delta:.4g} ± {reach:.2g}",
+                "after": f"{token_count(point['tokens'])} tokens",
+                "measured": told(delta, half),
                 "predicted": f"{predicted:.4g}",
             }
-            edges = {"low": max(delta - reach, delta / 3), "high": delta + reach}
-            points.append({"x": predicted, "y": delta, **edges, "name": f"{bits:g} bits", "tip": tip})
+            points.append({"x": predicted, "y": delta, "low": delta - half, "high": delta + half, "name": f"{bits:g} bits", "tip": tip})
     names = [f"{width:g} bits" for width in sorted(form.r2_by_bits, reverse=True)]
-    told = f"Measured against predicted rise of {sweep.title}: power of tokens {form.power:.2f}, decay length {form.length:.2f} bits"
+    words = f"Measured against predicted rise of {sweep.title}: power of tokens {form.power:z.2f}, decay length {form.length:.2f} bits"
+    fit = f", R2 {_r2(form.r2)}" if _r2(form.r2) else ""
     axes = f"predicted rise, {sweep.unit}", f"measured rise, {sweep.unit}"
-    return Figure(sweep.title, f"{told}, R2 {form.r2:.3f} over {form.points} points.", scatter_chart(points, names, *axes))
+    return Figure(sweep.title, f"{words}{fit} over {form.points} points.", scatter_chart(points, names, *axes))
 
 
 def _fits(sweep: Sweep, form: RoundingForm) -> list[list[Cell]]:
     widths = [bits for bits, point, _ in sweep.points() if point["delta"] > 0]
-    first: list[Cell] = [sweep.title, "all", f"{form.power:.2f}", f"{form.length:.2f}", f"{form.r2:.3f}", str(form.points)]
+    first: list[Cell] = [sweep.title, "all", f"{form.power:z.2f}", f"{form.length:.2f}", _r2(form.r2), str(form.points)]
     others: list[list[Cell]] = [
-        ["", f"{width:g}", "", "", "" if math.isnan(r2) else f"{r2:.3f}".replace("-", "\u2212"), str(widths.count(width))]
-        for width, r2 in sorted(form.r2_by_bits.items())
+        ["", f"{width:g}", "", "", _r2(r2), str(widths.count(width))] for width, r2 in sorted(form.r2_by_bits.items())
     ]
     return [first, *others]
+
+
+def _r2(value: float) -> str:
+    """Nothing where the points were too few to have one."""
+    return "" if math.isnan(value) else f"{value:z.3f}".replace("-", "\u2212")
 
 
 def by_block(results: Results) -> Section | None:
@@ -193,14 +200,17 @@ def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
     bars = [_bar(bits, number, rows) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
     change, row = group[0][1]["change"], group[0][1]
     family = label({**change, "tensors": BLOCK.sub(".#.", change["tensors"])}).family
-    title = f"{family}: {row['measure']}" + (f", after {format_count(last)} tokens" if last else "")
+    title = f"{family}: {row['measure']}" + (f", after {token_count(last)} tokens" if last else "")
     names = list(dict.fromkeys(bar["name"] for bar in bars))
-    told = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+.4f}" for bar in bars)
-    return Figure(title, f"{title}, rise by block: {told}.", bar_chart(bars, names, "block", f"added to {row['measure']}, {row['unit']}"))
+    rises = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+z.4f}" for bar in bars)
+    return Figure(title, f"{title}, rise by block: {rises}.", bar_chart(bars, names, "block", f"added to {row['measure']}, {row['unit']}"))
 
 
 def _bar(bits: float, number: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    rise = sum(row["rise"] for row in rows) / len(rows)
-    reach = Z90 * math.sqrt(sum((row["stderr"] or 0.0) ** 2 for row in rows)) / len(rows)
-    tip = {"block": str(number), "bits": f"{bits:g}", "rise": f"{rise:+.4f} ± {reach:.4f}"}
-    return {"x": number, "y": rise, "low": rise - reach, "high": rise + reach, "name": f"{bits:g} bits", "tip": tip}
+    """The mean over seeds, which read the same samples: their error does not average out, and the spread of seeds comes on top."""
+    rises = np.array([row["rise"] for row in rows])
+    several = len(rows) > 1
+    variance = np.mean([(row["stderr"] or 0.0) ** 2 for row in rows]) + (rises.var(ddof=1) / len(rows) if several else 0.0)
+    rise, half = float(rises.mean()), student(len(rows) - 1 if several else rows[0]["n"] - 1) * float(variance) ** 0.5
+    tip = {"block": str(number), "bits": f"{bits:g}", "rise": f"{rise:+z.4f} ± {half:.4f}"}
+    return {"x": number, "y": rise, "low": rise - half, "high": rise + half, "name": f"{bits:g} bits", "tip": tip}
