@@ -46,4 +46,5 @@ def test_formatting_never_says_1000k(number, text):
 
 
 def test_seconds():
-    assert [format_seconds(s) for s in (1.26, 45.4, 75 + 60, 7200)] == ["1.3 s", "45 s", "2 min 15 s", "2 h 00 min"]
+    seconds = (1.26, 45.4, 75 + 60, 599.7, 74 * 60 + 12, 90 * 60 - 1, 7200)
+    assert [format_seconds(s) for s in seconds] == ["1.3 s", "45 s", "2 min 15 s", "10 min", "74 min", "1 h 30 min", "2 h 00 min"]

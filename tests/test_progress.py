@@ -36,3 +36,14 @@ def test_a_task_inside_a_shown_task_is_not_shown(monkeypatch, capsys):
             inner(1)
         advance(1)
     assert capsys.readouterr().err == "outer:  50%, 5.0 s so far, about 5.0 s left\n"
+
+
+def test_no_time_is_told_before_there_is_something_to_go_on(monkeypatch, capsys):
+    monkeypatch.setattr("pliant.progress.time.monotonic", iter([0.0, 2.0, 0.0, 11.0, 30.0]).__next__)
+    with progress("early", 100) as advance:
+        advance(3)
+    with progress("slow", 100) as advance:
+        advance(1)
+        advance(9)
+    lines = ["early:   3%, 2.0 s so far", "slow:   1%, 11 s so far", "slow:  10%, 30 s so far, about 4 min 30 s left"]
+    assert capsys.readouterr().err.splitlines() == lines

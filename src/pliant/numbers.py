@@ -46,12 +46,15 @@ def format_count(number: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """75.2 -> `1 min 15 s`."""
+    """135 -> `2 min 15 s`; seconds are left out from ten minutes on."""
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes < 90:
+    if minutes < 10:
         return f"{minutes} min {rest:02d} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 

@@ -76,11 +76,9 @@ def _lines(label: str, total: float, every: float = 10.0) -> Advance:
         if now >= state["next"] and state["done"] > 0:
             state["next"] = now + every
             share = min(1.0, state["done"] / total)
-            left = (now - start) * (1 - share) / share
-            print(
-                f"{label}: {share:4.0%}, {format_seconds(now - start)} so far, about {format_seconds(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            spent = now - start
+            known = share >= 0.02 and spent >= 3.0  # before that the start, which is slower, would be taken for the pace
+            left = f", about {format_seconds(spent * (1 - share) / share)} left" if known else ""
+            print(f"{label}: {share:4.0%}, {format_seconds(spent)} so far{left}", file=sys.stderr, flush=True)
 
     return advance
