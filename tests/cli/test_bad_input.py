@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from importlib import import_module
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,12 +102,35 @@ def test_a_key_given_twice_or_an_empty_file_is_named(study, asked):
         (("measure", "loss", "--change", "quantise: {bits: 4}"), "did you mean 'quantize'?"),
         (("decide", "bits", "--quantize", "{group: ["), "--quantize '{group: [': is not valid YAML"),
         (("decide", "bits", "--quantize", "{grup: 8}"), "did you mean 'group'?"),
+        (("decide", "bits", "--quantize", "5"), "--quantize: a mapping of fields is needed (got 5)"),
         (("measure", "loss", "--change", "quantize: {bits: 3, bits: 4}"), "the key 'bits' is given twice"),
         (("measure", "loss", "--samples", "three"), "samples: 'three' is not a count"),
     ],
 )
 def test_yaml_on_the_command_line_is_checked_as_in_a_file(command, words, pliant, study, tmp_path):
     code, out, errors = pliant(*command, "--model", tmp_path / "model", "--data", tmp_path / "text.jsonl")
+    assert (code, out, len(errors.splitlines())) == (2, "", 1), errors
+    assert words in errors
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("measure", "loss", "--data", "nowhere.txt"), "nowhere.txt"),
+        (("measure", "loss", "--data", ""), "loss: data: nothing is given"),
+        (("measure", "loss", "--data", "{folder}/text.jsonl", "--change", "finetune: {data: nowhere.txt, lr: 1e-3}"), "nowhere.txt"),
+        (("decide", "bits", "--data", "nowhere.txt"), "nowhere.txt"),
+        (("change", "finetune", "--data", "nowhere.txt", "--lr", "1e-3", "-o", "out"), "nowhere.txt"),
+        (("quantize", "--bits", "4", "--method", "gptq", "--calibration", "nowhere.txt", "-o", "out"), "nowhere.txt"),
+        (("change", "chain", "--links", "[{quantize: {bits: 4}}", "-o", "out"), "--links '[{quantize: {bits: 4}}': is not valid YAML"),
+    ],
+)
+def test_what_is_wrong_with_the_text_is_said_before_the_model_loads(command, words, study, pliant, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(import_module("pliant.models"), "load", load)
+    code, out, errors = pliant(*(word.replace("{folder}", str(study.parent)) for word in command), "--model", "m")
     assert (code, out, len(errors.splitlines())) == (2, "", 1), errors
     assert words in errors
 
@@ -208,7 +234,7 @@ def test_the_help_of_every_command_has_an_example(pliant):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--nope"], ["--nope", "See pliant run --help."]),
+        (["run", "--bogus"], ["No such option: --bogus. See pliant run --help."]),
         (["runn"], ["Did you mean 'run'"]),
         (["run"], ["'STUDY'", "See pliant run --help."]),
         (["change", "perturb", "--model", "x"], ["--out", "See pliant change perturb --help."]),
@@ -226,3 +252,24 @@ def test_a_command_alone_shows_its_help(pliant, arguments):
     code, out, errors = pliant(*arguments)
     assert (code, errors) == (2, "")
     assert "Usage:" in out
+
+
+def test_the_version_is_that_of_the_package(pliant):
+    assert pliant("--version") == (0, f"pliant {version('pliant')}\n", "")
+
+
+@pytest.mark.parametrize("where", ["pliant.study.ledger.Ledger.__init__", "pliant.cli._register"])
+def test_ctrl_c_is_one_line_in_every_command(where, pliant, monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupted)
+    assert pliant("show", tmp_path) == (130, "", "pliant: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [("schema",), ("--version",), ("--help",)], ids=" ".join)
+def test_output_that_nobody_reads_to_its_end_is_no_failure(arguments):
+    command = [sys.executable, "-c", "from pliant.cli import main; main()", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)

@@ -1,8 +1,12 @@
 """`pliant run` and `pliant show`: what they print, and how they end."""
 
 import json
+import re
+from importlib import import_module
 
 import yaml
+
+from pliant.cli.output import print_table
 
 PROMISED = {"study", "checkpoint", "weights", "params", "params_non_embedding", "tokens", "final_lr", "change", "measure", "metric"}
 PROMISED |= {"value", "stderr", "n", "unit", "seed", "status"}
@@ -29,6 +33,44 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     assert json.loads(out) | {"seconds": 0} == {"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0}
 
 
+def test_each_standard_error_stands_beside_what_it_is_of(study, tmp_path, pliant):
+    ledger = tmp_path / "ledger"
+    pliant("run", study, "--ledger", ledger, "--workers", 0)
+    _, out, _ = pliant("show", ledger, "--json", "--sql", "select stderr, n from records where change_kind = 'none'")
+    own = json.loads(out)[0]["stderr"]
+    _, out, _ = pliant("show", ledger, "--json", "--sql", "select rise, stderr from rises")
+    rise = json.loads(out)[0]
+    header, unchanged, rounded = pliant("show", ledger)[1].splitlines()[-3:]
+    assert re.split(r"  +", header)[-5:] == ["value", "± s.e.", "rise", "± s.e.", "unit"]
+    value, first, second = header.index("value"), header.index("± s.e."), header.rindex("± s.e.")
+    assert unchanged[value:].split()[1:] == [f"{own:.4f}", "nats/token"]
+    assert unchanged[first:].startswith(f"{own:.4f}")
+    assert rounded[value:].split()[1:] == [f"{rise['rise']:+.4f}", f"{rise['stderr']:.4f}", "nats/token"]
+    assert rounded[second:].startswith(f"{rise['stderr']:.4f}")
+
+
+def test_nothing_is_cut_or_wrapped_where_no_terminal_is(capsys):
+    rows = [["word " * 200, "[bold]"], ["two\nlines", "é" * 300]]
+    print_table(["a", "b"], rows, "title")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["title", "a", ("word " * 200).strip(), "two lines"]
+    assert (lines[2][-6:], lines[3][-300:]) == ("[bold]", "é" * 300)
+
+
+def test_the_report_is_written_where_it_is_asked_for(study, tmp_path, pliant, monkeypatch):
+    monkeypatch.setattr(import_module("pliant.decide.checkpoint"), "decide", lambda ledger: [])  # one checkpoint decides nothing
+    ledger, asked = tmp_path / "ledger", tmp_path / "page.html"
+    pliant("run", study, "--ledger", ledger, "--workers", 0)
+    for arguments in (("--json", "-o", asked), ("--text", "-o", asked), ()):
+        code, _, errors = pliant("report", ledger, *arguments)
+        page = asked if arguments else ledger / "report.html"
+        assert (code, errors) == (0, f"report: {page}\n")
+        assert page.read_text().startswith("<!")
+        page.unlink()
+    assert pliant("report", ledger, "--json") == (0, "[]\n", "")
+    assert not (ledger / "report.html").exists()
+
+
 def test_a_dry_run_plans_and_leaves_nothing(study, tmp_path, pliant):
     ledger = tmp_path / "ledger"
     code, out, _ = pliant("run", study, "--ledger", ledger, "--dry-run", "--json")
@@ -48,13 +90,14 @@ def test_a_dry_run_plans_and_leaves_nothing(study, tmp_path, pliant):
 def test_a_failed_cell_ends_with_1_and_is_shown(study, tmp_path, pliant):
     form = yaml.safe_load(study.read_text())
     study.write_text(yaml.safe_dump(form | {"changes": [{"quantize": {"bits": 3, "group": 7}}]}))
-    code, out, errors = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
+    code, out, told = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
     assert (code, "1 failed" in out) == (1, True)
-    assert "7" in errors
-    code, out, errors = pliant("show", tmp_path / "ledger", "--json")
+    code, out, _ = pliant("show", tmp_path / "ledger", "--json")
     failed = [record for record in json.loads(out) if record["status"] == "failed"]
     assert (code, len(failed), failed[0]["value"]) == (0, 1, None)
-    assert failed[0]["error"] in pliant("show", tmp_path / "ledger")[2]
+    line = f"failed: {failed[0]['checkpoint']}, quantize(bits=3, group=7), generic: {failed[0]['error']}"
+    assert line in told
+    assert line.replace("generic: ", "generic, ") in pliant("show", tmp_path / "ledger")[2]
 
 
 def wrong(study, tmp_path):
@@ -71,7 +114,7 @@ def wrong(study, tmp_path):
     return [
         (("run", tmp_path / "missing.yaml", "--ledger", ledger), "missing.yaml"),
         (("run", tmp_path / "unknown.yaml", "--ledger", ledger), "did you mean 'changes'"),
-        (("run", tmp_path / "broken.yaml", "--ledger", ledger), "line"),
+        (("run", tmp_path / "broken.yaml", "--ledger", ledger), "is not valid YAML"),
         (("run", tmp_path / "empty.yaml", "--ledger", ledger), "empty.jsonl"),
         (("run", study, "--ledger", tmp_path / "newer"), "newer pliant"),
         (("run", study, "--ledger", study), "cannot write"),

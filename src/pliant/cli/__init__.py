@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from pliant.errors import PliantError
 
@@ -62,24 +65,59 @@ def _register() -> None:
     app.command("schema")(schema.schema_command)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"pliant {version('pliant')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version")] = False,
+) -> None:
+    """What can be asked of `pliant` itself."""
+
+
 def main() -> None:
     """Entry point of the `pliant` command."""
-    _register()
     try:
-        raise SystemExit(app(prog_name="pliant", standalone_mode=False))  # typer alone draws errors as boxes
+        code = _run()
+        sys.stdout.flush()  # here, where a closed pipe can still be answered
+        raise SystemExit(code)
     except PliantError as error:
         _complain(str(error), 2)
     except TyperException as error:
         message, context = error.format_message(), getattr(error, "ctx", None)
         # there is no message where the help has been shown instead, as by `pliant` alone
-        _complain(f"{message} See {context.command_path} --help." if message and context else message, 2)
+        stop = "" if message.endswith((".", "?")) else "."
+        _complain(f"{message}{stop} See {context.command_path} --help." if message and context else message, 2)
+    except KeyboardInterrupt as stopped:
+        _complain("; ".join(["interrupted", *map(str, stopped.args)]), 130)
     except BrokenPipeError:  # `pliant show ... | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (stdout's own close must not complain again)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own last flush must not complain again
         raise SystemExit(0) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich's answer to it
+            raise SystemExit(0) from None
+        raise
     except OSError as error:
         if os.environ.get("PLIANT_DEBUG"):
             raise
         _complain(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+
+
+def _run() -> int:
+    """The exit code of the command asked for. Typer's own way says nothing on Ctrl-C, and ends with 1 where a pipe is closed."""
+    _register()
+    if "_PLIANT_COMPLETE" in os.environ:  # a shell asks which words could follow
+        app(prog_name="pliant")
+    command = get_command(app)
+    try:
+        with command.make_context("pliant", sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
 
 
 def _complain(message: str, code: int) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from pliant.changes import Change, Quantize
+from pliant.cli.fields import check_texts
 from pliant.cli.output import note, print_json
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
@@ -46,6 +47,7 @@ def change_command(
     from pliant.models import load, save
 
     _check_new(out)
+    check_texts(change)
     loaded = load(model, device=device, **loading.loading())
     with change.applied(loaded, seed) as changed:
         save(changed, out)
@@ -86,6 +88,7 @@ def quantize_command(
             note("note: kernels leave embeddings and output head alone: only linear layers are rounded; see --format simulated")
         change = change.model_copy(update={"tensors": "linear"})
     _check_new(out)
+    check_texts(change)
     loaded = load(model, device=device, **loading.loading())
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
     rounded_before = sorted(name for name, count in levels.items() if count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pliant.cli.change import DeviceOption, JsonOption
-from pliant.cli.fields import yaml_option
+from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
@@ -16,6 +16,8 @@ from pliant.models.ladder import Loading
 from pliant.numbers import format_count
 
 if TYPE_CHECKING:
+    from pliant.changes import Quantize
+    from pliant.measures import Loss
     from pliant.models import Model
 
 
@@ -50,10 +52,16 @@ def bits_command(
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
     if model is not None:
+        from pliant.changes import Quantize
+        from pliant.measures import Loss
         from pliant.models import load
 
+        fields = yaml_option(quantize, "--quantize") or {}
+        template = Quantize.parse({"bits": 4, **fields} if isinstance(fields, dict) else fields, "--quantize")
+        loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
+        check_texts(template, loss)
         loaded = load(model, device=device, **loading.loading())
-        answer = _of_model(loaded, text, 0.01 if floor is None else floor, quantize, limit, layers, samples)
+        answer = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
         print_json(answer) if as_json else _print_model(answer)
     elif ledger is not None:
         rows = _along(ledger)
@@ -72,18 +80,12 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
     show(answer(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
 
 
-def _of_model(
-    model: Model, text: str, floor: float, quantize: str, limit: float | None, layers: int | None, samples: int
-) -> dict[str, Any]:
+def _of_model(model: Model, loss: Loss, template: Quantize, floor: float, limit: float | None, layers: int | None) -> dict[str, Any]:
     """The groups' bits, and on request the allocation and the layers."""
-    from pliant.changes import Quantize
     from pliant.changes.rounded import grid_levels
     from pliant.changes.weights import select
     from pliant.decide.model_bits import allocation, layer_sensitivity, lowest_bits
-    from pliant.measures import Loss
 
-    template = Quantize.parse({"bits": 4, **(yaml_option(quantize, "--quantize") or {})}, "--quantize")
-    loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
     answer = {"question": "bits", "model": model.checkpoint.address, **lowest_bits(model, loss, floor, template).json()}
     matrices = select(model.network, template.tensors)
     answer["already_rounded"] = sorted(tensor for tensor, weight in matrices.items() if grid_levels(weight))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pliant.cli.change import JsonOption
-from pliant.cli.output import note, print_json
+from pliant.cli.output import print_json
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -35,8 +35,7 @@ def demo_command(
     try:
         runs = run(study, folder, workers=workers)
     except KeyboardInterrupt:
-        note(f"\npliant: interrupted; what was finished is in {folder}, and the same command goes on from there")
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt(f"what was finished is in {folder}, and the same command goes on from there") from None
     page = report(runs, folder / "report.html")
     if as_json:
         print_json([decision.json() for decision in decide(runs)])

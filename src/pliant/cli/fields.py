@@ -110,3 +110,13 @@ def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:
         if text.startswith(("[", "{")) and str not in members(spec.model_fields[name].annotation):
             raise
         return text
+
+
+def check_texts(*specs: Spec) -> None:
+    """Raise PliantError for text that cannot be read, before a model takes its time to load."""
+    from pliant.data import Corpus
+    from pliant.study.planning import parts
+
+    for part in parts(specs):
+        if isinstance(part, Corpus):
+            part.fingerprint()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pliant.cli.change import DeviceOption, JsonOption, ModelOption
-from pliant.cli.fields import yaml_option
+from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import note, print_json, print_table
 from pliant.measures import Measure, Reading
 from pliant.models.ladder import Loading
@@ -43,6 +43,7 @@ def measure_command(
     changes = parse_changes([[yaml_option(text, "--change") for text in change]], "--change") if change else []
     if len(changes) > 1:
         raise PliantError(f"--change stands for {len(changes)} changes; a sweep belongs in a study file")
+    check_texts(measure, *changes)
     loaded = load(model, device=device, **loading.loading())
     before = measure(loaded)
     rows = [("unchanged", before.estimate())]

@@ -28,18 +28,23 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A plain table on standard output; full width when it is not a terminal, so that nothing is cut in logs."""
+    """A plain table on standard output: fitted to a terminal, and elsewhere one whole line a record, so that nothing is cut in logs."""
+    if not sys.stdout.isatty():
+        lines = [list(columns), *([" ".join(cell.splitlines()) for cell in row] for row in rows)]
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        print(*([title] if title else []), *padded, sep="\n")
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console() if sys.stdout.isatty() else Console(width=200)
     table = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    Console().print(table)
 
 
 def note(message: str) -> None:

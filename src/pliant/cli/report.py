@@ -14,19 +14,20 @@ from pliant.cli.output import note, print_json
 def report_command(
     ledger: Annotated[Path, typer.Argument(help="A ledger's folder", show_default=False)],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The HTML file; `report.html` in the ledger by default")] = None,
-    text: Annotated[bool, typer.Option("--text", help="Print it in the terminal and write no file")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Print it in the terminal")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a ledger shows as one HTML file that loads nothing, or print it; with --json, its decisions.
+    """Write what a ledger shows as one HTML file that loads nothing, or print it; with --json, its decisions. With -o the
+    file is written in any case.
 
     Example: pliant report runs/demo -o demo.html
     """
     from pliant.decide.checkpoint import decide
     from pliant.report import print_report, report
 
+    if out or not (as_json or text):
+        note(f"report: {report(ledger, out or ledger / 'report.html')}")
     if as_json:
         print_json([decision.json() for decision in decide(ledger)])
     elif text:
         print_report(ledger)
-    else:
-        note(f"report: {report(ledger, out or ledger / 'report.html')}")

@@ -11,6 +11,7 @@ import typer
 
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
 from pliant.cli.output import note, print_json, print_table
+from pliant.cli.show import label
 from pliant.numbers import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def run_command(
     try:
         runs = run(wanted, folder, workers=workers, device=device, executor=executor)
     except KeyboardInterrupt:
-        note(f"\npliant: interrupted; what was finished is in {folder}, and the same command goes on from there")
-        raise typer.Exit(130) from None
+        raise KeyboardInterrupt(f"what was finished is in {folder}, and the same command goes on from there") from None
     _tell(runs, time.monotonic() - started, as_json)
     if runs.failed:
         raise typer.Exit(1 if len(runs.records()) > len(runs.failed) else 2)
@@ -111,7 +111,9 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     reasons = Counter(record["error"] for record in failed)
     for error, count in reasons.most_common(MOST_REASONS):
         first = next(record for record in failed if record["error"] == error)
-        where = f"{first['checkpoint']}, {first['change_kind']}, {first['measure']}" + (f" and {count - 1} more" if count > 1 else "")
+        where = f"{first['checkpoint']}, {label(first['change_json'])}, {first['measure']}" + (
+            f" and {count - 1} more" if count > 1 else ""
+        )
         note(f"pliant: failed: {where}: {error}")
     if len(reasons) > MOST_REASONS:
         query = "select * from records where status = 'failed'"

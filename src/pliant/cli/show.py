@@ -23,7 +23,7 @@ union all by name select study, checkpoint, tokens, change_json, measure, unit, 
     sqrt(sum(stderr * stderr)) / count(*) as stderr from rises group by all
 order by study, tokens, checkpoint, measure, change_json <> '{"kind":"none"}', change_json"""
 
-FAILURES = "select distinct checkpoint, change_kind, measure, error from records where status = 'failed' order by all"
+FAILURES = "select distinct checkpoint, change_json, measure, error from records where status = 'failed' order by all"
 
 
 def show_command(
@@ -63,20 +63,23 @@ def _summary(ledger: Any) -> None:
     rows = ledger.sql(SUMMARY).to_pylist()
     print()
     print_table(
-        ["checkpoint", "tokens", "change", "measure", "value", "rise", "± s.e.", "unit"],
+        ["checkpoint", "tokens", "change", "measure", "value", "± s.e.", "rise", "± s.e.", "unit"],
         [_summary_row(row) for row in rows[:LONGEST_TABLE]],
     )
     if len(rows) > LONGEST_TABLE:
         note(f"{len(rows) - LONGEST_TABLE} more rows; use --json or --sql")
     for row in ledger.sql(f"{FAILURES} limit 20").to_pylist():
-        note("failed: " + ", ".join(row.values()))
+        note("failed: " + ", ".join([*(row | {"change_json": label(row["change_json"])}).values()]))
 
 
 def _summary_row(row: Mapping[str, Any]) -> list[str]:
+    """The standard error is the value's of an unchanged checkpoint, and the rise's of a changed one."""
     tokens = format_count(row["tokens"]) if row["tokens"] is not None else "?"
     rise = f"{row['rise']:+z.4f}" if row["rise"] is not None else ""
     error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
-    return [row["checkpoint"], tokens, label(row["change_json"]), row["measure"], f"{row['value']:z.4f}", rise, error, row["unit"]]
+    name = label(row["change_json"])
+    errors = (error, "") if name == "none" else ("", error)
+    return [row["checkpoint"], tokens, name, row["measure"], f"{row['value']:z.4f}", errors[0], rise, errors[1], row["unit"]]
 
 
 def label(change_json: str) -> str:
