@@ -108,6 +108,14 @@ def test_specifications_compile_without_a_remark(results):
         assert compiled["marks"]
 
 
+def test_on_a_narrow_screen_every_cell_can_stand_under_its_columns_name(html, document):
+    cells = document.named("td")
+    assert {"Rise, nats/token", "Sensitivity", "Best, tokens"} <= {cell["data-column"] for cell in cells}
+    unchanged = [cell for cell in cells if cell["data-column"] == "Sensitivity" and "none" in cell["class"].split()]
+    assert len(unchanged) == 2  # of either measure: nothing was changed that could have cost anything
+    assert "attr(data-column)" in html
+
+
 def test_sections_come_in_reading_order(document):
     titles = [data.strip() for tag, data in document.texts if tag == "h2" and data.strip()]
     expected = [

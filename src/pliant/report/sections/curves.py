@@ -24,8 +24,8 @@ def after_the_change(results: Results) -> Section | None:
     return Section(
         "After the change",
         "Each curve is one change of every checkpoint; the dashed one is the unchanged checkpoint. A ring marks the best checkpoint "
-        "where the curve turns, the bar behind it the interval of it. Bands are 90% intervals for comparing points of one curve, wide "
-        "where few seeds say how large the error is.",
+        "where the curve turns, the bar behind it the interval of it. Bands are 90% intervals for comparing points of one curve, on "
+        "the wide side where seeds are few; verdicts weigh each source of error by itself and can be surer.",
         parts,
     )
 
