@@ -1,4 +1,4 @@
-"""Writes docs/reference.md: every kind, law and command, from the docstrings and typed fields in the code.
+"""Writes docs/reference.md: what a study file may hold, every kind and every law, from the docstrings and typed fields in the code.
 
 Run by `make docs`; `tests/test_docs.py` fails when the file and the code disagree.
 """
@@ -6,9 +6,12 @@ Run by `make docs`; `tests/test_docs.py` fails when the file and the code disagr
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
-from collections.abc import Iterator
+import types
+import typing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +25,20 @@ def reference() -> str:
 
 def _lines() -> Iterator[str]:
     from pliant.changes import CHANGES
+    from pliant.data import Corpus
     from pliant.laws import LAWS
     from pliant.measures import MEASURES
     from pliant.methods import METHODS
+    from pliant.models import FolderLadder, HubLadder
     from pliant.study.study import Study
     from pliant.train.ladder import TrainedLadder
+    from pliant.train.new_model import NewModel
     from pliant.train.recipe import Recipe
 
     yield "# Reference\n"
     yield "Written by `make docs` from the code; do not edit.\n"
     yield "## Study files\n"
-    for spec in (Study, TrainedLadder, Recipe):
+    for spec in (Study, TrainedLadder, NewModel, FolderLadder, HubLadder, Recipe, Corpus):
         yield from _entry(spec, spec.__name__)
     for title, catalog in (("Changes", CHANGES), ("Measures", MEASURES), ("Methods", METHODS)):
         yield f"## {title}\n"
@@ -46,9 +52,9 @@ def _lines() -> Iterator[str]:
 def _law(name: str, law: Any) -> Iterator[str]:
     yield f"### `{name}`\n"
     yield _card(law.function) + "\n"
-    yield f"Predicts `{law.target}` in {law.unit}. Source: {law.source} Valid: {law.valid}\n"
+    yield f"Predicts `{law.target}` in {law.unit}. Source: {_sentence(law.source)} Valid: {_sentence(law.valid)}\n"
     if law.identifiability:
-        yield f"Identifiability: {law.identifiability}\n"
+        yield f"Identifiability: {_sentence(law.identifiability)}\n"
     yield "| column or parameter | meaning |\n|---|---|"
     for column in law.columns:
         yield f"| `{column.name}` ({column.unit}) | {column.description} |"
@@ -60,11 +66,13 @@ def _law(name: str, law: Any) -> Iterator[str]:
 def _entry(spec: Any, title: str) -> Iterator[str]:
     yield f"### {title}\n"
     yield _card(spec) + "\n"
+    if not spec.model_fields:
+        return
     yield "| field | type | default | meaning |\n|---|---|---|---|"
     for name, field in spec.model_fields.items():
         default = "required" if field.is_required() else f"`{_shown(field.get_default(call_default_factory=True))}`"
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        yield f"| `{name}` | {_type(field.annotation)} | {default} | {meaning} |"
+        yield f"| `{name}` | {_type(field.annotation, field.metadata)} | {default} | {meaning} |"
     yield ""
 
 
@@ -75,14 +83,40 @@ def _card(thing: Any) -> str:
     return card if own in card else f"{card}\n\n{own}"
 
 
-def _type(annotation: Any) -> str:
-    name = annotation.__name__ if inspect.isclass(annotation) else str(annotation)
-    plain = re.sub(r"Annotated\[([\w.]+), [^\]]*\]", r"\1", name.replace("typing.", ""))
-    return f"`{re.sub(r'pliant[a-z_.]*[.]', '', plain)}`".replace("|", "\\|")
+def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """A field's type as people say it: `count such as 16M`, `list of changes`, `number or null`."""
+    from pliant.numbers import parse_count
+    from pliant.spec import Spec
+
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(parts[0], parts[1:])
+    if origin in (typing.Union, types.UnionType):
+        return re.sub(r"( such as \S+) or", r"\1, or", " or ".join(_type(part) for part in parts))
+    if origin is typing.Literal:
+        return " or ".join(f"`{name}`" for name in parts)
+    if origin is dict:
+        return f"names with {_several(_type(parts[1]))}"
+    if origin is tuple:
+        return f"list of {'' if Ellipsis in parts else f'{len(parts)} '}{_several(_type(parts[0]))}"
+    if any(getattr(mark, "func", None) is parse_count for mark in metadata):
+        return "count such as 16M"
+    words = {int: "whole number", float: "number", str: "text", bool: "true or false", types.NoneType: "null", Spec: "ladder"}
+    return words.get(annotation) or annotation.kind.replace("_", " ")
+
+
+def _sentence(text: str) -> str:
+    return f"{text.rstrip('.')}."
+
+
+def _several(type_name: str) -> str:
+    noun, such_as, example = type_name.partition(" such as ")
+    return noun if noun.startswith("`") else f"{noun}s{such_as}{example}"
 
 
 def _shown(value: Any) -> str:
-    return str(value.canonical()) if hasattr(value, "canonical") else str(value).replace("|", "\\|")
+    """A default as a study file would say it."""
+    return value if isinstance(value, str) else json.dumps(value, default=lambda spec: spec.canonical())
 
 
 if __name__ == "__main__":
