@@ -85,6 +85,8 @@ def test_equal_weights_under_two_names_are_measured_once(form, folders, tmp_path
         shutil.copytree(folders / "step1-tokens1M", tmp_path / name)
     both = form | {"checkpoints": [str(tmp_path / "step1-tokens1M"), str(tmp_path / "copy-of-it")]}
     assert names(both) == names(form | {"checkpoints": [str(tmp_path / "step1-tokens1M")]})
+    (line,) = plan(Study.parse(both)).remarks
+    assert "same weights" in line
 
 
 def test_a_damaged_checkpoint_does_not_stop_the_plan(form, folders, tmp_path):

@@ -59,18 +59,8 @@ class Plan:
     """Of all records the study will have."""
     facts: dict[str, dict[str, Any]]
     """By key, what the study says of stored checkpoints now, as columns of records. A ladder trained here has it in its keys."""
-
-    @property
-    def remarks(self) -> list[str]:
-        """What will keep the study's questions from being answered, one line each."""
-        if "checkpoint" not in self.study.questions:
-            return []
-        tokens = [rung.checkpoint.tokens for rung in self.rungs]
-        if None in tokens:
-            return [
-                f"tokens of {tokens.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"
-            ]
-        return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
+    remarks: list[str]
+    """What a user should know before it runs, a line each."""
 
     @property
     def cost(self) -> Cost:
@@ -90,8 +80,11 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     changes = [(change, described(change)) for change in study.changes]
     rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
+    twins: dict[str, str] = {}
     for seed, identity, rung in _rungs(study, ledger):
-        number, _ = rungs.setdefault(identity, (len(rungs), rung))
+        number, first = rungs.setdefault(identity, (len(rungs), rung))
+        if (name := rung.checkpoint.address) != first.checkpoint.address:
+            twins[name] = f"{name} holds the same weights as {first.checkpoint.address}, under whose name it is measured"
         for change, meaning in changes:
             drawn = seed if change.stochastic else None
             name = digest(json.dumps([MEANING, study.name, identity, meaning, drawn]))
@@ -105,7 +98,8 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     known = [rung for _, rung in rungs.values()]
     stated = [_stated(study, rung) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
-    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts)
+    remarks = [*twins.values(), *_unanswerable(study, known)]
+    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, remarks)
 
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
@@ -129,6 +123,16 @@ def _identity(rung: Rung) -> str:
         return rung.identity
     except PliantError:
         return f"missing {rung.checkpoint.address}"
+
+
+def _unanswerable(study: Study, rungs: Sequence[Rung]) -> list[str]:
+    """What will keep the study's questions from being answered."""
+    if "checkpoint" not in study.questions:
+        return []
+    tokens = [rung.checkpoint.tokens for rung in rungs]
+    if None in tokens:
+        return [f"tokens of {tokens.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"]
+    return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
 
 
 def _stated(study: Study, rung: Rung) -> dict[str, Any]:
