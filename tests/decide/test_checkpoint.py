@@ -40,6 +40,16 @@ def test_one_decision_for_each_change_and_measure_in_the_promised_shape(decision
     assert decisions[0].change == {"kind": "none"}
 
 
+def test_decisions_print_as_a_line_each_with_change_metric_and_sentence(decisions):
+    lines = str(decisions).splitlines()
+    assert len(lines) == len(decisions)
+    assert lines[0] == "unchanged, generic: still improves at 16M tokens"
+    place = decisions.index(one(decisions, perturb(0.1)))
+    assert lines[place].startswith("Gaussian noise, relative to weight RMS: ×0.1, generic: best at 1M tokens")
+    assert max(map(len, lines)) < 200
+    assert isinstance(decisions, list)
+
+
 @pytest.mark.parametrize(
     ("change", "verdict", "best"),
     [

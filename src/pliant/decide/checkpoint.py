@@ -19,6 +19,7 @@ import numpy as np
 
 from pliant.decide.curve import Curve
 from pliant.decide.inflection import Inflection, Verdict, inflection
+from pliant.decide.labels import label
 from pliant.decide.series import Series, read, token_count
 from pliant.decide.tuned import Tuned, tuned
 from pliant.errors import PliantError
@@ -51,6 +52,9 @@ class CheckpointDecision:
         """Plain JSON values."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        return f"{label(self.change)}, {self.metric}: {self.sentence()}"
+
     def sentence(self) -> str:
         """The answer in one sentence."""
         last = token_count(self.evidence["curve"][-1]["tokens"])
@@ -64,7 +68,14 @@ class CheckpointDecision:
         return f"undetermined: any checkpoint from {low} to {high} tokens may be the best"
 
 
-def decide(results: Runs | Ledger | str | Path) -> list[CheckpointDecision]:
+class Decisions(list[CheckpointDecision]):
+    """A list that prints as a line for each decision."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def decide(results: Runs | Ledger | str | Path) -> Decisions:
     """One decision for every (ladder, change, measure) of a study's runs or of a whole ledger, unchanged checkpoints included.
 
     Changes swept over a learning rate are also judged at the rate tuned per checkpoint. Raises PliantError when no change
@@ -80,7 +91,7 @@ def decide(results: Runs | Ledger | str | Path) -> list[CheckpointDecision]:
     if not series:
         raise PliantError(f"{ledger.folder}: {_missing(ledger)}")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)
-    return [_decide(view, _tokens(view.series.ladder, series)) for view in views]
+    return Decisions(_decide(view, _tokens(view.series.ladder, series)) for view in views)
 
 
 def _missing(ledger: Ledger) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.decide.checkpoint import CheckpointDecision, decide
+from pliant.decide.labels import Label, label
 from pliant.errors import PliantError
 from pliant.numbers import format_count
-from pliant.report.labels import Label, label
 
 if TYPE_CHECKING:
     from pliant.study.ledger import Ledger

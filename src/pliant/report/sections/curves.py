@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.labels import Label
 from pliant.decide.series import token_count
 from pliant.report.bands import reach, told
 from pliant.report.charts import Axes, Line, line_chart
-from pliant.report.labels import Label
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
 from pliant.report.results import Ladder, Results
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.labels import Label, label
 from pliant.decide.series import token_count
 from pliant.errors import PliantError
 from pliant.laws.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
-from pliant.report.labels import Label, label
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
 from pliant.report.parts import Cell, Figure, Gallery, Section, Table
 from pliant.report.results import Ladder, Results

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 
 from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.labels import label
 from pliant.decide.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
-from pliant.report.labels import label
 from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, Table, Warnings
 from pliant.report.results import Ladder, Results
 from pliant.report.sections.curves import TOKENS, curve_points

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.labels import Label
 from pliant.decide.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
-from pliant.report.labels import Label
 from pliant.report.parts import Figure, Gallery, Section
 from pliant.report.results import Ladder, Results
 from pliant.report.sections.curves import look_of

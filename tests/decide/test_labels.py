@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pliant.changes import parse_changes
-from pliant.report.labels import label
+from pliant.decide.labels import label
 
 
 @pytest.mark.parametrize(
