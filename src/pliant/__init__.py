@@ -54,3 +54,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return importlib.import_module(f"pliant.{name}")
     raise AttributeError(f"module 'pliant' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """With what has not been imported yet, so that completion finds it."""
+    return sorted({*globals(), *__all__})

@@ -135,6 +135,14 @@ def test_a_broken_model_and_a_foreign_tokenizer_are_said(text: str, model: Model
         Loss(data=text)(model)
 
 
+def test_what_is_no_loaded_model_is_said(text: str, model: Model) -> None:
+    loss: Any = Loss(data=text)
+    with pytest.raises(PliantError, match=r"'some/path' is an address, not a model: load it first, with pl\.load\('some/path'\)"):
+        loss("some/path")
+    with pytest.raises(PliantError, match=rf"what pl\.load\(ADDRESS\) returns, not {type(model.network).__name__}"):
+        loss(model.network)
+
+
 def test_missing_text_is_said(tmp_path: Path, model: Model) -> None:
     with pytest.raises(PliantError, match="nowhere"):
         Loss(data=str(tmp_path / "nowhere.txt"))(model)

@@ -57,6 +57,21 @@ def test_the_perplexity_interval_matches_a_bootstrap_over_documents() -> None:
     assert found == pytest.approx(np.std(after - before), rel=0.1)
 
 
+def test_readings_and_differences_print_their_mean_in_a_line() -> None:
+    before = Reading("loss", "nats/token", ["a:0", "b:0"], np.array([1.0, 2.0]), np.ones(2))
+    after = Reading("loss", "nats/token", ["a:0", "b:0"], np.array([0.5, 2.0]), np.ones(2))
+    assert repr(before) == "Reading(loss=1.5000 nats/token, stderr=0.5, n=2)"  # two documents: half their distance
+    assert str(after - before) == "Difference(loss=-0.2500 nats/token, stderr=0.25, n=2)"
+    one = Reading("loss", "nats/token", ["a:0", "a:64"], np.array([1.0, 2.0]), np.ones(2))
+    assert repr(Reading("loss", "nats/token", ["a:0"], np.array([-1e-6]), np.ones(1))) == "Reading(loss=0.0000 nats/token, n=1)"
+    assert repr(one) == "Reading(loss=1.5000 nats/token, n=2)"
+
+
+def test_only_a_reading_is_subtracted_from_a_reading() -> None:
+    with pytest.raises(TypeError, match=r"only a reading of the same samples .* not int; .* \.estimate\(\)\.value"):
+        reading(BEFORE) - 1
+
+
 def test_unlike_readings_do_not_pair() -> None:
     before = reading(BEFORE)
     with pytest.raises(PliantError, match="different samples"):

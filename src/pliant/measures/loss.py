@@ -21,7 +21,7 @@ from pydantic import Field
 from pliant.data import Corpus, Part, Window, packed
 from pliant.errors import PliantError
 from pliant.measures.likelihood import token_losses
-from pliant.measures.measure import Measure, Reading, documents
+from pliant.measures.measure import Measure, Reading, check_loaded, documents
 from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
 
@@ -53,6 +53,7 @@ class Loss(Measure):
 
     def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
         """As for every measure. The text is read here, once for all shares and for every model that they are read off."""
+        check_loaded(model)
         text = packed(self.data, model.tokenizer, self.part)
         windows = text.windows(self.length(model), self.samples)
         numbers = share_numbers(documents([window.id for window in windows]), of)

@@ -6,7 +6,8 @@ Means are derived, never stored alone, so that two readings of the same samples 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +42,7 @@ class Measure(Spec):
         raise PliantError(f"{self.kind} cannot be read in shares; leave out `split`")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reading:
     """One value per sample of one metric.
 
@@ -53,10 +54,13 @@ class Reading:
     metric: str
     unit: str
     samples: Sequence[str]
-    values: Array = field(repr=False)
-    weights: Array = field(repr=False)
+    values: Array
+    weights: Array
     data: str = ""
     shares: int = 1
+
+    def __repr__(self) -> str:
+        return f"Reading({_short(self.metric, self.unit, self.estimate())})"
 
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.values) == len(self.weights):
@@ -78,20 +82,29 @@ class Reading:
         value, low, high = (float(np.exp(x)) for x in (mean.value, mean.low, mean.high))
         return Estimate(value, value * mean.stderr, low, high, mean.n, confidence)
 
-    def __sub__(self, before: Reading) -> Difference:
+    def __sub__(self, before: object) -> Difference:
         """This reading minus another of the same metric on the same samples.
 
-        Raises PliantError when metric, samples, weights or data differ: means over different samples are not comparable.
+        Raises PliantError when metric, samples, weights or data differ: means over different samples are not comparable;
+        TypeError for anything that is no reading.
         """
+        if not isinstance(before, Reading):
+            raise TypeError(
+                f"only a reading of the same samples can be subtracted from a reading, not {type(before).__name__}; "
+                "the mean, a plain number, is .estimate().value"
+            )
         return Difference(self, before)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Difference:
     """`after - before`, sample by sample: what a change did. Far less noisy than the difference of two means."""
 
     after: Reading
     before: Reading
+
+    def __repr__(self) -> str:
+        return f"Difference({_short(self.after.metric, self.unit, self.estimate())})"
 
     def __post_init__(self) -> None:
         after, before = self.after, self.before
@@ -160,9 +173,25 @@ def joined(readings: Sequence[Reading]) -> Reading:
     )
 
 
+def check_loaded(model: object) -> None:
+    """Raises PliantError for what is no loaded model: an address, or another library's model."""
+    from pliant.models import Model
+
+    if isinstance(model, (str, Path)):
+        raise PliantError(f"{str(model)!r} is an address, not a model: load it first, with pl.load({str(model)!r})")
+    if not isinstance(model, Model):
+        raise PliantError(f"a measure reads what pl.load(ADDRESS) returns, not {type(model).__name__}; save it to a folder and load that")
+
+
 def documents(samples: Sequence[str]) -> list[str]:
     """The document each sample is from: its id up to the colon."""
     return [sample.split(":", 1)[0] for sample in samples]
+
+
+def _short(metric: str, unit: str, mean: Estimate) -> str:
+    """A mean as it prints: one document says nothing about its standard error."""
+    error = "" if np.isnan(mean.stderr) else f", stderr={mean.stderr:.2g}"
+    return f"{metric}={mean.value:z.4f} {unit}{error}, n={mean.n}"
 
 
 def _nats(unit: str) -> None:
