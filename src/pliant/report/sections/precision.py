@@ -123,8 +123,8 @@ def predicted_and_measured(results: Results) -> Section | None:
     return Section(
         "Rounding, predicted and measured",
         "The rise as a power of tokens times an exponential of bits, log rise = c + g log D \u2212 P/p (arXiv 2411.04330), by least "
-        "squares over the rises above zero. Points on the dashed line are as predicted; R2 of one width says how well the form "
-        "follows its tokens.",
+        "squares over the rises above zero. Points on the dashed line are as predicted, bars are 90% intervals; one that runs to "
+        "the foot reaches further down. R2 of one width says how well the form follows its tokens, blank where the points are too few.",
         [Gallery(figures), table],
     )
 
