@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar with the time left in a terminal, plain lines elsewhere."""
+"""Progress on standard error: a bar with the time left in a terminal, plain lines elsewhere; and remarks for people."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ def forwarded(listener: Listener) -> Generator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def remark(message: str) -> None:
+    """A line for people, on standard error."""
+    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def _told(listener: Listener, label: str, total: float) -> Advance:

@@ -77,3 +77,11 @@ def test_a_plan_says_beforehand_that_its_question_cannot_be_answered(steps):
     assert plan(Study.parse(steps())).remarks == []
     (line,) = plan(Study.parse(steps(tokens={"checkpoint-1": "1M", "checkpoint-2": "1M"}) | asked)).remarks
     assert "two or more with different tokens" in line
+
+
+def test_the_run_says_so_unless_it_is_to_be_quiet(steps, tmp_path, capsys):
+    form = steps() | {"questions": ["checkpoint"], "changes": []}
+    run(form, tmp_path / "ledger", workers=0)
+    assert "note: tokens of 2 checkpoints are unknown" in capsys.readouterr().err
+    run(form, tmp_path / "ledger", workers=0, quiet=True)
+    assert capsys.readouterr().err == ""

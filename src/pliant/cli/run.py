@@ -78,6 +78,8 @@ def _foresee(study: Any, folder: Path, asked: int | None, device: str | None, as
         training = f"{opening.flops:.1e}" if cells and opening.flops else ""
         seconds = sum(cell.cost.seconds for cell in cells) + (opening.seconds if cells else 0.0)
         rows.append([facts.address, *known, str(len(cells)), training, format_seconds(seconds)])
+    for line in planned.remarks:
+        note(f"note: {line}")
     print_table(["checkpoint", "params", "tokens", "cells", "training FLOPs", "time"], rows, study.name)
     cost = planned.cost
     print(f"changes: {', '.join(change.label() for change in study.changes)}")
@@ -101,7 +103,14 @@ def _plan_form(planned: Plan, folder: Path, workers: int) -> dict[str, Any]:
         for cell in planned.cells
     ]
     cost = {"flops": planned.cost.flops, "seconds": planned.cost.seconds, "workers": max(1, workers)}
-    return {"study": planned.study.name, "ledger": str(folder), "finished": planned.finished, "cells": cells, **cost}
+    return {
+        "study": planned.study.name,
+        "ledger": str(folder),
+        "finished": planned.finished,
+        "cells": cells,
+        "remarks": planned.remarks,
+        **cost,
+    }
 
 
 def _tell(runs: Runs, seconds: float, as_json: bool) -> None:

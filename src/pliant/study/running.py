@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pliant.errors import PliantError
 from pliant.models import HubLadder
-from pliant.progress import progress
+from pliant.progress import progress, remark
 from pliant.spec import nearest
 from pliant.study.ledger import MANY_SHARDS, Ledger
 from pliant.study.merging import restate
@@ -47,7 +47,7 @@ def run(
         device: Such as `cuda`; PyTorch's default where not given.
         dtype: Of stored checkpoints, in place of what the study says: float32, bfloat16, float16 or auto.
         executor: `ray` for the workers of a Ray cluster (extra `scale`).
-        quiet: Show no progress.
+        quiet: Show no progress, and make no remarks.
 
     Raises PliantError for a study, checkpoints or data that are not there, and for a full or read-only disk; what was
     finished before is in the ledger. Failed cells raise nothing; see `Runs.failed`.
@@ -59,6 +59,9 @@ def run(
         planned = plan(study, store, device)
         store.remember(study.name, study.canonical(), planned.keys)
         restate(store, planned.facts)
+        if not quiet:
+            for line in planned.remarks:
+                remark(line)
         with progress(study.name, planned.cost.seconds, quiet=quiet) as advance:
             _run(planned, store, executor, workers, device, advance)
         store.compact(at_least=MANY_SHARDS)
