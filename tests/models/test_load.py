@@ -119,6 +119,11 @@ def test_a_tokenizer_of_another_model_is_refused_and_a_padded_embedding_is_not(c
     assert load(tmp_path / "padded").tokenizer.vocab_size == 128
 
 
+def test_a_network_is_no_address(tiny):
+    with pytest.raises(PliantError, match="takes an address, not LlamaForCausalLM"):
+        load(tiny.network)
+
+
 def pickled_only(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()

@@ -221,7 +221,7 @@ def spearman(first: Any, second: Any) -> float | None:
     ranks = [_ranks(np.asarray(values, float)) for values in (first, second)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return None
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)  # one is one
 
 
 def _ranks(values: Any) -> Any:

@@ -59,6 +59,8 @@ def load(
 
     Raises PliantError when the checkpoint is missing, incomplete, corrupt, pickled, or does not fit its tokenizer.
     """
+    if not isinstance(address, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise PliantError(f"load takes an address, not {type(address).__name__}; save it to a folder and load that")
     name = str(address)
     path = Path(name).expanduser()
     if path.is_file() and path.suffix == ".gguf":
