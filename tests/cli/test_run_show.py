@@ -62,7 +62,8 @@ def test_the_report_is_written_where_it_is_asked_for(study, tmp_path, pliant, mo
     ledger, asked = tmp_path / "ledger", tmp_path / "page.html"
     pliant("run", study, "--ledger", ledger, "--workers", 0)
     for arguments in (("--json", "-o", asked), ("--text", "-o", asked), ()):
-        code, _, errors = pliant("report", ledger, *arguments)
+        code, out, errors = pliant("report", ledger, *arguments)
+        assert ("--text" in arguments) == any(line.endswith("rise to the last one (90% interval)") for line in out.splitlines())
         page = asked if arguments else ledger / "report.html"
         assert (code, errors) == (0, f"report: {page}\n")
         assert page.read_text().startswith("<!")

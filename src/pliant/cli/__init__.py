@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 
+@cache  # typer would list a command once more with every call
 def _register() -> None:
     from pliant.changes import CHANGES, Quantize
     from pliant.cli import change, decide, demo, fields, findings, fit, measure, report, run, schema, show

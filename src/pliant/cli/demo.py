@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pliant.cli.change import JsonOption
-from pliant.cli.output import print_json
+from pliant.cli.output import print_json, screen
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -40,7 +40,7 @@ def demo_command(
     if as_json:
         print_json([decision.json() for decision in decide(runs)])
     else:
-        print_report(runs)
+        print_report(runs, screen())
         print(
             f"\nreport: {page}\nthe study: {STUDIES / ('full.yaml' if full else 'quick.yaml')}; run your own with `pliant run STUDY.yaml`"
         )

@@ -6,7 +6,13 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 10_000
+"""Characters of a line where no terminal is; longer than any answer."""
 
 
 def print_json(value: Any) -> None:
@@ -35,7 +41,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
         print(*([title] if title else []), *padded, sep="\n")
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -44,7 +49,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
         table.add_column(column)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    screen().print(table)
+
+
+def screen() -> Console:
+    """Where rich prints: as wide as the terminal, and elsewhere so wide that nothing is cut or wrapped."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
 def note(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pliant.cli.change import JsonOption
-from pliant.cli.output import note, print_json
+from pliant.cli.output import note, print_json, screen
 
 
 def report_command(
@@ -30,4 +30,4 @@ def report_command(
     if as_json:
         print_json([decision.json() for decision in decide(ledger)])
     elif text:
-        print_report(ledger)
+        print_report(ledger, screen())
