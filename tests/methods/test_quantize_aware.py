@@ -172,7 +172,8 @@ def test_its_forms():
 
 
 @pytest.mark.parametrize(
-    ("fields", "message"), [({}, "give the bits"), ({"weights": 2}, "a number of at least 3 is needed"), ({"bits": 4}, "unknown field 'bits'")]
+    ("fields", "message"),
+    [({}, "give the bits"), ({"weights": 2}, "a number of at least 3 is needed"), ({"bits": 4}, "unknown field 'bits'")],
 )
 def test_wrong_fields(fields, message):
     with pytest.raises(PliantError, match=message):

@@ -77,7 +77,7 @@ class Study(Spec):
     @classmethod
     def _measures(cls, form: Any) -> dict[str, Measure]:
         if not isinstance(form, Mapping):
-            raise PliantError(f"measures: expected names with measures, such as `generic: {{loss: {{data: builtin:prose}}}}`, got {form!r}")
+            raise PliantError(f"measures: give names with measures, such as `generic: {{loss: {{data: builtin:prose}}}}`, not {form!r}")
         return {str(name): MEASURES.parse(measure, f"measures.{name}") for name, measure in cast("Mapping[Any, Any]", form).items()}
 
     @field_validator("seeds", mode="before")
