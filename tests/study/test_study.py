@@ -80,7 +80,7 @@ BAD = [
     ({"measures": {"generic": {"loss": {"dat": "x"}}}}, "did you mean 'data'"),
     ({"measures": {"generic": {"loss": {"data": ["x", "y"]}}}}, "a list is not allowed"),
     ({"measures": {}}, "measures"),
-    ({"measures": ["loss"]}, "expected names with measures"),
+    ({"measures": ["loss"]}, "give names with measures"),
     ({"seeds": []}, "seeds"),
     ({"seeds": "many"}, "seeds"),
     ({"seeds": [0.5]}, "seeds"),
