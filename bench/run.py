@@ -83,8 +83,9 @@ def main() -> None:
         print(f"{script.stem} ...", flush=True)
         results[script.stem] = measure(script)
         print(f"  {results[script.stem]}", flush=True)
-    store.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    REPORT.write_text(rows([results[name] for name in sorted(results)]), encoding="utf-8")
+    results = dict(sorted(results.items()))
+    store.write_text(json.dumps(results, indent=1) + "\n")
+    REPORT.write_text(rows(list(results.values())), encoding="utf-8")
 
 
 if __name__ == "__main__":
