@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from pliant.data import load_tokenizer
+from synthetic_ledger import synthetic_ledger
 
 WEIGHTS = "model.safetensors"
 
@@ -204,11 +204,14 @@ def test_a_place_that_cannot_be_written_is_one_line(study, pliant, tmp_path):
         assert f"cannot write {place}" in errors
 
 
-def test_the_answer_names_changes_as_people_do(tmp_path, pliant, monkeypatch):
-    decided = SimpleNamespace(change={"kind": "quantize", "bits": 3}, metric="generic", verdict="improves", sentence=lambda: "goes on")
-    monkeypatch.setattr(import_module("pliant.decide.checkpoint"), "decide", lambda ledger: [decided])
+def test_the_answer_names_changes_and_ladders_as_people_do(tmp_path, pliant):
+    synthetic_ledger(tmp_path, seeds=[0])
     _, out, _ = pliant("decide", "checkpoint", "--ledger", tmp_path)
-    assert "quantize(bits=3)" in out
+    assert "Quantization: 3 bits" in out
+    assert "parameters" not in out
+    synthetic_ledger(tmp_path, seeds=[0], params=30_880, name="llama-32x2")
+    _, out, _ = pliant("decide", "checkpoint", "--ledger", tmp_path)
+    assert out.count("30.9k parameters") == 1
 
 
 def commands(group, words=()):

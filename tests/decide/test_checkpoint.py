@@ -101,7 +101,11 @@ def test_sizes_schedules_and_studies_are_judged_apart(tmp_path):
     synthetic_ledger(tmp_path, seeds=[0], params=30_880, name="llama-32x2")
     synthetic_ledger(tmp_path, seeds=[0], schedule="constant", name="llama-16x2-constant")
     ledger = synthetic_ledger(tmp_path, seeds=[0], study="again")
-    found = [decision for decision in decide(ledger) if decision.change == quantize(3)]
+    decisions = decide(ledger)
+    printed = str(decisions).splitlines()
+    assert sum("8.78k parameters, constant schedule" in line for line in printed) == 1
+    assert len(printed) == len(decisions) + 4 + 3  # a name above each of four ladders, a gap between them
+    found = [decision for decision in decisions if decision.change == quantize(3)]
     assert {(one.evidence["params"], one.evidence["schedule"], one.evidence["study"]) for one in found} == {
         (8784, "cosine", "demo"),
         (30_880, "cosine", "demo"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -31,15 +30,17 @@ def checkpoint(
 
     Example: pliant decide checkpoint --ledger runs/demo
     """
-    from pliant.cli.show import label
     from pliant.decide.checkpoint import decide
+    from pliant.decide.labels import by_ladder, label
 
     decisions = decide(ledger)
     if as_json:
         print_json([decision.json() for decision in decisions])
     else:
-        rows = [[label(json.dumps(decision.change)), decision.metric, decision.verdict, decision.sentence()] for decision in decisions]
-        print_table(["change", "measure", "verdict", "answer"], rows)
+        ladders = by_ladder(decisions)
+        for name, found in ladders.items():
+            rows = [[str(label(one.change)), one.metric, one.verdict, one.sentence()] for one in found]
+            print_table(["change", "measure", "verdict", "answer"], rows, name if len(ladders) > 1 else None)
 
 
 @decide_app.command("tokens")

@@ -19,7 +19,7 @@ import numpy as np
 
 from pliant.decide.curve import Curve
 from pliant.decide.inflection import Inflection, Verdict, inflection
-from pliant.decide.labels import label
+from pliant.decide.labels import by_ladder, label
 from pliant.decide.series import Series, read, token_count
 from pliant.decide.tuned import Tuned, tuned
 from pliant.errors import PliantError
@@ -69,10 +69,12 @@ class CheckpointDecision:
 
 
 class Decisions(list[CheckpointDecision]):
-    """A list that prints as a line for each decision."""
+    """A list that prints as a line for each decision, under the name of its ladder where there are several."""
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self))
+        ladders = by_ladder(self)
+        parts = ["\n".join(map(str, found)) for found in ladders.values()]
+        return "\n\n".join(f"{name}\n{part}" for name, part in zip(ladders, parts, strict=True)) if len(parts) > 1 else "".join(parts)
 
 
 def decide(results: Runs | Ledger | str | Path) -> Decisions:

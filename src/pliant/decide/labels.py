@@ -1,4 +1,4 @@
-"""Names for people: what a change is called, and which changes belong in one picture.
+"""Names for people: what a change and a ladder are called, and which changes belong in one picture.
 
 A change's strength is the one field by which its kind is swept (noise scale, bits, learning rate); changes that differ only
 in strength are one family, drawn together.
@@ -7,11 +7,15 @@ in strength are one family, drawn together.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pliant.decide.series import LADDER
 from pliant.numbers import format_count
+
+if TYPE_CHECKING:
+    from pliant.decide.checkpoint import CheckpointDecision
 
 STRENGTH = {"perturb": "scale", "quantize": "bits", "finetune": "lr"}
 NAMES = {"none": "unchanged", "perturb": "Gaussian noise", "quantize": "Quantization", "finetune": "Fine-tuning"}
@@ -90,3 +94,25 @@ def _defaults(kind: str) -> dict[str, Any]:
         return {}
     found = {name: field.get_default() for name, field in spec.model_fields.items() if not field.is_required()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
+def by_ladder(decisions: Iterable[CheckpointDecision]) -> dict[str, list[CheckpointDecision]]:
+    """The decisions along each ladder, by what tells it apart from the others; by its family where it is the only one."""
+    groups: dict[tuple[Any, ...], list[CheckpointDecision]] = {}
+    for decision in decisions:
+        groups.setdefault(tuple(decision.evidence[name] for name in LADDER), []).append(decision)
+    differing = [place for place in range(len(LADDER)) if len({key[place] for key in groups}) > 1]
+    shown = differing or [LADDER.index("family")]
+    return {", ".join(_fact(LADDER[place], key[place]) for place in shown): found for key, found in groups.items()}
+
+
+def _fact(name: str, value: Any) -> str:
+    """One of the things that the checkpoints of a ladder have in common."""
+    if value is None:
+        text = "unknown"
+    elif name == "params":
+        text = format_count(value)
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    words = {"params": "{} parameters", "schedule": "{} schedule", "peak_lr": "peak learning rate {}", "training_bits": "{} training bits"}
+    return words.get(name, "{}").format(text)

@@ -9,16 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.decide.checkpoint import CheckpointDecision, decide
-from pliant.decide.labels import Label, label
+from pliant.decide.labels import Label, by_ladder, label
 from pliant.errors import PliantError
-from pliant.numbers import format_count
 
 if TYPE_CHECKING:
     from pliant.study.ledger import Ledger
     from pliant.study.runs import Runs
-
-LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
-
 
 MOST_RECORDS = 1000
 """Rows a report shows; the ledger has them all."""
@@ -99,7 +95,7 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
     (totals,) = ledger.sql(TOTALS).to_pylist()
     return Results(
         name=", ".join(totals.pop("studies") or [ledger.folder.name]),
-        ladders=_ladders(decisions),
+        ladders=[Ladder(name, found) for name, found in by_ladder(decisions).items()],
         undecided=undecided,
         records=_first(ledger, "ok"),
         failures=_first(ledger, "failed"),
@@ -113,30 +109,3 @@ def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
     order = "study, checkpoint, tokens, change_json, measure, seed, draw"
     rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
     return [row | {"change": json.loads(row["change_json"])} for row in rows]
-
-
-def _ladders(decisions: Sequence[CheckpointDecision]) -> list[Ladder]:
-    groups: dict[tuple[Any, ...], list[CheckpointDecision]] = {}
-    for decision in decisions:
-        groups.setdefault(tuple(decision.evidence[name] for name in LADDER), []).append(decision)
-    differing = [place for place in range(len(LADDER)) if len({key[place] for key in groups}) > 1]
-    return [Ladder(_name(key, differing), found) for key, found in groups.items()]
-
-
-def _name(key: tuple[Any, ...], differing: Sequence[int]) -> str:
-    """The ladder by what tells it apart; by its family where it is the only one."""
-    words = {"params": "{} parameters", "schedule": "{} schedule", "peak_lr": "peak learning rate {}", "training_bits": "{} training bits"}
-    shown: list[str] = []
-    for place in differing or [LADDER.index("family")]:
-        value = key[place]
-        text = (
-            "unknown"
-            if value is None
-            else format_count(value)
-            if LADDER[place] == "params"
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-        shown.append(words.get(LADDER[place], "{}").format(text))
-    return ", ".join(shown)
