@@ -11,9 +11,10 @@ import typer
 
 from pliant.changes import Change, Quantize
 from pliant.cli.fields import check_texts
-from pliant.cli.output import note, print_json
+from pliant.cli.output import print_json
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
+from pliant.progress import remark
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="New folder for the changed model", show_default=False)]
@@ -85,7 +86,7 @@ def quantize_command(
         raise PliantError("activations and kv are rounded at evaluation only, which no file holds; try `pliant measure loss --change`")
     if change.tensors == "matrices" and form != "simulated":
         if "tensors" in change.model_fields_set:
-            note("note: kernels leave embeddings and output head alone: only linear layers are rounded; see --format simulated")
+            remark("kernels leave embeddings and output head alone: only linear layers are rounded; see --format simulated")
         change = change.model_copy(update={"tensors": "linear"})
     _check_new(out)
     check_texts(change)
@@ -93,14 +94,14 @@ def quantize_command(
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
     rounded_before = sorted(name for name, count in levels.items() if count)
     if rounded_before:
-        note(f"note: {len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
+        remark(f"{len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
     reason = unpackable(change, loaded)
     if form == "packed" or (form == "both" and reason is None):
         save_packed(change, loaded, out, simulated=form == "both", keep=False)
         written = {"packed": str(out)} | ({"simulated": str(out / SIMULATED)} if form == "both" else {})
     else:
         if form == "both":
-            note(f"note: simulated weights only: {reason}")
+            remark(f"simulated weights only: {reason}")
         with ExitStack() as undo:
             change.apply(loaded, 0, 0, undo)  # not `applied`, which would hold a copy of the weights
             save(loaded, out)

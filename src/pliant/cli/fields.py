@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from pliant.cli.output import note
 from pliant.errors import PliantError
 from pliant.explain import members
 from pliant.forms import parse_yaml
+from pliant.progress import remark
 from pliant.spec import Catalog, Spec
 
 Kind = TypeVar("Kind", bound=Spec)
@@ -38,7 +38,7 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
         }
         for name, spec in specs.items():
             if unread := [_dashed(field) for field, text in given[name].items() if text is not None and field not in spec.model_fields_set]:
-                note(f"note: {', '.join(unread)}: not looked at with these settings of {spec.kind}")
+                remark(f"{', '.join(unread)}: not looked at with these settings of {spec.kind}")
         run(**specs, **options)
 
     parameters = [*plain.values(), *(_option(field, made[name]) for name, names in fields.items() for field in names)]
@@ -78,8 +78,8 @@ def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
     """An option without a value of its own: what is not given is left to the spec."""
     field = spec.model_fields[name]
     default = field.get_default(call_default_factory=True)
-    remark = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
-    text = " ".join(part for part in (field.description, remark) if part)
+    needed = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
+    text = " ".join(part for part in (field.description, needed) if part)
     dashed, kind = _dashed(name), bool if field.annotation is bool else str
     if kind is bool and default:
         dashed = f"{dashed}/--no-{dashed[2:]}"

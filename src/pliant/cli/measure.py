@@ -9,9 +9,10 @@ import typer
 
 from pliant.cli.change import DeviceOption, JsonOption, ModelOption
 from pliant.cli.fields import check_texts, yaml_option
-from pliant.cli.output import note, print_json, print_table
+from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure, Reading
 from pliant.models.ladder import Loading
+from pliant.progress import remark
 
 if TYPE_CHECKING:
     from pliant.changes import Change
@@ -72,6 +73,6 @@ def _after(change: Change, model: Model, measure: Measure, seed: int) -> Reading
     if isinstance(change, Perturb) and change.shares > 1:
         return change.measured(model, measure, seed)
     if change.draws > 1:
-        note(f"note: the rise of 1 of {change.draws} draws; a study averages over all of them")
+        remark(f"the rise of 1 of {change.draws} draws; a study averages over all of them")
     with change.applied(model, seed) as changed:
         return measure(changed)

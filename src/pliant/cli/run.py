@@ -13,6 +13,7 @@ from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
 from pliant.cli.output import note, print_json, print_table
 from pliant.cli.show import label
 from pliant.numbers import format_count, format_seconds
+from pliant.progress import remark
 
 if TYPE_CHECKING:
     from pliant.study import Plan, Runs
@@ -79,7 +80,7 @@ def _foresee(study: Any, folder: Path, asked: int | None, device: str | None, as
         seconds = sum(cell.cost.seconds for cell in cells) + (opening.seconds if cells else 0.0)
         rows.append([facts.address, *known, str(len(cells)), training, format_seconds(seconds)])
     for line in planned.remarks:
-        note(f"note: {line}")
+        remark(line)
     print_table(["checkpoint", "params", "tokens", "cells", "training FLOPs", "time"], rows, study.name)
     cost = planned.cost
     print(f"changes: {', '.join(change.label() for change in study.changes)}")

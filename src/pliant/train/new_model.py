@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
@@ -46,4 +47,9 @@ class NewModel(Spec):
 
     def counts(self) -> tuple[int, int]:
         """Its parameters: in total, and without embeddings and head."""
-        return Preset.parse(self.preset).parameter_counts(self.words().vocab_size)
+        return Preset.parse(self.preset).parameter_counts(_vocabulary(self.tokenizer))
+
+
+@cache  # every rung of a plan asks, and reading a tokenizer can take a second
+def _vocabulary(tokenizer: str) -> int:
+    return load_tokenizer(tokenizer).vocab_size
