@@ -30,12 +30,12 @@ from loguru import logger
 from precision import CONTEXT, CORPUS, trained_folder
 from transformers import AutoModelForCausalLM
 
-from pliant.changes.awq import awq, output_error
-from pliant.changes.calibration import Calibration, calibrate
-from pliant.changes.gptq import factor, gptq
 from pliant.data import packed
 from pliant.models import load
-from pliant.rounding import Grid, slices
+from pliant.quantization.awq import awq, output_error
+from pliant.quantization.calibration import Calibration, calibrate
+from pliant.quantization.gptq import factor, gptq
+from pliant.quantization.grid import Grid, slices
 
 WINDOWS = 64
 BITS, GROUPS = (3, 4), ("channel", 32)

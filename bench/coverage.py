@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from pliant.laws import LAWS, Law, fit
-from pliant.laws.simulate import simulate
+from pliant.laws.tables.simulate import simulate
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "laws"))

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 import pliant as pl
 from pliant.data import Corpus, load_tokenizer, packed
 from pliant.models import build
-from pliant.rounding import round_to_grid
+from pliant.quantization.grid import round_to_grid
 from pliant.train import Recipe
 
 BUDGETS = [int(float(text) * 1e6) for text in os.environ.get("BENCH_MILLIONS", "0.5,1,2,4,8,16").split(",")]

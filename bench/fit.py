@@ -24,8 +24,8 @@ import torch
 from scipy.optimize import minimize
 
 import pliant.laws as laws
-from pliant.laws.objective import Objective
-from pliant.laws.resample import drawn_weights
+from pliant.laws.fitting.objective import Objective
+from pliant.laws.fitting.resample import drawn_weights
 
 ROWS, STARTS, RESAMPLES, SEED, CORNER = 240, 4500, 1000, 0, 1e-3
 SUBSET = {"analytic": (150, 60), "numeric": (40, 15), "chinchilla": (STARTS, 15)}

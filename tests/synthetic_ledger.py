@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pliant.study.ledger import Ledger
-from pliant.study.record import Record
+from pliant.ledger.ledger import Ledger
+from pliant.ledger.record import Record
 
 TOKENS = [500_000, 1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000]
 BASE = [2.599, 2.388, 2.223, 2.114, 2.044, 2.006]

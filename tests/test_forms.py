@@ -3,7 +3,7 @@
 import pytest
 
 from pliant.errors import PliantError
-from pliant.forms import parse_yaml, read_yaml
+from pliant.spec.yaml import parse_yaml, read_yaml
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pliant.errors import PliantError
-from pliant.rounding import fit_grid, round_to_grid, slices
+from pliant.quantization.grid import fit_grid, round_to_grid, slices
 
 
 def matrix(seed, rows=4, columns=24, spread=1.0):

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pliant.changes import calibration
-from pliant.changes.calibration import calibrate, decoder_blocks
 from pliant.errors import PliantError
+from pliant.quantization import calibration
+from pliant.quantization.calibration import calibrate, decoder_blocks
 
 FAMILIES = ["llama", "gpt_neox", "gpt2", "gemma2"]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pliant.changes import Quantize
-from pliant.changes.export import save_packed, unpackable
 from pliant.data.tokenizer import load_tokenizer
 from pliant.errors import PliantError
 from pliant.models import load, save
 from pliant.models.presets import build
+from pliant.quantization.packing import save_packed, unpackable
 
 pytest.importorskip("compressed_tensors", reason="the extra `kernels` is not installed")
 
@@ -98,7 +98,7 @@ def test_a_full_range_grid_is_the_format_s_own(bits):
     from compressed_tensors.quantization import QuantizationArgs
     from compressed_tensors.quantization.utils import calculate_qparams
 
-    from pliant.rounding import fit_grid
+    from pliant.quantization.grid import fit_grid
 
     weight = torch.randn(6, 40, generator=torch.Generator().manual_seed(0))
     scale, zero = calculate_qparams(weight.amin(-1), weight.amax(-1), QuantizationArgs(num_bits=bits, symmetric=True))

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from pliant.changes.awq import awq, output_error
-from pliant.changes.gptq import factor, gptq
-from pliant.changes.rounded import grid_levels, nearest
 from pliant.errors import PliantError
-from pliant.rounding import fit_grid, round_to_grid, slices
+from pliant.quantization.awq import awq, output_error
+from pliant.quantization.gptq import factor, gptq
+from pliant.quantization.grid import fit_grid, round_to_grid, slices
+from pliant.quantization.nearest import grid_levels, nearest
 
 
 def layer(outputs=12, width=32, tokens=400, seed=0, spread=1.0):
@@ -93,7 +93,7 @@ def test_blocks_do_not_change_the_result(monkeypatch):
     weight, inputs = layer(width=64)
     known = factor(inputs.T @ inputs, act_order=True)
     whole = gptq(weight, known, 3).values
-    monkeypatch.setattr("pliant.changes.gptq.LAZY", 8)
+    monkeypatch.setattr("pliant.quantization.gptq.LAZY", 8)
     assert torch.allclose(gptq(weight, known, 3).values, whole, atol=1e-5)
 
 

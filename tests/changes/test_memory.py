@@ -19,7 +19,9 @@ import sys, torch
 from contextlib import ExitStack
 from pathlib import Path
 from transformers import AutoModelForCausalLM, LlamaConfig
-from pliant.changes import Quantize, calibration, stacks
+from pliant.changes import Quantize
+from pliant.quantization import calibration
+from pliant.quantization import stacks
 from pliant.data import load_tokenizer
 from pliant.models import Checkpoint, Model
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from pliant.changes import Quantize
-from pliant.changes import calibration as calibration_module
-from pliant.changes.gptq import factor, gptq
 from pliant.data.tokenizer import load_tokenizer
 from pliant.errors import PliantError
 from pliant.models.presets import build
-from pliant.rounding import round_to_grid
+from pliant.quantization import calibration as calibration_module
+from pliant.quantization.gptq import factor, gptq
+from pliant.quantization.grid import round_to_grid
 
 
 @pytest.fixture(scope="module")

@@ -261,7 +261,7 @@ def test_the_version_is_that_of_the_package(pliant):
     assert pliant("--version") == (0, f"pliant {version('pliant')}\n", "")
 
 
-@pytest.mark.parametrize("where", ["pliant.study.ledger.Ledger.__init__", "pliant.cli._register"])
+@pytest.mark.parametrize("where", ["pliant.ledger.ledger.Ledger.__init__", "pliant.cli._register"])
 def test_ctrl_c_is_one_line_in_every_command(where, pliant, monkeypatch, tmp_path):
     def interrupted(*_):
         raise KeyboardInterrupt

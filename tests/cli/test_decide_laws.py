@@ -12,7 +12,7 @@ import pytest
 
 from pliant.cli import main
 from pliant.laws import LAWS, fit, grid, simulate
-from pliant.laws.training_bits import PRINTED
+from pliant.laws.forms.training_bits import PRINTED
 
 KEYS = {"question", "answer", "low", "high", "probability_best", "verdict", "audit", "levers", "evidence", "next"}
 BASE = {name: PRINTED[name] for name in ("E", "A", "B", "alpha", "beta")}

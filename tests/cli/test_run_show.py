@@ -58,7 +58,7 @@ def test_nothing_is_cut_or_wrapped_where_no_terminal_is(capsys):
 
 
 def test_the_report_is_written_where_it_is_asked_for(study, tmp_path, pliant, monkeypatch):
-    monkeypatch.setattr(import_module("pliant.decide.checkpoint"), "decide", lambda ledger: [])  # one checkpoint decides nothing
+    monkeypatch.setattr(import_module("pliant.decide.curves.checkpoint"), "decide", lambda ledger: [])  # one checkpoint decides nothing
     ledger, asked = tmp_path / "ledger", tmp_path / "page.html"
     pliant("run", study, "--ledger", ledger, "--workers", 0)
     for arguments in (("--json", "-o", asked), ("--text", "-o", asked), ()):
@@ -140,7 +140,7 @@ def test_a_wrong_query_ends_with_2(study, tmp_path, pliant):
 
 
 def test_ctrl_c_ends_with_130_and_says_where_the_results_are(study, tmp_path, pliant, monkeypatch):
-    from pliant.study.ledger import Ledger
+    from pliant.ledger.ledger import Ledger
 
     real = Ledger.write
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pliant.decide.draws import Draws
+from pliant.decide.fits.draws import Draws
 from pliant.laws import LAWS
 from pliant.statistics import Array
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.decide.allocation import allocate, lower_hull
+from pliant.decide.model.allocation import allocate, lower_hull
 from pliant.errors import PliantError
 
 

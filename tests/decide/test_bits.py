@@ -6,11 +6,11 @@ from drawn import KUMAR, drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pliant.decide import bits
-from pliant.decide.draws import Draws
-from pliant.decide.size import split, tokens_for
+from pliant.decide.fits import bits
+from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.size import split, tokens_for
 from pliant.laws import LAWS
-from pliant.laws.training_bits import PRINTED
+from pliant.laws.forms.training_bits import PRINTED
 
 COMPUTE = 6 * 2e8 * 2e10
 WIDTHS = np.arange(4.0, 17.0)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from pliant.decide.checkpoint import decide, spearman
-from pliant.decide.series import family, natural, token_count
-from pliant.decide.tuned import learning_rate, with_learning_rate
+from pliant.decide.curves.checkpoint import decide, spearman
+from pliant.decide.curves.series import family, natural, token_count
+from pliant.decide.curves.tuned import learning_rate, with_learning_rate
 from pliant.errors import PliantError
-from pliant.study.ledger import Ledger
+from pliant.ledger.ledger import Ledger
 from synthetic_ledger import BASE, GENERIC, TASK, TOKENS, finetune, perturb, quantize, synthetic_ledger
 
 SHAPE = ["change", "metric", "verdict", "best", "low", "high", "rise", "rise_low", "rise_high", "evidence"]

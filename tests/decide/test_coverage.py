@@ -7,7 +7,7 @@ import pytest
 
 from pliant.decide import critical_tokens, tokens
 from pliant.laws import LAWS, fit, grid, simulate
-from pliant.laws.training_bits import PRINTED
+from pliant.laws.forms.training_bits import PRINTED
 
 BASE = {name: PRINTED[name] for name in ("E", "A", "B", "alpha", "beta")}
 RISE = LAWS["ptq"].printed["2411.04330, with its offset"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from drawn import drawn
 
-from pliant.decide import data
-from pliant.decide.draws import Draws
+from pliant.decide.fits import data
+from pliant.decide.fits.draws import Draws
 from pliant.errors import PliantError
 from pliant.laws import LAWS
-from pliant.laws.utility import mixture
+from pliant.laws.forms.utility import mixture
 
 EPOCH = 12.8e6
 RUNS = {"n": EPOCH * np.array([0.5, 1, 2, 4, 10]), "S": np.full(5, EPOCH)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 from pliant.decide import Curve, inflection
-from pliant.decide.inflection import monotone, unimodal
+from pliant.decide.curves.inflection import monotone, unimodal
 
 DOUBLING = 2.0 ** np.arange(8) * 1e6
 

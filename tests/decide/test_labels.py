@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pliant.changes import parse_changes
-from pliant.decide.labels import label
+from pliant.decide.curves.labels import label
 
 
 @pytest.mark.parametrize(

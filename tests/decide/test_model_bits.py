@@ -5,7 +5,7 @@ import torch
 
 from pliant.changes import Quantize
 from pliant.data import load_tokenizer
-from pliant.decide.model_bits import allocation, layer_sensitivity, lowest_bits, tensor_groups
+from pliant.decide.model.bits import allocation, layer_sensitivity, lowest_bits, tensor_groups
 from pliant.errors import PliantError
 from pliant.measures import Loss
 from pliant.models import build

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn import drawn
 
-from pliant.decide.next_run import candidates, cost, next_run
+from pliant.decide.fits.next_run import candidates, cost, next_run
 
 CONSTANTS = {"E": 1.82, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 RUNS = {"N": np.array([1e7, 1e7, 1e8, 1e8]), "D": np.array([1e9, 1e10, 1e9, 1e10])}

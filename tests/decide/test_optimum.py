@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.decide.optimum import minimise
+from pliant.decide.fits.optimum import minimise
 
 
 @given(st.lists(st.floats(0.5, 1e6), min_size=1, max_size=5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pliant.decide.series import Point, Series
+from pliant.decide.curves.series import Point, Series
 from pliant.statistics import clustered_error
 
 DOCUMENTS = [f"document {number}" for number in range(12)]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pliant.decide import size
-from pliant.decide.draws import Draws
-from pliant.decide.size import split
+from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.size import split
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 

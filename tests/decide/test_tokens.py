@@ -5,10 +5,10 @@ import pytest
 from drawn import HOLDS, KUMAR, drawn
 
 from pliant.decide import critical_tokens, tokens
-from pliant.decide.draws import Draws
+from pliant.decide.fits.draws import Draws
 from pliant.errors import PliantError
 from pliant.laws import LAWS
-from pliant.laws.training_bits import PRINTED
+from pliant.laws.forms.training_bits import PRINTED
 
 BASE = {name: PRINTED[name] for name in ("E", "A", "B", "alpha", "beta")}
 RISE = LAWS["ptq"].printed[KUMAR]

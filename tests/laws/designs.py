@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pliant.laws import LAWS
 from pliant.laws.law import Array
-from pliant.laws.simulate import grid
+from pliant.laws.tables.simulate import grid
 
 SIZES = (30e6, 60e6, 110e6, 220e6)
 BUDGETS = (1.5e9, 3e9, 6e9, 13e9, 26e9)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pliant.laws.accuracy import LAW
+from pliant.laws.forms.accuracy import LAW
 
 CONSTANTS = {"chance": 0.25, "ceiling": 0.95, "slope": 4.0, "middle": 2.5}
 

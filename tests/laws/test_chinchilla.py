@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pliant.laws.chinchilla import LAW
+from pliant.laws.forms.chinchilla import LAW
 
 
 def test_formula_by_hand() -> None:

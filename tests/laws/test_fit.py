@@ -13,13 +13,13 @@ from scipy.special import huber
 
 from pliant.errors import PliantError
 from pliant.laws import LAWS, Fit, fit
-from pliant.laws.coordinates import coordinates
-from pliant.laws.newton import Solution, minimise
-from pliant.laws.objective import Objective
-from pliant.laws.robust import Loss
-from pliant.laws.search import emptied
-from pliant.laws.simulate import simulate
-from pliant.laws.table import read_runs
+from pliant.laws.fitting.coordinates import coordinates
+from pliant.laws.fitting.newton import Solution, minimise
+from pliant.laws.fitting.objective import Objective
+from pliant.laws.fitting.robust import Loss
+from pliant.laws.fitting.search import emptied
+from pliant.laws.tables.simulate import simulate
+from pliant.laws.tables.table import read_runs
 
 CHINCHILLA = {"E": 1.82, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 

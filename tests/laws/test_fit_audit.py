@@ -9,8 +9,8 @@ import pytest
 
 from pliant.errors import PliantError
 from pliant.laws import LAWS, compare, fit
-from pliant.laws.audit import scale_of, splits
-from pliant.laws.simulate import grid, simulate
+from pliant.laws.fitting.audit import scale_of, splits
+from pliant.laws.tables.simulate import grid, simulate
 
 TRUTH = {"E": 1.82, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 COLUMNS = grid(N=(1e7, 3e7, 1e8, 3e8, 1e9), D=(3e8, 1e9, 3e9, 1e10, 3e10))

@@ -8,9 +8,9 @@ import torch
 from designs import DESIGNS
 
 from pliant.laws import LAWS, Column, Law, Parameter, fit
-from pliant.laws.identify import flat_directions, left_open
-from pliant.laws.search import Search
-from pliant.laws.simulate import grid, simulate
+from pliant.laws.fitting.identify import flat_directions, left_open
+from pliant.laws.fitting.search import Search
+from pliant.laws.tables.simulate import grid, simulate
 
 
 def test_a_product_is_determined_and_its_factors_are_not() -> None:

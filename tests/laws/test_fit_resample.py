@@ -8,8 +8,8 @@ from designs import DESIGNS
 
 from pliant.errors import PliantError
 from pliant.laws import LAWS, fit
-from pliant.laws.resample import Bootstrap, drawn_weights, error_sizes, leverage, noise_level, pinned, residual_errors, wild_errors
-from pliant.laws.simulate import simulate
+from pliant.laws.fitting.resample import Bootstrap, drawn_weights, error_sizes, leverage, noise_level, pinned, residual_errors, wild_errors
+from pliant.laws.tables.simulate import simulate
 
 GENERATOR = np.random.default_rng
 

@@ -14,7 +14,7 @@ import pytest
 
 from pliant.errors import PliantError
 from pliant.laws import LAWS, fit
-from pliant.laws.table import read_runs
+from pliant.laws.tables.table import read_runs
 
 LAW = LAWS["chinchilla"]
 N = np.array([1e7, 1e8, 1e9, 1e10])

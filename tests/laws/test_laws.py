@@ -9,7 +9,7 @@ from designs import DESIGNS
 
 from pliant.errors import PliantError
 from pliant.laws import LAWS, Law, law_named
-from pliant.laws.simulate import simulate
+from pliant.laws.tables.simulate import simulate
 
 
 @pytest.fixture(params=sorted(LAWS))

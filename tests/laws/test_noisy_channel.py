@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from designs import DESIGNS
 
-from pliant.laws.noisy_channel import LAW
+from pliant.laws.forms.noisy_channel import LAW
 
 TRUTH = DESIGNS["noisy_channel"].parameters
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.laws import chinchilla
-from pliant.laws.overtrained import ERROR, LAW
+from pliant.laws.forms import chinchilla
+from pliant.laws.forms.overtrained import ERROR, LAW
 
 REDPAJAMA = "2403.08540 RedPajama"
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.laws import ptq, training_bits
-from pliant.laws.precision import LAW
+from pliant.laws.forms import ptq, training_bits
+from pliant.laws.forms.precision import LAW
 
 CONSTANTS = {**LAW.printed["2411.04330, with its offset"], "Cw": 0.6, "Ca": 0.5, "Ckv": 0.4}
 RUN = {"N": 1e8, "D": 1e10}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pliant.laws.ptq import LAW, RIVAL
+from pliant.laws.forms.ptq import LAW, RIVAL
 
 BITS = np.array([3.0, 4.0, 5.0, 6.0])
 TABLE = {"N": 30e6, "D": 26e9, "Ppost": BITS}

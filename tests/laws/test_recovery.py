@@ -7,8 +7,8 @@ import pytest
 from designs import BUDGETS, DESIGNS, SIZES
 
 from pliant.laws import LAWS, Fit, fit, grid, recalibrate, simulate
+from pliant.laws.forms.training_bits import PRINTED
 from pliant.laws.law import Array
-from pliant.laws.training_bits import PRINTED
 
 
 def fitted(name: str, noise: float, seed: int = 0) -> Fit:

@@ -10,8 +10,9 @@ from designs import DESIGNS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.laws import chinchilla, fit
-from pliant.laws.repetition import LAW, discounted
+from pliant.laws import fit
+from pliant.laws.forms import chinchilla
+from pliant.laws.forms.repetition import LAW, discounted
 
 PRINTED = LAW.printed["2305.16264"]
 

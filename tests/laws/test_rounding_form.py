@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pliant.errors import PliantError
-from pliant.laws.rounding_form import fit_rounding, resampled
+from pliant.laws.fitting.rounding_form import fit_rounding, resampled
 
 TOKENS, BITS = np.meshgrid([1e6, 2e6, 4e6, 8e6], [3.0, 4.0, 5.0])
 TOKENS, BITS = TOKENS.ravel(), BITS.ravel()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pliant.laws.sensitivity import LAW, SATURATING
+from pliant.laws.forms.sensitivity import LAW, SATURATING
 
 CONSTANTS = {"c": 0.5, "p": 0.5, "q": 2.0, "r": 0.25}
 

@@ -4,7 +4,7 @@ import numpy as np
 from designs import DESIGNS
 
 from pliant.laws import LAWS
-from pliant.laws.simulate import grid, simulate
+from pliant.laws.tables.simulate import grid, simulate
 
 
 def test_grid_is_the_product() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pliant.laws.training_bits import LAW, PRINTED, resolved, resolved_share
+from pliant.laws.forms.training_bits import LAW, PRINTED, resolved, resolved_share
 
 
 def share(bits: float, offsets: float = 1.0) -> float:

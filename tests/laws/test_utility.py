@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.laws.utility import COMPAT, LAW, mixture
+from pliant.laws.forms.utility import COMPAT, LAW, mixture
 
 EPOCH = 12.8e6
 POOLS = [(-0.2, 4.0), (-0.15, 6.0), (-0.1, 10.0)]  # b, tau of the three best buckets

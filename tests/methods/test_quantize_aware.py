@@ -7,9 +7,9 @@ import torch
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
 from pliant.methods import METHODS, QuantizeAware
-from pliant.methods.rounded_forward import linear_layers, rounded_forward, straight_through
 from pliant.models import build, load, save
-from pliant.rounding import round_to_grid
+from pliant.quantization.fake_quantized import linear_layers, rounded_forward, straight_through
+from pliant.quantization.grid import round_to_grid
 from pliant.train import Recipe, train
 
 RECIPE = Recipe(lr=1e-2, steps=20, batch=4, length=16)

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 from pliant.errors import PliantError
+from pliant.ledger.ledger import Ledger
 from pliant.report import print_report, report
 from pliant.report.page import page
 from pliant.report.results import gather
-from pliant.study.ledger import Ledger
 from synthetic_ledger import synthetic_ledger
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}[bold]"

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pliant.study.ledger import Ledger
+from pliant.ledger.ledger import Ledger
 
 
 def start(form: dict, folder: Path, workers: int) -> subprocess.Popen:

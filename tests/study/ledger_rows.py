@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from pliant.ledger.record import Record
 from pliant.spec import digest
 from pliant.statistics import clustered_error, weighted_mean
-from pliant.study.record import Record
 
 NONE = '{"kind":"none"}'
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ledger_rows import record
 
 from pliant import PliantError
+from pliant.ledger.ledger import VERSION, Ledger
 from pliant.statistics import clustered_error, weighted_mean
-from pliant.study.ledger import VERSION, Ledger
 
 QUANTIZE = '{"bits":4,"kind":"quantize"}'
 

@@ -183,7 +183,7 @@ def test_a_ledger_that_cannot_be_written_says_so(form, tmp_path, monkeypatch):
 
 
 def test_interrupted_studies_keep_what_is_finished(form, tmp_path, monkeypatch):
-    from pliant.study.ledger import Ledger
+    from pliant.ledger.ledger import Ledger
 
     real, written = Ledger.write, []
 

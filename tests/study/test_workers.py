@@ -16,8 +16,8 @@ from kill_study import kill_and_resume
 from test_run import rows
 
 from pliant.changes import NoChange, Quantize
+from pliant.ledger.ledger import Ledger
 from pliant.study.cost import Cost
-from pliant.study.ledger import Ledger
 from pliant.study.planning import Cell, Plan
 from pliant.study.queue import Queue
 from pliant.study.running import run

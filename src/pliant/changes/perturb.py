@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pliant.changes.change import Change
-from pliant.changes.weights import TENSORS, check_finite, select
 from pliant.errors import PliantError
+from pliant.models.modules import TENSORS, check_finite, select
 
 if TYPE_CHECKING:
     from torch import Tensor

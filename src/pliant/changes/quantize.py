@@ -8,7 +8,7 @@ Cost: `rtn` a few passes over the weights; `gptq` and `awq` one calibration pass
 weights stay the same), then a few matrix products a layer.
 What goes wrong: one outlier widens the grid of its whole tensor, row or group; loss rises of different groupings are different
 laws, never fit them together; a grid on a model already quantized starts from its rounded weights.
-Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.rounding`.
+Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.quantization.grid`.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pliant.changes.change import Change
-from pliant.changes.rounded import Rounded, nearest
-from pliant.changes.weights import TENSORS, check_finite, naming, select
 from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
+from pliant.models.modules import TENSORS, check_finite, naming, select
 from pliant.numbers import Count
-from pliant.rounding import Scheme, Slice
+from pliant.quantization.grid import Scheme, Slice
+from pliant.quantization.nearest import Rounded, nearest
 from pliant.spec import nearest as nearest_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pliant.changes.calibration import Inputs
     from pliant.models import Model
+    from pliant.quantization.calibration import Inputs
 
 
 UNREAD = {"rtn": ("calibration", "samples", "length", "act_order", "recollect", "uncalibrated"), "awq": ("act_order",)}
@@ -113,7 +113,7 @@ class Quantize(Change):
         for name, rounded in self.rounded(model, weights):
             weights[name].copy_(rounded.values)
         if self.activations is not None or self.kv is not None:
-            from pliant.methods.rounded_forward import rounded_forward
+            from pliant.quantization.fake_quantized import rounded_forward
 
             undo.enter_context(rounded_forward(model.network, activations=self.activations, kv=self.kv))
             widths = {"activations": self.activations, "keys and values": self.kv}
@@ -148,7 +148,7 @@ class Quantize(Change):
 
     def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
         """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
-        from pliant.changes.stacks import Stack, batches, round_together, stacks
+        from pliant.quantization.stacks import Stack, batches, round_together, stacks
 
         assert self.method != "rtn"
         embeddings = _embeddings(model)
@@ -172,7 +172,7 @@ class Quantize(Change):
 
     def _inputs(self, model: Model, head: bool) -> Iterator[Iterator[tuple[list[str], Inputs]]]:
         """Layers with the inputs they share: of the whole model at once, or of one block after the other."""
-        from pliant.changes.calibration import Calibration, block_by_block, calibration_of, windows_of
+        from pliant.quantization.calibration import Calibration, block_by_block, calibration_of, windows_of
 
         assert self.calibration is not None  # see `_has_text`
         if not self.recollect:

@@ -77,10 +77,10 @@ def quantize_command(
 
     Example: pliant quantize --model ./checkpoint-1000 --bits 4 --method gptq --calibration text.jsonl -o quantized
     """
-    from pliant.changes.export import SIMULATED, save_packed, unpackable
-    from pliant.changes.rounded import grid_levels
-    from pliant.changes.weights import select
     from pliant.models import load, save
+    from pliant.models.modules import select
+    from pliant.quantization.nearest import grid_levels
+    from pliant.quantization.packing import SIMULATED, save_packed, unpackable
 
     if change.activations is not None or change.kv is not None:
         raise PliantError("activations and kv are rounded at evaluation only, which no file holds; try `pliant measure loss --change`")

@@ -30,8 +30,8 @@ def checkpoint(
 
     Example: pliant decide checkpoint --ledger runs/demo
     """
-    from pliant.decide.checkpoint import decide
-    from pliant.decide.labels import by_ladder, label
+    from pliant.decide.curves.checkpoint import decide
+    from pliant.decide.curves.labels import by_ladder, label
 
     decisions = decide(ledger)
     if as_json:
@@ -57,7 +57,7 @@ def tokens(
 
     Example: pliant decide tokens --fit base.json --fit rise.json --at N=30M,Ppost=4
     """
-    from pliant.decide.tokens import decide
+    from pliant.decide.fits.tokens import decide
 
     show(decide(fits_of(fit), values_of(at), most, afford), as_json)
 
@@ -75,7 +75,7 @@ def size(
 
     Example: pliant decide size --fit base.json --compute 1e21 --served 200B
     """
-    from pliant.decide.size import decide
+    from pliant.decide.fits.size import decide
 
     show(decide(fits_of(fit), compute, values_of(at), served, afford), as_json)
 
@@ -97,7 +97,7 @@ def data(
     Example: pliant decide data --fit utility-by-pool.json --samples 640M
     pliant decide data --fit repetition.json --unique 10B --compute 1e21
     """
-    from pliant.decide import data as question
+    from pliant.decide.fits import data as question
 
     if len(fit) != 1:
         raise PliantError("this question takes one --fit")

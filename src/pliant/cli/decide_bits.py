@@ -71,7 +71,7 @@ def bits_command(
 
 
 def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford: float | None, as_json: bool) -> None:
-    from pliant.decide import bits as question
+    from pliant.decide.fits import bits as question
 
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) != 1:
@@ -82,9 +82,9 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
 
 def _of_model(model: Model, loss: Loss, template: Quantize, floor: float, limit: float | None, layers: int | None) -> dict[str, Any]:
     """The groups' bits, and on request the allocation and the layers."""
-    from pliant.changes.rounded import grid_levels
-    from pliant.changes.weights import select
-    from pliant.decide.model_bits import allocation, layer_sensitivity, lowest_bits
+    from pliant.decide.model.bits import allocation, layer_sensitivity, lowest_bits
+    from pliant.models.modules import select
+    from pliant.quantization.nearest import grid_levels
 
     answer = {"question": "bits", "model": model.checkpoint.address, **lowest_bits(model, loss, floor, template).json()}
     matrices = select(model.network, template.tensors)
@@ -126,7 +126,7 @@ def _bits(bits: int) -> str:
 
 def _along(ledger: Path) -> list[dict[str, Any]]:
     """For each rounding and measure: the tokens beyond which more pretraining would have hurt the rounded model."""
-    from pliant.decide.checkpoint import decide
+    from pliant.decide.curves.checkpoint import decide
 
     found = [decision for decision in decide(ledger) if decision.change["kind"] == "quantize"]
     if not found:

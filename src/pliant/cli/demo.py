@@ -26,7 +26,7 @@ def demo_command(
 
     Example: pliant demo --ledger runs/demo
     """
-    from pliant.decide.checkpoint import decide
+    from pliant.decide.curves.checkpoint import decide
     from pliant.report import print_report, report
     from pliant.study import Study, run
 

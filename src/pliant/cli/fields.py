@@ -10,10 +10,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from pliant.errors import PliantError
-from pliant.explain import members
-from pliant.forms import parse_yaml
 from pliant.progress import remark
 from pliant.spec import Catalog, Spec
+from pliant.spec.validation import members
+from pliant.spec.yaml import parse_yaml
 
 Kind = TypeVar("Kind", bound=Spec)
 

@@ -79,7 +79,7 @@ def fit_command(
     if save is not None:
         fitted.save(save)
     if plot is not None:
-        from pliant.laws.plot import plot as draw
+        from pliant.laws.tables.plot import plot as draw
 
         draw(fitted, plot)
     if as_json:
@@ -101,7 +101,7 @@ def _table(path: Path, target: str) -> Any:
     """The table's path, or of a ledger its records, or its rises for a law of rises."""
     if not (path / "ledger.json").exists():
         return path
-    from pliant.study.ledger import Ledger
+    from pliant.ledger.ledger import Ledger
 
     return Ledger(path).sql(f"select * from {'rises' if target == 'rise' else 'records'}")
 
@@ -163,7 +163,7 @@ def _show(fit: Fit) -> None:
 
 
 def _show_ranking(ranking: Comparison) -> None:
-    from pliant.laws.comparison import share
+    from pliant.laws.fitting.comparison import share
 
     rows = [
         [

@@ -13,7 +13,7 @@ from pliant.errors import PliantError
 from pliant.numbers import format_count, parse_count
 
 if TYPE_CHECKING:
-    from pliant.decide.answer import Decision
+    from pliant.decide.fits.answer import Decision
     from pliant.laws import Fit
 
 

@@ -22,7 +22,7 @@ def report_command(
 
     Example: pliant report runs/demo -o demo.html
     """
-    from pliant.decide.checkpoint import decide
+    from pliant.decide.curves.checkpoint import decide
     from pliant.report import print_report, report
 
     if out or not (as_json or text):

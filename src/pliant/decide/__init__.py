@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pliant.decide.answer import Decision
-from pliant.decide.bits import rounding as rounding_bits
-from pliant.decide.bits import serving as serving_bits
-from pliant.decide.bits import training as training_bits
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.checkpoint import decide as checkpoint
-from pliant.decide.curve import Curve
-from pliant.decide.data import epochs, pools
-from pliant.decide.inflection import Inflection, inflection
-from pliant.decide.size import decide as size
-from pliant.decide.tokens import critical_tokens
-from pliant.decide.tokens import decide as tokens
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.checkpoint import decide as checkpoint
+from pliant.decide.curves.curve import Curve
+from pliant.decide.curves.inflection import Inflection, inflection
+from pliant.decide.fits.answer import Decision
+from pliant.decide.fits.bits import rounding as rounding_bits
+from pliant.decide.fits.bits import serving as serving_bits
+from pliant.decide.fits.bits import training as training_bits
+from pliant.decide.fits.data import epochs, pools
+from pliant.decide.fits.size import decide as size
+from pliant.decide.fits.tokens import critical_tokens
+from pliant.decide.fits.tokens import decide as tokens
 
 __all__ = [
     "CheckpointDecision",

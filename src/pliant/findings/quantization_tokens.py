@@ -14,7 +14,7 @@ from pydantic import Field
 from pliant.data import Corpus
 from pliant.findings.arms import curves, deltas, growth, run_arm
 from pliant.findings.finding import Finding, Outcome, verdict
-from pliant.laws.rounding_form import fit_rounding, resampled
+from pliant.laws.fitting.rounding_form import fit_rounding, resampled
 from pliant.statistics import percentile_interval
 
 BITS = (3, 4, 5, 6)

@@ -18,7 +18,7 @@ from pliant.data import Corpus
 from pliant.findings.arms import Readings, readings, run_arm
 from pliant.findings.finding import Finding, Outcome, Size, verdict
 from pliant.laws import LAWS
-from pliant.laws.training_bits import PRINTED
+from pliant.laws.forms.training_bits import PRINTED
 from pliant.statistics import Array, bootstrap_means, percentile_interval
 
 BITS = (3, 4, 6, 8)

@@ -6,13 +6,24 @@ Adding a law: one file with one function and one `Law`, its test, and one line i
 from __future__ import annotations
 
 from pliant.errors import PliantError
-from pliant.laws import accuracy, chinchilla, noisy_channel, overtrained, precision, ptq, repetition, sensitivity, training_bits, utility
-from pliant.laws.comparison import Comparison, compare
-from pliant.laws.fitting import fit
+from pliant.laws.fitting.comparison import Comparison, compare
+from pliant.laws.fitting.fit import fit
+from pliant.laws.fitting.recalibrate import recalibrate
+from pliant.laws.fitting.result import Fit
+from pliant.laws.forms import (
+    accuracy,
+    chinchilla,
+    noisy_channel,
+    overtrained,
+    precision,
+    ptq,
+    repetition,
+    sensitivity,
+    training_bits,
+    utility,
+)
 from pliant.laws.law import Column, Law, Parameter, power
-from pliant.laws.recalibrate import recalibrate
-from pliant.laws.result import Fit
-from pliant.laws.simulate import grid, simulate
+from pliant.laws.tables.simulate import grid, simulate
 from pliant.spec import nearest
 
 _LAWS: tuple[Law, ...] = (

@@ -39,7 +39,7 @@ class QuantizeAware(Method):
 
     def prepare(self, run: Run, memory: Memory) -> None:
         """From here until the run ends the network computes in these bits."""
-        from pliant.methods.rounded_forward import rounded_forward
+        from pliant.quantization.fake_quantized import rounded_forward
 
         memory.undo.enter_context(rounded_forward(run.network, self.weights, self.activations, self.kv, self.head))
 

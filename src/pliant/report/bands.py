@@ -1,7 +1,7 @@
 """How far the error of a point reaches: Student's t, with the degrees of freedom that the error really has.
 
 Errors that are estimated from two seeds are themselves uncertain by a factor of two or more; a normal quantile would hide
-that, and draw bands that contradict the verdicts, which count it (`pliant.decide.inflection`).
+that, and draw bands that contradict the verdicts, which count it (`pliant.decide.curves.inflection`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.statistics import student
 
 BELOW = "the lower edge reaches below zero"

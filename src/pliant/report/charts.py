@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pliant.decide.series import token_count
+from pliant.decide.curves.series import token_count
 
 SKY, BLUE, GREEN, ORANGE, RED, PINK = "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 COLOURS = {1: [BLUE], 2: [BLUE, RED], 3: [BLUE, GREEN, RED], 4: [BLUE, GREEN, ORANGE, RED], 5: [SKY, BLUE, GREEN, ORANGE, RED]}

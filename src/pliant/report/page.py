@@ -21,7 +21,7 @@ from pliant.report.sections import SECTIONS
 from pliant.report.sections.decisions import answer
 
 if TYPE_CHECKING:
-    from pliant.study.ledger import Ledger
+    from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
 
 HERE = Path(__file__).parent

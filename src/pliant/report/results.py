@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.decide.checkpoint import CheckpointDecision, decide
-from pliant.decide.labels import Label, by_ladder, label
+from pliant.decide.curves.checkpoint import CheckpointDecision, decide
+from pliant.decide.curves.labels import Label, by_ladder, label
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant.study.ledger import Ledger
+    from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
 
 MOST_RECORDS = 1000
@@ -84,7 +84,7 @@ class Results:
 
 def gather(source: Runs | Ledger | str | Path) -> Results:
     """Read a ledger. Raises PliantError for a folder that is none; a ledger without decisions is still a report."""
-    from pliant.study.ledger import Ledger as OpenLedger
+    from pliant.ledger.ledger import Ledger as OpenLedger
 
     ledger = OpenLedger(source) if isinstance(source, (str, Path)) else source if isinstance(source, OpenLedger) else source.ledger
     decisions, undecided = [], ""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from pliant.decide.checkpoint import CheckpointDecision
-    from pliant.study.ledger import Ledger
+    from pliant.decide.curves.checkpoint import CheckpointDecision
+    from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
 
 BARS = "▁▂▃▄▅▆▇█"

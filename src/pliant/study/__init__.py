@@ -1,8 +1,8 @@
 """Studies: checkpoints x changes x measures x seeds, planned as cells, run by workers, kept in a ledger."""
 
-from pliant.study.ledger import Ledger
+from pliant.ledger.ledger import Ledger
+from pliant.ledger.record import Record
 from pliant.study.planning import Plan, plan
-from pliant.study.record import Record
 from pliant.study.running import run
 from pliant.study.runs import Runs
 from pliant.study.study import Study

@@ -11,10 +11,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.ledger.record import Record, stated_facts
 from pliant.measures.measure import joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
-from pliant.study.record import Record, stated_facts
 
 if TYPE_CHECKING:
     from pliant.measures import Reading

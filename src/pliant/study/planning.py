@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, cast
 from pliant.changes import Change, NoChange
 from pliant.data import Corpus
 from pliant.errors import PliantError
+from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
 from pliant.spec import Spec, digest
 from pliant.study.cost import Cost, evaluation, measured_tokens, opening, training, training_tokens
-from pliant.study.record import stated_facts
 from pliant.train import TrainedLadder
 
 if TYPE_CHECKING:
+    from pliant.ledger.ledger import Ledger
     from pliant.models import Rung
-    from pliant.study.ledger import Ledger
     from pliant.study.study import Study
 
 MEANING = 1

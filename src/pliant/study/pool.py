@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pliant.ledger.record import Record
 from pliant.study.cell import failed_cell
 from pliant.study.planning import Cell, Plan
 from pliant.study.processes import Executor, Gone, Worker
 from pliant.study.queue import Queue
-from pliant.study.record import Record
 from pliant.study.worker import Bench
 
 Deliver = Callable[[list[Record]], None]

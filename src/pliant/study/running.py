@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pliant.errors import PliantError
+from pliant.ledger.ledger import MANY_SHARDS, Ledger
+from pliant.ledger.merging import restate
 from pliant.models import HubLadder
 from pliant.progress import progress, remark
 from pliant.spec import nearest
-from pliant.study.ledger import MANY_SHARDS, Ledger
-from pliant.study.merging import restate
 from pliant.study.planning import Plan, plan
 from pliant.study.runs import Runs
 from pliant.study.staffing import allowed, staff

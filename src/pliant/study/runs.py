@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
-from pliant.study.ledger import Ledger
-from pliant.study.record import Table
+from pliant.ledger.ledger import Ledger
+from pliant.ledger.record import Table
 
 if TYPE_CHECKING:
     from pliant.study.study import Study
@@ -41,7 +41,7 @@ class Runs:
             raise PliantError("data frames need pandas: pip install pandas, or use .table()") from None
 
     def rises(self) -> Table:
-        """What each change of the study did, paired; see `pliant.study.rises`."""
+        """What each change of the study did, paired; see `pliant.ledger.rises`."""
         return self.ledger.sql(f"select * from rises where study = {_quoted(self.study.name)}")
 
 

@@ -29,7 +29,8 @@ from pliant.changes import Change, NoChange, parse_changes
 from pliant.errors import PliantError
 from pliant.measures import MEASURES, Measure
 from pliant.models import FolderLadder, HubLadder
-from pliant.spec import Spec, nearest, read_yaml
+from pliant.spec import Spec, nearest
+from pliant.spec.yaml import read_yaml
 from pliant.train import TrainedLadder
 
 Question = Literal["checkpoint"]

@@ -21,10 +21,10 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
+from pliant.ledger.record import Record
 from pliant.progress import forwarded
 from pliant.study.cell import run_cell
 from pliant.study.planning import Cell
-from pliant.study.record import Record
 
 if TYPE_CHECKING:
     from pliant.models import Model, Rung

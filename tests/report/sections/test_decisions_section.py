@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pliant.decide.checkpoint import CheckpointDecision
+from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.results import Ladder
 from pliant.report.sections.decisions import answer, signed
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from pliant.ledger.ledger import Ledger
+from pliant.ledger.record import Record
 from pliant.report.parts import Gallery, Table
 from pliant.report.results import gather
 from pliant.report.sections import SECTIONS
 from pliant.report.sections.precision import _bar, bits_by_tokens, by_block, predicted_and_measured
-from pliant.study.ledger import Ledger
-from pliant.study.record import Record
 from synthetic_ledger import GENERIC, TOKENS, synthetic_ledger
 
 BASE, ROUNDED = GENERIC[0][1], {change["bits"]: means for change, means in GENERIC if change["kind"] == "quantize"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.labels import Label
-from pliant.decide.series import token_count
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.labels import Label
+from pliant.decide.curves.series import token_count
 from pliant.report.bands import reach, told
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.series import token_count
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.series import token_count
 from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, Table, Warnings
 from pliant.report.results import Ladder, Results
 

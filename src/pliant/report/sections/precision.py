@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.labels import Label, label
-from pliant.decide.series import token_count
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.labels import Label, label
+from pliant.decide.curves.series import token_count
 from pliant.errors import PliantError
-from pliant.laws.rounding_form import RoundingForm, fit_rounding
+from pliant.laws.fitting.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
 from pliant.report.parts import Cell, Figure, Gallery, Section, Table

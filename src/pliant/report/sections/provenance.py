@@ -6,8 +6,8 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from pliant.decide.labels import label
-from pliant.decide.series import token_count
+from pliant.decide.curves.labels import label
+from pliant.decide.curves.series import token_count
 from pliant.numbers import format_seconds
 from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
 from pliant.report.results import Results

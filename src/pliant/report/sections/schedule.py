@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.labels import label
-from pliant.decide.series import token_count
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.labels import label
+from pliant.decide.curves.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, Table, Warnings
 from pliant.report.results import Ladder, Results

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pliant.decide.checkpoint import CheckpointDecision
-from pliant.decide.labels import Label
-from pliant.decide.series import token_count
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.labels import Label
+from pliant.decide.curves.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Section
 from pliant.report.results import Ladder, Results

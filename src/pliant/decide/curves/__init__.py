@@ -1,0 +1,1 @@
+"""Decisions about ladders: what a ledger says along an axis."""

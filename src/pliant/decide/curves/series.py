@@ -1,0 +1,210 @@
+"""A ledger as curves-to-be: one series of per-sample values over tokens for every (ladder, change, measure).
+
+Idea: only what is comparable stands in one series: one family of checkpoints of one size and recipe, one change, one measure
+on the same samples. Several weights of one family with the same tokens (seeds) are independent runs.
+Cost: one query; the samples of the whole ledger in memory (8 bytes each).
+What goes wrong: folders of one run must share their parent folder, or their facts, to be seen as one family.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pliant.changes.perturb import shares_of
+from pliant.decide.curves.curve import Curve
+from pliant.measures.measure import documents
+from pliant.measures.shares import clusters
+from pliant.numbers import format_count
+from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.ledger.ledger import Ledger
+
+HIGHER_IS_BETTER = frozenset({"accuracy", "exact_match", "f1", "rouge", "bleu", "score", "win_rate"})
+"""Metrics of which more is better; of all others (losses, sharpness ...) less is."""
+
+LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
+"""What checkpoints of one ladder have in common."""
+ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "data", "ids")
+FACTS = ("key", "checkpoint", "base_weights", "tokens", "final_lr", "seed", "draw")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at one token count: `values` (seeds, draws, samples), and `base` (seeds, samples) before the change."""
+
+    tokens: int
+    values: Array = field(repr=False)
+    base: Array | None = field(repr=False)
+    runs: int
+    """Different weights among the seeds: pretraining runs of their own."""
+    final_lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """One change and one measure along one ladder; `weights` and `documents` describe the samples all points share.
+
+    `ladder` holds the values of `LADDER`.
+    """
+
+    ladder: dict[str, Any]
+    change: dict[str, Any]
+    measure: str
+    measure_form: dict[str, Any]
+    metric: str
+    unit: str
+    weights: Array = field(repr=False)
+    documents: Sequence[str] = field(repr=False)
+    points: tuple[Point, ...]
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the metric."""
+        return self.metric in HIGHER_IS_BETTER
+
+    def curve(self) -> Curve:
+        """The metric over tokens. Raises PliantError as `Curve.from_samples` does."""
+        return self._curve(self.points, lambda point: point.values)
+
+    def rises(self) -> Curve | None:
+        """What the change did, paired with the unchanged weights, over tokens; None where fewer than two points know them."""
+        known = [point for point in self.points if point.base is not None]
+        if len(known) < 2:
+            return None
+        return self._curve(known, lambda point: point.values - np.asarray(point.base)[:, None, :])
+
+    def base(self) -> Curve | None:
+        """The unchanged checkpoints over tokens; None where fewer than two points know them."""
+        known = [point for point in self.points if point.base is not None]
+        return self._curve(known, lambda point: np.asarray(point.base)[:, None, :]) if len(known) >= 2 else None
+
+    @property
+    def shares(self) -> int:
+        """Among how many shares of the samples the change's draws were divided."""
+        return shares_of(self.change)
+
+    def clusters(self, points: Sequence[Point]) -> NDArray[np.int64]:
+        """What each sample counts with: its document; where shares were read under draws of their own, and no other seed shows
+        how much draws differ, also its share.
+        """
+        return clusters(self.documents, self.shares if max(len(point.values) for point in points) == 1 else 1)
+
+    def _curve(self, points: Sequence[Point], values: Callable[[Point], Array]) -> Curve:
+        return Curve.from_samples(
+            [point.tokens for point in points],
+            [values(point) for point in points],
+            self.weights,
+            self.clusters(points),
+            min(point.runs for point in points),
+            higher_is_better=self.higher_is_better,
+        )
+
+
+def read(ledger: Ledger, study: str | None = None) -> list[Series]:
+    """Every series of the ledger, or of one study in it, the unchanged checkpoints first, changes in a natural order.
+
+    Records without a token count or a value are left out. Raises PliantError for a ledger that cannot be read.
+    """
+    from pliant.ledger.views import connect
+
+    columns = ", ".join((*FACTS, *(name for name in ALIKE if name not in ("family", "ids"))))
+    with connect(ledger) as connection:
+        table = connection.sql(
+            f"select {columns}, hash(sample_ids) as ids, sample_values from shards where tokens is not null and len(sample_values) > 0"
+        ).to_arrow_table()
+        samples = connection.sql(
+            "select hash(sample_ids) as ids, any_value(sample_ids) as names, any_value(sample_weights) as weights from shards group by 1"
+        ).to_arrow_table()
+    shared = {row["ids"]: row for row in samples.to_pylist()}
+    lists = table["sample_values"].combine_chunks()
+    values = np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1]) if len(lists) else []
+    facts = table.drop_columns(["sample_values"]).to_pylist()
+    rows = [
+        row | {"values": found, "family": family(row["checkpoint"])}
+        for row, found in zip(facts, values, strict=True)
+        if study is None or row["study"] == study
+    ]
+    base = {(row["base_weights"], row["measure_json"], row["data"], row["ids"]): row["values"] for row in rows if _unchanged(row)}
+    series = [_series(alike, shared[alike[0]["ids"]], base) for alike in _grouped(rows, ALIKE)]
+    return sorted(
+        series, key=lambda found: (found.ladder["study"], found.ladder["family"], found.ladder["params"] or 0, natural(found.change))
+    )
+
+
+def natural(change: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A sort key: no change first, then by kind, then by the fields' values, numbers as numbers."""
+    fields = [(name, _comparable(value)) for name, value in sorted(change.items()) if name != "kind"]
+    return change["kind"] != "none", change["kind"] == "chain", change["kind"], fields
+
+
+def _comparable(value: Any) -> tuple[int, float, str]:
+    if isinstance(value, (int, float)):
+        return 0, float(value), ""
+    return 1, 0.0, json.dumps(value, sort_keys=True)
+
+
+def family(address: str) -> str:
+    """What the checkpoints of one ladder share in their addresses: the name before `@`, or the folder that holds them."""
+    name, _, revision = address.partition("@")
+    return name if revision or "/" not in name.rstrip("/") else name.rstrip("/").rsplit("/", 1)[0]
+
+
+def _unchanged(row: Mapping[str, Any]) -> bool:
+    return json.loads(row["change_json"])["kind"] == "none"
+
+
+def _grouped(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> list[list[dict[str, Any]]]:
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return list(groups.values())
+
+
+def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], base: Mapping[Any, Array]) -> Series:
+    first = rows[0]
+    points = [_point(same, base) for same in sorted(_grouped(rows, ["tokens"]), key=lambda group: group[0]["tokens"])]
+    return Series(
+        ladder={name: first[name] for name in LADDER},
+        change=json.loads(first["change_json"]),
+        measure=first["measure"],
+        measure_form=json.loads(first["measure_json"]),
+        metric=first["metric"],
+        unit=first["unit"],
+        weights=np.asarray(samples["weights"], float),
+        documents=documents(samples["names"]),
+        points=tuple(points),
+    )
+
+
+def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Array]) -> Point:
+    """The records of one token count. The same weights under the same seed count once, whatever they are called."""
+    seeds: dict[tuple[Any, ...], dict[int, Array]] = {}
+    before: list[Array | None] = []
+    for row in sorted(rows, key=lambda row: (row["seed"], row["base_weights"] or row["checkpoint"], row["draw"])):
+        weights = row["base_weights"] or row["checkpoint"]
+        seed = (weights, None if _unchanged(row) else row["seed"])
+        if seed not in seeds:
+            before.append(base.get((row["base_weights"], row["measure_json"], row["data"], row["ids"])))
+        seeds.setdefault(seed, {}).setdefault(row["draw"], row["values"])
+    draws = sorted(set.intersection(*(set(found) for found in seeds.values())))
+    known = [values for values in before if values is not None]
+    return Point(
+        tokens=rows[0]["tokens"],
+        values=np.stack([np.stack([found[draw] for draw in draws]) for found in seeds.values()]),
+        base=np.stack(known) if len(known) == len(seeds) else None,
+        runs=len({weights for weights, _ in seeds}),
+        final_lr=rows[0]["final_lr"],
+    )
+
+
+def token_count(tokens: float) -> str:
+    """Tokens for people: budgets are rounded to whole steps, so 999424 is shown as `1M`, but 1430000 as `1.43M`."""
+    short = float(f"{tokens:.1e}")
+    return format_count(short if abs(short - tokens) <= 0.005 * tokens else tokens)

@@ -1,0 +1,1 @@
+"""Decisions that read fitted laws."""

@@ -1,0 +1,163 @@
+"""What a decision is: an answer with its interval, how sure it is, what it rests on, and what else could be done.
+
+Two things stand before every answer. A fit whose held-out audit fails gives none (`refused`), and a question further from
+the measured runs than `FARTHEST` gives none either. Where the audit is undetermined, or the resamples disagree about the
+kind of answer, the verdict is `undetermined`. In all cases `next` names the run that would help most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.next_run import next_run
+from pliant.numbers import format_count
+from pliant.statistics import Array, percentile_interval
+
+Verdict = Literal["answered", "undetermined", "refused"]
+
+FARTHEST = 10.0
+"""How many times beyond the measured range of a column a question may lie. Bits may not lie below it at all."""
+
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer to one question; `json()` is what scripts read."""
+
+    question: str
+    verdict: Verdict
+    reason: str
+    """Why this verdict, in one sentence for people."""
+    answer: Any = None
+    low: float | None = None
+    """Ends of the 90% interval of the answer; None: not bounded by the data on that side, or not a number."""
+    high: float | None = None
+    probability_best: float | None = None
+    """Share of resamples in which the answer beats every alternative that was compared."""
+    audit: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    levers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Other things that could be changed, with what they would do where the fits can say."""
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
+    next: dict[str, Any] | None = None
+    """The affordable run that would narrow this decision most."""
+
+    def json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        between = (
+            f" (90% interval {format_count(self.low)} to {format_count(self.high)})"
+            if self.low is not None and self.high is not None
+            else ""
+        )
+        return f"{self.verdict}: {self.reason}{between if self.answer is not None else ''}"
+
+
+def conclude(
+    question: str,
+    fits: Sequence[Draws],
+    setting: Mapping[str, float],
+    narrow: Array,
+    affordable: float | None,
+    evidence: Mapping[str, Any],
+    **answer: Any,
+) -> Decision:
+    """The decision with fields `answer`, or its refusal where these fits must not answer at `setting`.
+
+    `narrow` (draws,) is the quantity whose spread the next run should shrink; `affordable` what that run may cost (FLOPs).
+    """
+    shared: dict[str, Any] = {
+        "question": question,
+        "audit": [{"law": fit.law.name, **fit.audit} for fit in fits],
+        "evidence": {**evidence, "distance": distances(fits, setting)},
+        "next": next_run(fits, narrow, affordable),
+    }
+    if reason := obstacle(fits, setting):
+        return Decision(verdict="refused", reason=reason, **shared)
+    unsure = [fit for fit in fits if fit.audit.get("verdict") != "holds"]
+    if unsure and answer["verdict"] == "answered":
+        why = f"the held-out audit of law {unsure[0].law.name} is undetermined: {unsure[0].audit.get('reason')}"
+        answer = {**answer, "verdict": "undetermined", "reason": f"{answer['reason']}, but {why}"}
+    return Decision(**answer, **shared)
+
+
+def distances(fits: Sequence[Draws], setting: Mapping[str, float]) -> dict[str, float]:
+    """How many times beyond the measured range each asked-for value lies; 1 inside. The worst of the fits counts."""
+    found: dict[str, float] = {}
+    for fit in fits:
+        for name in fit.law.column_names:
+            if name in setting and name in fit.measured:
+                low, high = fit.range(name)
+                found[name] = max(found.get(name, 1.0), setting[name] / high, low / setting[name])
+    return found
+
+
+def obstacle(fits: Sequence[Draws], setting: Mapping[str, float]) -> str | None:
+    """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way."""
+    for fit in fits:
+        if fit.audit.get("verdict") == "fails":
+            return f"the held-out audit of law {fit.law.name} failed: {fit.audit.get('reason')}"
+        for column in fit.law.columns:
+            if column.unit == "bits" and column.name in fit.measured and setting.get(column.name, np.inf) < fit.range(column.name)[0]:
+                return f"{column.name} = {setting[column.name]:g} lies below the bits that law {fit.law.name} was measured at"
+    for name, distance in distances(fits, setting).items():
+        if distance > FARTHEST:
+            return f"{name} = {setting[name]:.3g} lies {distance:.1f} times beyond the measured range; {FARTHEST:g} is the most allowed"
+    return None
+
+
+def interval(values: Array, low: float | None = None, high: float | None = None) -> tuple[float | None, float | None]:
+    """The central 90% of the resamples (draw 0, the fit itself, left out); None for an end that touches the searched range."""
+    finite = values[1:][np.isfinite(values[1:])]
+    if not len(finite):
+        return None, None
+    left, right = percentile_interval(finite, CONFIDENCE)
+    return (None if low is not None and left <= low * 1.001 else left), (None if high is not None and right >= high / 1.001 else right)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A choice among alternatives, the same for every draw; values in nats/token or error, lower is better."""
+
+    alternatives: list[Any]
+    values: list[float]
+    """Of the fit itself; infinite where an alternative is not possible."""
+    best: Any
+    probability_best: float
+    runner_up: Any
+    """The second best, or `best` itself when there is no other."""
+    probability_runner_up_better: float
+    regret: float
+    """Mean over resamples of what `best` gives away against each resample's own best."""
+
+
+def compare(values: Array, alternatives: Sequence[Any]) -> Comparison:
+    """Of `values` (draws, alternatives): the fit's own best, and how often the resamples agree. NaN: not possible."""
+    filled = np.where(np.isnan(values), np.inf, values)
+    order = np.argsort(filled[0])
+    best, second = int(order[0]), int(order[min(1, len(order) - 1)])
+    resamples = filled[1:][np.isfinite(filled[1:, best])]
+    lowest = resamples.min(axis=1)
+    return Comparison(
+        alternatives=list(alternatives),
+        values=filled[0].tolist(),
+        best=alternatives[best],
+        probability_best=_mean(resamples[:, best] <= lowest),
+        runner_up=alternatives[second],
+        probability_runner_up_better=_mean(resamples[:, second] < resamples[:, best]),
+        regret=_mean(resamples[:, best] - lowest),
+    )
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """NaN for nothing: without resamples nothing is known about how sure an answer is."""
+    return float(values.mean()) if len(values) else float("nan")

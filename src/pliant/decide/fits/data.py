@@ -1,0 +1,99 @@
+"""Which pools of data to train on at a budget, and how far to repeat what there is.
+
+Idea: a better pool wears out when it is repeated, a larger mixture lasts longer. With the worth b and the half-life tau of
+every pool, the error of any set of pools at any number of samples follows without training on it; all sets are compared.
+For repetition, the discounted token count of `repetition` says what another epoch still brings.
+When to use it: `pools` with a `utility` fit by pool (b and tau per pool, a and d shared); `epochs` with a `repetition` fit.
+What goes wrong: pools are taken to be mixed in proportion to their sizes; transfer between pools is not modelled.
+Source: arXiv 2404.07177 (which tries only the k best pools; here every set, up to 8 pools) and arXiv 2305.16264.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pliant.decide.fits.answer import Decision, compare, conclude, interval
+from pliant.decide.fits.draws import Draws, grouped, paired, total
+from pliant.decide.fits.levers import levers
+from pliant.decide.fits.size import split, tokens_for
+from pliant.errors import PliantError
+from pliant.laws.forms.utility import mixture
+from pliant.numbers import format_count
+from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.laws import Fit
+
+MOST_POOLS = 8
+
+
+def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | None = None) -> Decision:
+    """The set of pools with the lowest error after `samples` samples, by name, from one `utility` fit split by pool.
+
+    Raises PliantError for more than 8 pools, other laws, and pools that do not share `a` and `d`.
+    """
+    drawn = _checked(fit if isinstance(fit, Mapping) else grouped(fit))
+    sets = [chosen for count in range(1, len(drawn) + 1) for chosen in itertools.combinations(drawn, count)]
+    errors = {chosen: _errors([drawn[name] for name in chosen], samples) for chosen in sets}
+    comparison = compare(np.stack(list(errors.values()), axis=1), sets)
+    best, second = comparison.best, comparison.runner_up
+    members, sure = [drawn[name] for name in best], comparison.probability_best
+    error, twice = errors[best], _errors(members, 2 * samples)
+    evidence = {
+        "samples": samples,
+        "epochs": samples / sum(fit.range("S")[1] for fit in members),
+        "error": float(error[0]),
+        "error_interval": interval(error),
+        "comparison": comparison,
+    }
+    return conclude(
+        "which pools to train on", members, {"n": samples}, errors[second] - error, affordable, evidence,
+        verdict="answered" if sure >= 0.5 else "undetermined",
+        reason=f"{' + '.join(best)}: the best of {len(sets)} sets in {sure:.0%} of resamples",
+        answer=list(best), probability_best=sure,
+        levers=[{"lever": "twice the samples", "error": float(twice[0]), "gain": float(error[0] - twice[0])}],
+    )  # fmt: skip
+
+
+def _checked(drawn: Mapping[str, Draws]) -> Mapping[str, Draws]:
+    first = next(iter(drawn.values()))
+    if first.law.name != "utility":
+        raise PliantError(f"pools are compared by a fit of the law utility, not {first.law.name}")
+    if len(drawn) > MOST_POOLS:
+        raise PliantError(f"at most {MOST_POOLS} pools can be compared, not {len(drawn)}; merge the most alike")
+    for name in ("a", "d"):
+        if any(not np.array_equal(fit.parameters[name], first.parameters[name]) for fit in drawn.values()):
+            raise PliantError(f"the pools do not share {name}; fit them together, by b=pool, tau=pool")
+    return drawn
+
+
+def _errors(fits: Sequence[Draws], samples: float) -> Array:
+    """Error of the mixture of these pools after `samples`, (draws,)."""
+    b, tau = (np.concatenate([fit.parameters[name] for fit in fits], axis=1) for name in ("b", "tau"))
+    a, d = (fits[0].parameters[name][:, 0] for name in ("a", "d"))
+    return mixture(samples, np.array([fit.range("S")[1] for fit in fits]), b, tau, a, d)
+
+
+def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+    """How often to go through `unique` tokens with `compute` FLOPs: D / unique at the best split into size and tokens."""
+    drawn, setting = paired([fit], at), {**at, "U": unique}
+    best, loss = split(drawn, compute, setting)
+    passes = tokens_for(compute, best) / unique
+    around = best[0] * np.array([[1, 0.5, 2]])
+    line = {"N": around, "D": tokens_for(compute, around)}
+    comparison = compare(total(drawn, {**setting, **line}), (line["D"][0] / unique).tolist())
+    chosen = {**setting, "N": float(best[0]), "D": float(passes[0] * unique)}
+    evidence = {"at": {**setting, "compute": compute}, "N": chosen["N"], "D": chosen["D"]}
+    evidence |= {"loss": float(loss[0]), "loss_interval": interval(loss), "comparison": comparison}
+    low, high = interval(passes)
+    return conclude(
+        "how far to repeat the data", drawn, chosen, np.log(passes), affordable, evidence,
+        verdict="undetermined" if low is None else "answered",
+        reason=f"{passes[0]:.3g} epochs of {format_count(unique)} unique tokens, with {format_count(best[0])} parameters",
+        answer=float(passes[0]), low=low, high=high, probability_best=comparison.probability_best,
+        levers=levers(drawn, chosen, "N", chosen["N"], chosen["N"]),
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Which affordable run would narrow a decision most.
+
+Idea: the resamples say how the decision and the outcome of a run that was not done vary together. To first order, learning
+an outcome y with noise s^2 removes Cov(decision, y)^2 / (Var(y) + s^2) of the decision's variance. No refit is needed.
+What goes wrong: the resamples know nothing of errors of the law itself; a run that would show the law wrong gets no credit.
+Source: the linear-Gaussian update (Bayesian linear design, Chaloner and Verdinelli 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pliant.decide.fits.draws import Draws
+from pliant.statistics import Array
+
+MOST = 200
+"""Measured runs that are varied, evenly picked when there are more."""
+
+
+def candidates(fit: Draws, affordable: float | None) -> dict[str, Array]:
+    """The measured runs again, and each with one of its scale columns halved or doubled.
+
+    Only runs that cost at most `affordable` FLOPs (see `cost`), by default the most expensive measured one.
+    """
+    names = [name for name in fit.law.column_names if name in fit.measured]
+    measured = np.unique(np.stack([fit.measured[name] for name in names], axis=1), axis=0)
+    measured = measured[np.unique(np.linspace(0, len(measured) - 1, MOST).round().astype(int))]
+    factors = [np.where([name == changed for name in names], factor, 1.0) for changed in fit.law.scale for factor in (0.5, 2.0)]
+    rows = np.unique(np.concatenate([measured, *(measured * factor for factor in factors)]), axis=0)
+    runs = {name: rows[:, index] for index, name in enumerate(names)}
+    limit = float(cost(fit, fit.measured).max()) if affordable is None else affordable
+    return {name: values[cost(fit, runs) <= limit * 1.0001] for name, values in runs.items()}
+
+
+def cost(fit: Draws, runs: Mapping[str, Array]) -> Array:
+    """6 N D FLOPs where the law has both columns; else the product of its scale columns (tokens, samples)."""
+    shape = np.shape(next(iter(runs.values())))
+    product = np.prod([np.ones(shape), *(runs[name] for name in fit.law.scale if name in runs)], axis=0)
+    return 6 * product if {"N", "D"} <= set(runs) & set(fit.law.scale) else product
+
+
+def next_run(fits: Sequence[Draws], decision: Array, affordable: float | None = None) -> dict[str, Any] | None:
+    """The law and run whose outcome would take most variance off `decision` (draws,), and the share it would take.
+
+    `decision` is the quantity at stake per draw, such as log tokens or the advantage over the runner-up. None when it
+    does not vary or nothing is affordable.
+    """
+    kept = np.isfinite(decision) & (np.arange(len(decision)) > 0)
+    if kept.sum() < 20 or float(np.var(decision[kept])) == 0:
+        return None
+    best: dict[str, Any] | None = None
+    for fit in fits:
+        runs = candidates(fit, affordable)
+        if not len(next(iter(runs.values()))):
+            continue
+        outcome = fit.predict({name: values[None, :] for name, values in runs.items()})[kept]
+        outcome = np.log(outcome) if fit.logs else outcome
+        share = _explained(decision[kept], outcome, fit.noise)
+        index = int(np.argmax(share))
+        if best is None or share[index] > best["variance_removed"]:
+            run = {name: float(values[index]) for name, values in runs.items()}
+            best = {"law": fit.law.name, "group": fit.group, "run": run, "variance_removed": float(share[index])}
+    return best
+
+
+def _explained(decision: Array, outcome: Array, noise: float) -> Array:
+    centred = decision - decision.mean()
+    spread = outcome - outcome.mean(axis=0)
+    covariance = (centred[:, None] * spread).mean(axis=0)
+    share = covariance**2 / ((spread**2).mean(axis=0) + noise**2) / np.var(decision)
+    return np.where(np.isfinite(share), share, 0.0)

@@ -1,0 +1,1 @@
+"""Decisions about one model, by measuring it."""

@@ -1,0 +1,1 @@
+"""Fitting a law to a table: objective, search, intervals, audit, result."""

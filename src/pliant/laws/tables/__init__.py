@@ -1,0 +1,1 @@
+"""Tables that laws are fitted to: read, simulated, drawn."""

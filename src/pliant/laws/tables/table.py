@@ -1,0 +1,144 @@
+"""Reading runs from anybody's table: arrays, data frames, Arrow, CSV, Parquet, JSON lines, a ledger's answer.
+
+The table itself is opened by `source`; here its columns are found, converted and checked.
+What goes wrong in a table (missing columns, text, gaps, zeros, bits for nats) is said in one line with the row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pliant.errors import PliantError
+from pliant.laws.law import Array, Law
+from pliant.laws.tables.source import opened, quoted
+from pliant.spec import nearest
+
+COUNTS = ("parameters", "tokens", "samples")
+"""Units of columns that hold counts, which people write 70M."""
+SMALL_COUNT = 1e4
+BITS = ("bits", "bit", "bpb", "bpc", "bpt")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The rows a law is fitted to."""
+
+    columns: dict[str, Array]
+    target: Array
+    texts: dict[str, NDArray[np.str_]] = field(default_factory=dict[str, NDArray[np.str_]])
+    """Columns that name things: clusters, groups."""
+    remarks: list[str] = field(default_factory=list[str])
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def read_runs(
+    law: Law,
+    table: Any,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: str | None = None,
+    unit: str | None = None,
+    texts: Sequence[str] = (),
+    residual: str = "log",
+) -> Runs:
+    """The law's columns and target from a table, checked. `texts` are further columns, read as text.
+
+    Raises PliantError, naming column and row, for everything that would make a fit meaningless.
+    """
+    wanted = [*law.column_names, law.target]
+    columns = dict(columns or {})
+    for name in columns:
+        if name not in wanted:
+            raise PliantError(f"law {law.name} reads no column {name!r}; {nearest(name, wanted)}")
+    counts = {column.name for column in law.columns if column.unit in COUNTS}
+    with opened(table) as source:
+        names = source.keep(where)
+        defaults = {column.name: column.default for column in law.columns if column.default is not None}
+        expressions = {name: _expression(name, columns, names, defaults, law) for name in wanted}
+        texts_sql = {name: quoted(name) if name in names else name for name in texts}
+        copies = source.drop_copies(names)
+        numbers = {name: source.numbers(name, expression, counts=name in counts) for name, expression in expressions.items()}
+        words = {name: source.words(name, expression) for name, expression in texts_sql.items()}
+    target = _in_nats(numbers.pop(law.target), law, expressions[law.target], unit)
+    positive = {column.name for column in law.columns if column.positive}
+    for name, values in {**numbers, law.target: target}.items():
+        _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
+    measured = {name: values for name, values in numbers.items() if name in names or name in columns}
+    small = [name for name, values in measured.items() if name in counts and values.max() < SMALL_COUNT]
+    return Runs(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
+
+
+def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], defaults: Mapping[str, float], law: Law) -> str:
+    given = columns.get(name, name)
+    if given in known:
+        return quoted(given)
+    if name in columns:
+        if given.isidentifier():
+            raise PliantError(f"{name}={given}: the table has no column {given!r}; {nearest(given, known)}")
+        return given
+    if name in defaults:
+        return repr(defaults[name])
+    alike = [other for other in known if other.lower() == name.lower()]
+    shown = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")
+    guess = alike[0] if alike else "..."
+    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {shown}")
+
+
+def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Array:
+    if unit not in (None, "nats", "bits"):
+        raise PliantError(f"unit {unit!r}: write nats or bits")
+    if not law.unit.startswith("nats"):
+        return values
+    if unit == "bits":
+        return values * math.log(2)
+    words = expression.lower().strip('"').replace("/", "_").split("_")
+    if unit is None and any(word in BITS for word in words):
+        raise PliantError(
+            f"{law.target} is read from {expression}, which looks like bits: say unit bits to convert it to nats, or unit nats"
+        )
+    return values
+
+
+def _check_values(name: str, values: Array, *, positive: bool, expression: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise PliantError(
+            f"column {name}: {len(bad)} of {len(values)} rows have no finite number (first: row {bad[0] + 1}); "
+            f"leave them out with where 'isfinite({expression.strip(chr(34))})'"
+        )
+    bad = np.flatnonzero(values <= 0) if positive else bad
+    if len(bad):
+        raise PliantError(
+            f"column {name}: {len(bad)} of {len(values)} rows are not above zero (first: row {bad[0] + 1}, {values[bad[0]]:g}); "
+            f"leave them out with where '{expression.strip(chr(34))} > 0'"
+        )
+
+
+def _small_count(name: str, values: Array) -> str:
+    return f"column {name} goes up to {values.max():g} only, where a plain count is expected: if it is in billions, say {name}='... * 1e9'"
+
+
+def _remarks(columns: Mapping[str, Array], target: Array, copies: int) -> list[str]:
+    remarks: list[str] = []
+    if copies:
+        remarks.append(f"{copies} rows are exact copies of other rows and were counted once")
+    stacked = np.stack([*columns.values(), target])
+    repeats = stacked.shape[1] - np.unique(stacked, axis=1).shape[1]
+    if repeats:
+        remarks.append(
+            f"{repeats} rows repeat the columns and the target of another row; if they are the same run, intervals are too narrow"
+        )
+    remarks += [
+        f"column {name} has one value ({values[0]:g}): what depends on it alone cannot be told"
+        for name, values in columns.items()
+        if len(values) > 1 and (values == values[0]).all()
+    ]
+    return remarks

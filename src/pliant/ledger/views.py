@@ -1,0 +1,100 @@
+"""A ledger as SQL: the views `records`, `samples` and `rises`, for queries that can read nothing else and write nothing.
+
+The user's query runs inside `from (...)`, where DuckDB accepts one SELECT and no part that writes (a COPY inside WITH among
+them), on a connection whose only files are the ledger's shards and whose settings are locked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pliant.errors import PliantError
+from pliant.ledger.record import SAMPLE_COLUMNS, Table, arrow_schema
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from pliant.ledger.ledger import Ledger
+
+SAMPLES = """
+create or replace view samples as select key, study, checkpoint, weights, base_weights, params, tokens, change_kind, change_json, measure,
+    metric, unit, seed, draw, unnest(sample_ids) as sample, unnest(sample_values) as value, unnest(sample_weights) as weight
+from shards"""
+
+
+def answer(ledger: Ledger, query: str) -> Table:
+    """The answer to one SELECT as an Arrow table. Raises PliantError; see `Ledger.sql`."""
+    import duckdb
+
+    inside = f"from ({query.strip().rstrip(';')}\n)"
+    with connect(ledger) as connection:
+        statements = duckdb.extract_statements(inside)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise PliantError("a ledger answers one SELECT at a time, over the views records, samples and rises")
+        if "rises" in query.lower():
+            from pliant.ledger.rises import rises
+
+            connection.register("rises", rises(ledger))
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        return connection.sql(inside).to_arrow_table()
+
+
+@contextlib.contextmanager
+def _complaints(ledger: Ledger) -> Generator[None]:
+    """DuckDB's complaints in one line, without its drawing of the query."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines() if line.strip()]
+        known = " (tables: records, samples, rises)" if lines[0].startswith("Catalog Error: Table") else ""
+        damaged = "; delete that file, and the next run measures its cells again" if ".parquet" in lines[0] else ""
+        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{damaged}") from None
+
+
+@contextlib.contextmanager
+def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
+    """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
+    `stored` that the studies still ask for), `records` and `samples`.
+
+    Raises PliantError with DuckDB's reason for whatever fails inside the block.
+    """
+    import duckdb
+
+    with _complaints(ledger), duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False}) as connection:
+        try:
+            _views(connection, ledger)
+        except duckdb.IOException:  # a run merged the shards between our listing and reading them
+            _views(connection, ledger)
+        yield connection
+
+
+def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
+    import pyarrow as pa
+
+    shards, failures, outdated = ledger.shards(), ledger.failures(), ledger.outdated()
+    _view(connection, "stored", shards)
+    _view(connection, "failed", failures)
+    connection.register("outdated", pa.table({"key": pa.array(outdated, pa.string())}))
+    asked = "anti join outdated using (key)" if outdated else ""
+    superseded = f"union all from failed anti join stored using (key) {asked}" if failures else ""
+    lists = ", ".join(SAMPLE_COLUMNS)
+    connection.execute(f"create or replace view shards as from stored {asked}")
+    connection.execute(
+        f"create or replace view records as select * exclude ({lists}), change_json::json as change from (from shards {superseded})"
+    )
+    connection.execute(SAMPLES)
+    connection.execute("set allowed_paths = $paths", {"paths": [str(path) for path in shards + failures]})
+
+
+def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
+    if paths:
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}])")
+    else:
+        connection.register(name, arrow_schema().empty_table())
