@@ -26,7 +26,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from pliant.data import load_tokenizer
-from pliant.measures.likelihood import BATCH_TOKENS, token_losses
+from pliant.measures.likelihood import BATCH_TOKENS, sequence_losses
 
 CONTEXT, TEXTS, MEDIAN, SPREAD = 512, 400, 90, 1.0
 BEGIN = 10  # the token before each text: a newline
@@ -60,7 +60,7 @@ def compare(shape: dict[str, int]) -> dict[str, Any]:
 
     def ours() -> np.ndarray:
         sequences = [np.concatenate([[BEGIN], tokens]) for tokens in tokenizer.encode(texts)]
-        return np.array([losses.sum() for losses in token_losses(network, sequences)])
+        return np.array([losses.sum() for losses in sequence_losses(network, sequences)])
 
     def floor() -> None:
         rows = torch.zeros((BATCH_TOKENS["cpu"] // int(lengths.mean()), int(lengths.mean())), dtype=torch.long)

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 
 from pliant.changes import Perturb
-from pliant.data import Corpus, load_tokenizer, packed
+from pliant.data import Corpus, load_tokenizer
 from pliant.measures import Loss, Reading
 from pliant.measures.measure import documents
 from pliant.models import Model, save
 from pliant.models.presets import build
+from pliant.objectives import NextToken
 from pliant.statistics import clustered_error
 from pliant.study import Runs, run
 from pliant.train import Recipe, train
@@ -49,7 +50,7 @@ def checkpoints(text: Corpus) -> list[Model]:
     models = []
     for tokens in BUDGETS:
         model = build("llama-16x2", tokenizer, seed=0, context=64)
-        train(model, packed(text, tokenizer), Recipe(tokens=tokens, lr=1e-2), quiet=True)
+        train(model, NextToken(data=text), Recipe(tokens=tokens, lr=1e-2), quiet=True)
         models.append(model)
     return models
 

@@ -8,8 +8,12 @@ import inspect
 import json
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from pliant.objectives import NextToken
+from pliant.objectives.next_token import Crops
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,22 @@ def text(text_file: Path, tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLIANT_CACHE", str(tmp_path_factory.mktemp("cache")))
         return packed(Corpus(source=str(text_file)), load_tokenizer("ascii"))
+
+
+class Given(NextToken):
+    """The next token of text that is packed already."""
+
+    data: Any
+
+    def examples(self, model, length):
+        return Crops.of(self.data, model, length)
+
+    def canonical(self):
+        return {"kind": self.kind}
+
+
+def given(packed) -> Given:
+    return Given.model_construct(data=packed, part="train")
 
 
 @pytest.fixture

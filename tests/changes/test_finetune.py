@@ -13,6 +13,7 @@ from pliant.changes import CHANGES, Finetune, parse_changes
 from pliant.data import Corpus, packed
 from pliant.errors import PliantError
 from pliant.models import Model
+from pliant.train.schedules import Constant
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_default_is_the_probe_of_thirty_steps(text: str, model: Model) -> None:
     change = Finetune(data=text, lr=1e-3)
-    recipe = change.recipe(packed(Corpus.parse(text), model.tokenizer), model.context)
+    recipe = change.recipe(model)
     fields = ("steps", "batch", "length", "lr", "schedule", "warmup", "weight_decay", "clip", "accumulate")
-    assert [getattr(recipe, field) for field in fields] == [30, 8, 64, 1e-3, "constant", 0, 0.0, 1.0, 1]
+    assert [getattr(recipe, field) for field in fields] == [30, 8, 64, 1e-3, Constant(), 0, 0.0, 1.0, 1]
     assert recipe.warmup_steps(30) == 0
     assert [recipe.rate(step, 30) for step in (0, 15, 29)] == [1e-3] * 3
 
@@ -57,16 +58,16 @@ def test_it_is_what_a_plain_loop_does(text: str, model: Model) -> None:
 
 
 def test_it_learns_repeats_itself_and_is_undone(text: str, model: Model) -> None:
-    from pliant.measures.likelihood import token_losses
+    from pliant.measures.likelihood import sequence_losses
 
     windows = [window.tokens for window in packed(Corpus.parse(text), model.tokenizer, "heldout").windows(64, 40)]
-    before, start = model.weights(), np.concatenate(token_losses(model.network, windows)).mean()
+    before, start = model.weights(), np.concatenate(sequence_losses(model.network, windows)).mean()
     training = model.network.training
     hashes: dict[tuple[int, int], str] = {}
     change = Finetune(data=text, lr=1e-2, draws=2)
     for seed, draw in ((0, 0), (0, 1), (1, 0), (0, 0)):
         with change.applied(model, seed, draw):
-            assert np.concatenate(token_losses(model.network, windows)).mean() < start - 1
+            assert np.concatenate(sequence_losses(model.network, windows)).mean() < start - 1
             assert hashes.setdefault((seed, draw), model.weights()) == model.weights()
         assert model.weights() == before
     assert len(set(hashes.values())) == 3
@@ -77,11 +78,11 @@ def test_it_learns_repeats_itself_and_is_undone(text: str, model: Model) -> None
 
 def test_epochs_count_passes_over_the_text(text: str, model: Model) -> None:
     tokens = packed(Corpus.parse(text), model.tokenizer)
-    recipe = Finetune(data=text, lr=1e-3, epochs=1.5, batch=4, accumulate=2, length=32).recipe(tokens, model.context)
+    recipe = Finetune(data=text, lr=1e-3, epochs=1.5, batch=4, accumulate=2, length=32).recipe(model)
     assert recipe.steps == round(1.5 * len(tokens) / (4 * 2 * 32))
-    assert Finetune(data=text, lr=1e-3, epochs=1e-9).recipe(tokens, model.context).steps == 1
-    whole = Finetune(data=text, lr=1e-3, epochs=2, length=None).recipe(tokens, context=48)
-    assert whole.steps == round(2 * len(tokens) / (8 * 48))
+    assert Finetune(data=text, lr=1e-3, epochs=1e-9).recipe(model).steps == 1
+    whole = Finetune(data=text, lr=1e-3, epochs=2, length=None).recipe(model)
+    assert whole.steps == round(2 * len(tokens) / (8 * model.context))
 
 
 def test_a_rate_too_high_is_said_and_undone(text: str, model: Model) -> None:

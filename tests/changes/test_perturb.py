@@ -13,10 +13,10 @@ import torch
 from pliant.changes import CHANGES, Perturb, parse_changes
 from pliant.changes.initial import initial_std
 from pliant.changes.perturb import shares_of
-from pliant.data import Corpus, packed
 from pliant.errors import PliantError
 from pliant.measures import Loss, Reading
 from pliant.models import Model
+from pliant.objectives import NextToken
 from pliant.train import Recipe, train
 
 
@@ -263,7 +263,7 @@ def test_the_interval_of_split_noise_holds_the_truth(model: Model, text: str) ->
     65.1%, with one of 1.5%.
     """
     loss = Loss(data=text, part="all", samples=100, window=16)
-    train(model, packed(Corpus(source=text), model.tokenizer), Recipe(tokens=40_000, batch=16, length=32, lr=1e-2), quiet=True)
+    train(model, NextToken(data=text), Recipe(tokens=40_000, batch=16, length=32, lr=1e-2), quiet=True)
     base, table = loss(model), []
     for pair in range(40):
         readings = []

@@ -10,12 +10,13 @@ from pliant.errors import PliantError
 from pliant.measures import Loss
 from pliant.models import build
 from pliant.train import Recipe, train
+from small_text import given
 
 
 @pytest.fixture(scope="module")
 def model(text):
     made = build("llama-16x4", load_tokenizer("ascii"), seed=0, context=64)
-    train(made, text, Recipe(lr=1e-2, steps=300, batch=16, length=64), seed=0, quiet=True)
+    train(made, given(text), Recipe(lr=1e-2, steps=300, batch=16, length=64), seed=0, quiet=True)
     return made
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pliant.errors import PliantError
 from pliant.measures import likelihood
-from pliant.measures.likelihood import batches, token_losses
+from pliant.measures.likelihood import batches, sequence_losses
 
 LENGTHS = (2, 3, 9, 20, 33, 64, 65, 65, 64, 17)
 SEQUENCES = [np.random.default_rng(length).integers(3, 96, length) for length in LENGTHS]
@@ -66,7 +66,7 @@ def plain_losses(network: Any, sequence: Any) -> np.ndarray:
 @pytest.mark.parametrize("name", ["llama", "gpt-neox", "gemma2", "cohere", "granite", "mixtral", "gpt2", "mamba"])
 def test_losses_are_those_of_transformers(name: str) -> None:
     network = build(name)
-    padded, alone = token_losses(network, SEQUENCES, batch_tokens=150), token_losses(network, SEQUENCES, batch_tokens=1)
+    padded, alone = sequence_losses(network, SEQUENCES, batch_tokens=150), sequence_losses(network, SEQUENCES, batch_tokens=1)
     assert likelihood._splits[network]
     for sequence, losses, unpadded in zip(SEQUENCES, padded, alone, strict=True):
         ids = torch.from_numpy(sequence)[None]
@@ -84,7 +84,7 @@ def test_a_real_checkpoint(shared_data: Any) -> None:
     network, tokenizer = AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     texts = ["Once upon a time, there was a little girl named Lily.", "The dog ran.", "A bird sang in the big tree all day long."]
     sequences = [np.array(tokenizer(text).input_ids) for text in texts]
-    for sequence, losses in zip(sequences, token_losses(network, sequences), strict=True):
+    for sequence, losses in zip(sequences, sequence_losses(network, sequences), strict=True):
         ids = torch.from_numpy(sequence)[None]
         with torch.no_grad():
             own = network(input_ids=ids, labels=ids).loss.item()
@@ -94,10 +94,10 @@ def test_a_real_checkpoint(shared_data: Any) -> None:
 
 def test_slices_of_logits_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build("gemma2")
-    whole = token_losses(network, SEQUENCES)
+    whole = sequence_losses(network, SEQUENCES)
     monkeypatch.setitem(likelihood.LOGITS, "cpu", 1)
     monkeypatch.setattr(likelihood, "FEWEST_ROWS", 7)
-    for one, other in zip(whole, token_losses(network, SEQUENCES), strict=True):
+    for one, other in zip(whole, sequence_losses(network, SEQUENCES), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_a_network_whose_head_cannot_be_split_is_evaluated_plainly() -> None:
             return output
 
     network.__class__ = Odd
-    losses = token_losses(network, SEQUENCES, batch_tokens=150)
+    losses = sequence_losses(network, SEQUENCES, batch_tokens=150)
     assert not likelihood._splits[network]
     for sequence, found in zip(SEQUENCES, losses, strict=True):
         np.testing.assert_allclose(found, plain_losses(network, sequence), rtol=1e-5, atol=1e-5)
@@ -125,7 +125,7 @@ def test_a_model_that_looks_to_the_right_has_no_loss() -> None:
     fields = {name: value for name, value in SMALL.items() if name not in ("bos_token_id", "eos_token_id")}
     network = AutoModelForCausalLM.from_config(BertConfig(**fields, is_decoder=False))
     with pytest.raises(PliantError, match="looks at tokens to the right"):
-        token_losses(network, SEQUENCES)
+        sequence_losses(network, SEQUENCES)
 
 
 def test_the_network_is_left_as_it_was() -> None:
@@ -134,7 +134,7 @@ def test_the_network_is_left_as_it_was() -> None:
     network.model.layers[0].eval()
     modes = [module.training for module in network.modules()]
     network.config.use_cache = True
-    token_losses(network, SEQUENCES)
+    sequence_losses(network, SEQUENCES)
     assert [module.training for module in network.modules()] == modes
     assert "forward" not in network.model.__dict__
     assert network.model.embed_tokens.weight.requires_grad
@@ -142,14 +142,14 @@ def test_the_network_is_left_as_it_was() -> None:
 
 def test_dropout_is_off() -> None:
     network = build("gpt2").train()
-    first, second = token_losses(network, SEQUENCES), token_losses(network, SEQUENCES)
+    first, second = sequence_losses(network, SEQUENCES), sequence_losses(network, SEQUENCES)
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.bfloat16, 0.03)])
 def test_number_types(dtype: torch.dtype, tolerance: float) -> None:
     network = build("llama").to(dtype)
-    for sequence, found in zip(SEQUENCES, token_losses(network, SEQUENCES, batch_tokens=150), strict=True):
+    for sequence, found in zip(SEQUENCES, sequence_losses(network, SEQUENCES, batch_tokens=150), strict=True):
         assert found.mean() == pytest.approx(plain_losses(network, sequence).mean(), rel=tolerance)
 
 
@@ -164,21 +164,21 @@ def test_batches_hold_everything_once_within_the_budget(lengths: list[int], budg
 
 def test_what_cannot_be_evaluated_is_said() -> None:
     network = build("llama")
-    assert token_losses(network, []) == []
+    assert sequence_losses(network, []) == []
     with pytest.raises(PliantError, match="two tokens"):
-        token_losses(network, [np.array([5])])
+        sequence_losses(network, [np.array([5])])
     with pytest.raises(PliantError, match="token 96 is outside the model's vocabulary of 96"):
-        token_losses(network, [np.array([5, 96])])
+        sequence_losses(network, [np.array([5, 96])])
     with torch.no_grad():
         network.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     with pytest.raises(PliantError, match="not a finite number"):
-        token_losses(network, SEQUENCES)
+        sequence_losses(network, SEQUENCES)
 
 
 def test_a_model_that_breaks_after_its_first_batch_is_noticed() -> None:
     network = build("llama")
-    token_losses(network, SEQUENCES)
+    sequence_losses(network, SEQUENCES)
     with torch.no_grad():
         network.lm_head.weight.fill_(torch.inf)
     with pytest.raises(PliantError, match="not a finite number"):
-        token_losses(network, SEQUENCES)
+        sequence_losses(network, SEQUENCES)

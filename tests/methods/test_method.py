@@ -7,6 +7,8 @@ from pliant.data import load_tokenizer
 from pliant.methods import METHODS, Method
 from pliant.models import build
 from pliant.train import Diverged, Recipe, train
+from pliant.train.schedules import Constant
+from small_text import given
 
 RECIPE = Recipe(lr=1e-2, steps=6, batch=4, length=16)
 
@@ -17,7 +19,7 @@ def fresh():
 
 def run(text, *methods, recipe=RECIPE, folder=None):
     model = fresh()
-    return model, train(model, text, recipe, methods=methods, folder=folder, save_every=0, quiet=True)
+    return model, train(model, given(text), recipe, methods=methods, folder=folder, save_every=0, quiet=True)
 
 
 class Diary(Method):
@@ -26,24 +28,25 @@ class Diary(Method):
     name: str
     diary: list
 
-    def prepare(self, run, memory):
+    def prepare(self, run, state):
         self.diary.append((self.name, "prepare", run.network.training))
-        memory.undo.callback(self.diary.append, (self.name, "undo"))
+        state.undo.callback(self.diary.append, (self.name, "undo"))
 
-    def loss(self, run, memory, tokens, logits, loss):
-        self.diary.append((self.name, "loss", tuple(tokens.shape), tuple(logits.shape)))
-        return loss
+    def loss(self, run, state, forward, batch):
+        losses = forward(batch)
+        self.diary.append((self.name, "loss", len(batch), tuple(losses.output.logits.shape)))
+        return losses
 
-    def gradients(self, run, memory, compute, tokens):
+    def gradients(self, run, state, compute, batch):
         self.diary.append((self.name, "before gradients", run.step))
-        loss = compute(tokens)
+        loss = compute(batch)
         self.diary.append((self.name, "after gradients", run.step))
         return loss
 
-    def after_step(self, run, memory):
-        self.diary.append((self.name, "after step", run.step, run.lr, run.share))
+    def after_step(self, run, state):
+        self.diary.append((self.name, "after step", run.step, run.lr, run.progress))
 
-    def finish(self, run, memory):
+    def finish(self, run, state):
         self.diary.append((self.name, "finish"))
 
 
@@ -51,7 +54,7 @@ def test_the_five_moments_in_their_order(text):
     diary = []
     first, second = (Diary.model_construct(name=name, diary=diary) for name in "ab")
     run(text, first, second, recipe=RECIPE.model_copy(update={"steps": 2, "batch": 2, "accumulate": 2, "warmup": 0}))
-    loss = [(name, "loss", (2, 17), (2, 16, 128)) for name in "ab"]
+    loss = [(name, "loss", 2, (2, 16, 128)) for name in "ab"]
     step = lambda number, lr: [  # noqa: E731
         ("b", "before gradients", number),
         ("a", "before gradients", number),
@@ -84,8 +87,8 @@ def test_a_method_that_does_nothing_changes_nothing(text):
 class Broken(Method):
     """Makes the loss no number."""
 
-    def gradients(self, run, memory, compute, tokens):
-        return compute(tokens) * float("nan")
+    def gradients(self, run, state, compute, batch):
+        return compute(batch) * float("nan")
 
 
 def test_what_a_method_did_is_undone_when_the_run_fails(text):
@@ -101,12 +104,12 @@ class Anchor(Method):
 
     strength: float
 
-    def prepare(self, run, memory):
-        memory.tensors.update({name: p.detach().clone() for name, p in run.parameters().items()})
+    def prepare(self, run, state):
+        state.tensors.update({name: p.detach().clone() for name, p in run.parameters().items()})
 
-    def loss(self, run, memory, tokens, logits, loss):
-        distance = sum((p - memory.tensors[name]).square().sum() for name, p in run.parameters().items())
-        return loss + self.strength / 2 * distance
+    def loss(self, run, state, forward, batch):
+        distance = sum((p - state.tensors[name]).square().sum() for name, p in run.parameters().items())
+        return forward(batch).plus(self.strength / 2 * distance)
 
 
 def distance(model):
@@ -127,15 +130,15 @@ class Sam(Method):
 
     rho: float
 
-    def gradients(self, run, memory, compute, tokens):
-        loss = compute(tokens)
+    def gradients(self, run, state, compute, batch):
+        loss = compute(batch)
         parameters = list(run.parameters().values())
         norm = torch.stack([p.grad.norm() for p in parameters]).norm()
         steps = [self.rho * p.grad / norm for p in parameters]
         with torch.no_grad():
             for p, step in zip(parameters, steps, strict=True):
                 p += step
-        compute(tokens)
+        compute(batch)
         with torch.no_grad():
             for p, step in zip(parameters, steps, strict=True):
                 p -= step
@@ -174,14 +177,14 @@ def test_sam_uses_the_gradient_uphill(text):
 
 
 class HalfTheRows(Method):
-    """A gradient mask, drawn once: `prepare`, `gradients`. Kept in memory, so that a resumed run has the same one."""
+    """A gradient mask, drawn once: `prepare`, `gradients`. Kept in state, so that a resumed run has the same one."""
 
-    def prepare(self, run, memory):
-        memory.tensors["mask"] = torch.rand(128, 1).round()
+    def prepare(self, run, state):
+        state.tensors["mask"] = torch.rand(128, 1).round()
 
-    def gradients(self, run, memory, compute, tokens):
-        loss = compute(tokens)
-        run.network.get_input_embeddings().weight.grad.mul_(memory.tensors["mask"])
+    def gradients(self, run, state, compute, batch):
+        loss = compute(batch)
+        run.network.get_input_embeddings().weight.grad.mul_(state.tensors["mask"])
         return loss
 
 
@@ -201,21 +204,21 @@ def test_a_masked_row_only_decays(text):
 class Average(Method):
     """The mean of the weights after every step: `prepare`, `after_step`, `finish`."""
 
-    def prepare(self, run, memory):
-        memory.tensors.update({name: torch.zeros_like(p) for name, p in run.parameters().items()})
+    def prepare(self, run, state):
+        state.tensors.update({name: torch.zeros_like(p) for name, p in run.parameters().items()})
 
-    def after_step(self, run, memory):
+    def after_step(self, run, state):
         for name, p in run.parameters().items():
-            memory.tensors[name] += p.detach() / run.steps
+            state.tensors[name] += p.detach() / run.steps
 
-    def finish(self, run, memory):
+    def finish(self, run, state):
         with torch.no_grad():
             for name, p in run.parameters().items():
-                p.copy_(memory.tensors[name])
+                p.copy_(state.tensors[name])
 
 
 def test_averaged_weights_are_delivered(text):
-    constant = RECIPE.model_copy(update={"schedule": "constant", "warmup": 0})
+    constant = RECIPE.model_copy(update={"schedule": Constant(), "warmup": 0})
     averaged, log = run(text, Average(), recipe=constant)
     total = [torch.zeros_like(p) for p in averaged.network.parameters()]
     for steps in range(1, 7):  # at a constant rate a shorter run is the beginning of a longer one
@@ -230,23 +233,23 @@ class Adapter(Method):
 
     rank: int = 2
 
-    def prepare(self, run, memory):
+    def prepare(self, run, state):
         run.network.requires_grad_(False)
-        memory.objects["layers"] = [layer.self_attn.o_proj for layer in run.network.model.layers]
-        for projection in memory.objects["layers"]:
+        state.objects["layers"] = [layer.self_attn.o_proj for layer in run.network.model.layers]
+        for projection in state.objects["layers"]:
             projection.down = torch.nn.Parameter(torch.randn(self.rank, 16))
             projection.up = torch.nn.Parameter(torch.zeros(16, self.rank))
             hook = projection.register_forward_hook(lambda layer, inputs, output: output + inputs[0] @ layer.down.T @ layer.up.T)
-            memory.undo.callback(self._detach, projection, hook)
-        memory.undo.callback(run.network.requires_grad_, True)
+            state.undo.callback(self._detach, projection, hook)
+        state.undo.callback(run.network.requires_grad_, True)
 
     def _detach(self, projection, hook):
         hook.remove()
         del projection.down, projection.up
 
-    def finish(self, run, memory):
+    def finish(self, run, state):
         with torch.no_grad():
-            for projection in memory.objects["layers"]:
+            for projection in state.objects["layers"]:
                 projection.weight += projection.up @ projection.down
 
 
@@ -264,7 +267,7 @@ def test_an_adapter_is_trained_alone_and_merged(text, tmp_path):
 
 
 def test_adapters_are_averaged_before_they_are_merged(text):
-    constant = RECIPE.model_copy(update={"schedule": "constant", "warmup": 0, "steps": 2, "clip": 0})
+    constant = RECIPE.model_copy(update={"schedule": Constant(), "warmup": 0, "steps": 2, "clip": 0})
     averaged, _ = run(text, Adapter(), Average(), recipe=constant)
     first, second = (run(text, Adapter(), recipe=constant.model_copy(update={"steps": steps}))[0] for steps in (1, 2))
     before = fresh().network.model.layers[0].self_attn.o_proj.weight
@@ -283,7 +286,7 @@ class KillAfter(Method):
 
     step: int
 
-    def after_step(self, run, memory):
+    def after_step(self, run, state):
         if run.step == self.step:
             raise KeyboardInterrupt
 

@@ -11,6 +11,7 @@ from pliant.models import build, load, save
 from pliant.quantization.fake_quantized import linear_layers, rounded_forward, straight_through
 from pliant.quantization.grid import round_to_grid
 from pliant.train import Recipe, train
+from small_text import given
 
 RECIPE = Recipe(lr=1e-2, steps=20, batch=4, length=16)
 
@@ -122,7 +123,7 @@ def test_nothing_is_left_behind(text):
 
 def trained(text, *methods, **fields):
     model = fresh()
-    return model, train(model, text, RECIPE.model_copy(update=fields), methods=methods, quiet=True)
+    return model, train(model, given(text), RECIPE.model_copy(update=fields), methods=methods, quiet=True)
 
 
 def test_sixteen_bits_are_nearly_none(text):

@@ -196,13 +196,13 @@ def test_a_rung_that_was_killed_goes_on(fields, tmp_path, monkeypatch):
     monkeypatch.setattr("pliant.train.state.State.due", lambda state: True)
     steps = []
 
-    def kill(packed, step, *rest, batch=Packed.batch):
+    def kill(packed, step, *rest, positions=Packed.positions):
         steps.append(step)
         if len(steps) == 12:
             raise Killed
-        return batch(packed, step, *rest)
+        return positions(packed, step, *rest)
 
-    monkeypatch.setattr(Packed, "batch", kill)
+    monkeypatch.setattr(Packed, "positions", kill)
     with pytest.raises(Killed):
         rung.train()
     assert not (rung.folder / rung.identity).exists()

@@ -8,6 +8,8 @@ from pliant.errors import PliantError
 from pliant.methods import Method
 from pliant.models import build
 from pliant.train import Diverged, Recipe, train
+from pliant.train.schedules import Constant
+from small_text import given
 
 RECIPE = Recipe(lr=1e-2, steps=20, batch=8, length=32)
 
@@ -18,7 +20,7 @@ def fresh(seed=0, preset="llama-16x2"):
 
 def trained(text, recipe=RECIPE, seed=0, preset="llama-16x2", **settings):
     model = fresh(preset=preset)
-    log = train(model, text, recipe, seed=seed, quiet=True, **settings)
+    log = train(model, given(text), recipe, seed=seed, quiet=True, **settings)
     return model, log
 
 
@@ -95,7 +97,7 @@ def test_the_callers_random_state_and_mode_are_left_alone(text):
     model = fresh()
     model.network.eval()
     facts = model.checkpoint
-    train(model, text, RECIPE, quiet=True)
+    train(model, given(text), RECIPE, quiet=True)
     assert torch.equal(torch.rand(3), expected)
     assert not model.network.training
     assert all(p.grad is None for p in model.network.parameters())
@@ -103,7 +105,7 @@ def test_the_callers_random_state_and_mode_are_left_alone(text):
 
 
 def test_weight_decay_is_for_matrices(text):
-    recipe = RECIPE.model_copy(update={"weight_decay": 50.0, "schedule": "constant", "warmup": 0})
+    recipe = RECIPE.model_copy(update={"weight_decay": 50.0, "schedule": Constant(), "warmup": 0})
     model, _ = trained(text, recipe)
     norms = {name: float(p.detach().norm()) for name, p in model.network.named_parameters()}
     start = {name: float(p.norm()) for name, p in weights(fresh()).items()}
@@ -115,7 +117,7 @@ def test_a_frozen_parameter_stays(text):
     model = fresh()
     before = weights(model)
     model.network.model.layers[0].requires_grad_(False)
-    train(model, text, RECIPE, quiet=True)
+    train(model, given(text), RECIPE, quiet=True)
     assert all(torch.equal(before[name], p) == name.startswith("model.layers.0") for name, p in model.network.named_parameters())
 
 
@@ -155,7 +157,7 @@ def test_a_text_with_a_larger_vocabulary(text, text_file, cache):
     model = build("llama-16x2", load_tokenizer("ascii"))
     foreign = packed(Corpus(source=str(text_file)), load_tokenizer("bytes"))
     with pytest.raises(PliantError, match="vocabulary of 256 tokens, the model one of 128"):
-        train(model, foreign, RECIPE, quiet=True)
+        train(model, given(foreign), RECIPE, quiet=True)
 
 
 @pytest.mark.parametrize(("fields", "message"), [({"length": 65}, "context of 64"), ({"batch": 10**6}, "fewer than one batch")])
@@ -168,7 +170,7 @@ def test_nothing_to_train(text):
     model = fresh()
     model.network.requires_grad_(False)
     with pytest.raises(PliantError, match="frozen"):
-        train(model, text, RECIPE, quiet=True)
+        train(model, given(text), RECIPE, quiet=True)
 
 
 @pytest.mark.gpu
@@ -180,7 +182,7 @@ def test_on_a_gpu(text, precision, tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         model = fresh()
         model.network.to("cuda")
-        runs.append((model, train(model, text, recipe, folder=folder, save_every=0, quiet=True)))
+        runs.append((model, train(model, given(text), recipe, folder=folder, save_every=0, quiet=True)))
     (first, log), (second, _) = runs
     assert first.device.type == "cuda"
     assert first.weights() == second.weights()

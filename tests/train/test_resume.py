@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from pliant.errors import PliantError
 from pliant.methods import Method
 from pliant.models import build
 from pliant.train import Recipe, train
+from pliant.train.schedules import Constant
 from pliant.train.state import STATE_FILE
+from small_text import given
 
 RECIPE = Recipe(lr=1e-2, steps=30, batch=4, length=16)
 
@@ -25,9 +28,9 @@ class Stop(Method):
 
     at: int = -1
 
-    def after_step(self, run, memory):
+    def after_step(self, run, state):
         drawn = torch.rand(())
-        memory.tensors["sum"] = memory.tensors.get("sum", torch.zeros(())) + drawn
+        state.tensors["sum"] = state.tensors.get("sum", torch.zeros(())) + drawn
         with torch.no_grad():
             run.network.model.norm.weight += 1e-3 * drawn
         if run.step == self.at:
@@ -36,14 +39,14 @@ class Stop(Method):
     def canonical(self):
         return {"kind": self.kind}  # the same run, whether it will be interrupted or not
 
-    def finish(self, run, memory):
-        run.facts["sum"] = float(memory.tensors["sum"])
+    def finish(self, run, state):
+        run.facts["sum"] = float(state.tensors["sum"])
 
 
 def run(text, folder, at=-1, recipe=RECIPE, seed=2, save_every=0.0):
     model = build("llama-16x2", load_tokenizer("ascii"))
     torch.manual_seed(time.time_ns() % 2**32)  # the caller's random state plays no part
-    log = train(model, text, recipe, seed=seed, methods=[Stop(at=at)], folder=folder, save_every=save_every, quiet=True)
+    log = train(model, given(text), recipe, seed=seed, methods=[Stop(at=at)], folder=folder, save_every=save_every, quiet=True)
     return model, log
 
 
@@ -82,6 +85,8 @@ from pathlib import Path
 from pliant.data import Packed, load_tokenizer
 from pliant.models import build
 from pliant.train import Recipe, train
+sys.path.insert(0, sys.argv[4])
+from small_text import given
 
 text, folder, recipe = Packed(Path(sys.argv[1])), Path(sys.argv[2]), Recipe.parse(eval(sys.argv[3]))
 
@@ -94,7 +99,7 @@ def kill_after_the_next_save():
     os.kill(os.getpid(), signal.SIGKILL)
 
 threading.Thread(target=kill_after_the_next_save, daemon=True).start()
-train(build("llama-16x2", load_tokenizer("ascii")), text, recipe, folder=folder, save_every=0.02, quiet=True)
+train(build("llama-16x2", load_tokenizer("ascii")), given(text), recipe, folder=folder, save_every=0.02, quiet=True)
 """
 
 
@@ -102,7 +107,15 @@ train(build("llama-16x2", load_tokenizer("ascii")), text, recipe, folder=folder,
 def test_killed_again_and_again_ends_bit_identical(text, tmp_path):
     progress = [0]
     for _ in range(3):
-        command = [sys.executable, "-c", SCRIPT, str(text.folder), str(tmp_path), str(LONG.model_dump())]
+        command = [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            str(text.folder),
+            str(tmp_path),
+            str(LONG.model_dump(mode="json")),
+            str(Path(__file__).parents[1]),
+        ]
         process = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
         assert process.returncode == -signal.SIGKILL
         with safe_open(tmp_path / STATE_FILE, "pt") as stored:
@@ -110,8 +123,8 @@ def test_killed_again_and_again_ends_bit_identical(text, tmp_path):
     assert progress == sorted(set(progress)), "each process went on where the one before it was killed"
     assert progress[-1] < 300
     whole, killed = (build("llama-16x2", load_tokenizer("ascii")) for _ in range(2))
-    expected = train(whole, text, LONG, quiet=True)
-    log = train(killed, text, LONG, folder=tmp_path, quiet=True)
+    expected = train(whole, given(text), LONG, quiet=True)
+    log = train(killed, given(text), LONG, folder=tmp_path, quiet=True)
     assert killed.weights() == whole.weights()
     assert log.losses == expected.losses
 
@@ -127,8 +140,8 @@ def test_another_run_is_not_continued(text, tmp_path, change):
 def test_a_longer_run_at_a_constant_rate_goes_on_from_a_shorter_one(text, tmp_path):
     def at_constant_rate(steps, folder):
         model = build("llama-16x2", load_tokenizer("ascii"))
-        recipe = RECIPE.model_copy(update={"steps": steps, "schedule": "constant", "warmup": 2})
-        return model, train(model, text, recipe, folder=folder, quiet=True)
+        recipe = RECIPE.model_copy(update={"steps": steps, "schedule": Constant(), "warmup": 2})
+        return model, train(model, given(text), recipe, folder=folder, quiet=True)
 
     at_constant_rate(12, tmp_path)
     continued, log = at_constant_rate(30, tmp_path)

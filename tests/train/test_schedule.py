@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pliant.train.schedule import learning_rate
+from pliant.train.schedules import SCHEDULES
+
+
+def learning_rate(step, steps, peak, shape="cosine", warmup=0, decay=0.2, final=0.0):
+    return SCHEDULES.parse(shape).rate(step, steps, peak, warmup, decay, final)
 
 
 def rates(steps, **settings):

@@ -21,11 +21,11 @@ from pliant.changes.change import Change
 from pliant.data import Corpus, Part
 from pliant.methods import Methods
 from pliant.numbers import Rate
+from pliant.objectives import NextToken, Objective
 from pliant.train.recipe import Optimisation, Recipe
-from pliant.train.schedule import Shape
+from pliant.train.schedules import AnySchedule, Constant
 
 if TYPE_CHECKING:
-    from pliant.data import Packed
     from pliant.models import Model
 
 PROBE_STEPS = 30
@@ -44,8 +44,8 @@ class Finetune(Optimisation, Change):
     epochs: Rate | None = Field(None, description="Budget as passes over the data, instead of steps")
     batch: int = Field(8, ge=1, description="Sequences in one forward pass")
     length: int | None = Field(64, ge=1, description="Tokens predicted in a sequence; null for the model's context")
-    schedule: Shape = Field(
-        "constant", description="constant: the rate stays; cosine: falls from the first step on; wsd: over the last `decay` of the run"
+    schedule: AnySchedule = Field(
+        Constant(), description="constant: the rate stays; cosine: falls from the first step on; wsd: over the last `decay` of the run"
     )
     warmup: int | None = Field(0, ge=0, description="Steps over which the learning rate rises; null for a tenth of all, at most 100")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay of matrices")
@@ -69,15 +69,21 @@ class Finetune(Optimisation, Change):
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Train in place. Raises PliantError when the loss diverges, and for text that cannot be read or is too short."""
-        from pliant.data import packed
         from pliant.train import train
 
-        text = packed(self.data, model.tokenizer, self.part)
-        train(model, text, self.recipe(text, model.context), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
+        train(model, self.objective, self.recipe(model), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
 
-    def recipe(self, text: Packed, context: int) -> Recipe:
-        """The training recipe for a model of this context: the budget in steps, the rest as described."""
+    @property
+    def objective(self) -> Objective:
+        """What it trains on."""
+        return NextToken(data=self.data, part=self.part)
+
+    def recipe(self, model: Model) -> Recipe:
+        """The training recipe for this model: the budget in steps, the rest as described."""
         shared = {name: getattr(self, name) for name in Optimisation.model_fields}
-        tokens_a_step = self.batch * self.accumulate * (self.length or context)
-        steps = self.steps or max(1, round((self.epochs or 0) * len(text) / tokens_a_step))
-        return Recipe(**shared, lr=self.lr, steps=steps)
+        return Recipe(**shared, lr=self.lr, steps=self.steps or self._steps_of_epochs(model))
+
+    def _steps_of_epochs(self, model: Model) -> int:
+        examples = self.objective.examples(model, self.length)
+        tokens_a_step = self.batch * self.accumulate * examples.row_tokens
+        return max(1, round((self.epochs or 0) * examples.unique / tokens_a_step))

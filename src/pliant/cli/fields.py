@@ -11,7 +11,7 @@ import typer
 
 from pliant.errors import PliantError
 from pliant.progress import remark
-from pliant.spec import Catalog, Spec
+from pliant.spec import Catalog, Content, Spec, parts
 from pliant.spec.validation import members
 from pliant.spec.yaml import parse_yaml
 
@@ -113,10 +113,7 @@ def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:
 
 
 def check_texts(*specs: Spec) -> None:
-    """Raise PliantError for text that cannot be read, before a model takes its time to load."""
-    from pliant.data import Corpus
-    from pliant.study.planning import parts
-
+    """Raise PliantError for content that cannot be read, before a model takes its time to load."""
     for part in parts(specs):
-        if isinstance(part, Corpus):
+        if isinstance(part, Content):
             part.fingerprint()

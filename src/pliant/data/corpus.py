@@ -28,7 +28,7 @@ from pliant.data.split import Part, Split
 from pliant.errors import PliantError
 from pliant.files import cache_folder
 from pliant.progress import progress
-from pliant.spec import Spec, digest
+from pliant.spec import Content, digest
 
 _FORMAT = 1  # raise it when documents are cut, hashed or split differently
 
@@ -41,7 +41,7 @@ class Document:
     text: str
 
 
-class Corpus(Spec):
+class Corpus(Content):
     """Text and how to read it; a plain string is its `source`."""
 
     source: str = Field(

@@ -99,7 +99,11 @@ class Packed:
 
         Raises PliantError when the corpus is shorter than one batch.
         """
-        return self.tokens[self.positions(step, batch, length, seed)].astype(np.int64)
+        return self.at(self.positions(step, batch, length, seed))
+
+    def at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The tokens at `positions`, in their shape."""
+        return self.tokens[positions].astype(np.int64)
 
     def document_index(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number of the document that each position lies in, in the shape of `positions`.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 from pliant.statistics import Array
 
@@ -72,9 +73,9 @@ def _log_likelihood_of_own_labels(network: nn.Module, tokens: Tensor, generator:
     """sum_t log p(y_t), with y_t drawn from the model's own predictions."""
     import torch
 
-    logs = torch.log_softmax(network(input_ids=tokens, use_cache=False).logits[0].float(), dim=-1)
-    labels = torch.multinomial(logs.detach().exp(), 1, generator=generator)
-    return logs.gather(-1, labels).sum()
+    logits = network(input_ids=tokens, use_cache=False).logits[0]
+    labels = torch.multinomial(torch.log_softmax(logits.detach().float(), dim=-1).exp(), 1, generator=generator)
+    return -token_losses(logits, labels[:, 0]).sum()
 
 
 def _collect(values: dict[tuple[str, Hashable], list[float]], wanted: dict[str, nn.Parameter], displace: Displace, tokens: int) -> None:

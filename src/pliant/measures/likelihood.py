@@ -1,4 +1,4 @@
-"""Negative log-likelihood of token sequences under any causal language model: the one home of a per-token loss.
+"""Negative log-likelihood of token sequences under any causal language model.
 
 Idea: the head, not the body, is what makes evaluation wasteful. So sequences are sorted by length and batched by a budget of
 tokens; padding is dropped before the head; and the head runs on a few hundred positions at a time, so that batch x length x
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ _splits: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 """Whether a network's head can be run apart from its decoder."""
 
 
-def token_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch_tokens: int | None = None) -> list[Array]:
+def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch_tokens: int | None = None) -> list[Array]:
     """-log p(token | tokens before it) in nats, for every token but the first: one float64 array (length - 1,) a sequence.
 
     The network is used as it is (device, type) in evaluation mode without gradients, and left in the mode it was in.
@@ -103,7 +104,6 @@ def evaluating(network: nn.Module) -> Generator[None]:
 def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torch.device) -> Tensor:
     """The losses of one batch of sequences, longest first, one after the other: (sum of lengths - 1,) in float32 or wider."""
     import torch
-    from torch.nn import functional
 
     longest = len(rows[0])
     padded = np.zeros((len(rows), longest), dtype=np.int64)
@@ -120,9 +120,8 @@ def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torc
         targets = targets[real]
     losses: list[Tensor] = []
     for logits in _logits(network, inputs, real):
-        wide = logits if logits.dtype == torch.float64 else logits.float()
         done = sum(len(loss) for loss in losses)
-        losses.append(functional.cross_entropy(wide, targets[done : done + len(wide)], reduction="none"))
+        losses.append(token_losses(logits, targets[done : done + len(logits)]))
     return torch.cat(losses)
 
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pliant.data import Corpus, Part, Window, packed
 from pliant.errors import PliantError
-from pliant.measures.likelihood import token_losses
+from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import Measure, Reading, check_loaded, documents
 from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
@@ -61,7 +61,7 @@ class Loss(Measure):
         return [partial(self._read, windows[start:end], text.fingerprint) for start, end in pairwise(starts)]
 
     def _read(self, windows: Sequence[Window], data: str, model: Model) -> Reading:
-        losses = token_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
+        losses = sequence_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
         return Reading(
             metric="loss",
             unit="nats/token",

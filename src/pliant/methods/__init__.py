@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, SerializeAsAny
+from pydantic import Field
 
-from pliant.methods.method import Compute, Memory, Method, Run
+from pliant.methods.method import Compute, Forward, Method, MethodState, Run
 from pliant.methods.quantize_aware import QuantizeAware
 from pliant.spec import Catalog
+from pliant.spec.fields import SeveralOf
 
 METHODS: Catalog[Method] = Catalog("method", QuantizeAware)
 
-__all__ = ["METHODS", "Compute", "Memory", "Method", "Methods", "QuantizeAware", "Run"]
+__all__ = ["METHODS", "Compute", "Forward", "Method", "MethodState", "Methods", "QuantizeAware", "Run"]
 
 
-def _parse(methods: Any) -> Any:
-    return [METHODS.parse(method, "methods") for method in methods] if isinstance(methods, (list, tuple)) else methods
-
-
-def _forms(methods: Sequence[Method]) -> list[dict[str, Any]]:
-    return [method.canonical() for method in methods]
-
-
-Methods = Annotated[
-    tuple[SerializeAsAny[Method], ...],
-    BeforeValidator(_parse),
-    PlainSerializer(_forms),
-    Field(description="What alters the training, innermost first"),
-]
+Methods = Annotated[tuple[Method, ...], SeveralOf(METHODS), Field(description="What alters the training, innermost first")]
 """The field type of a list of methods, in the forms of `METHODS.parse`."""

@@ -1,25 +1,29 @@
 """What every training method is: five moments of one plain loop.
 
-A method is a frozen description (its fields are its YAML form). What it keeps while a run lasts lives in a `Memory` that the
+A method is a frozen description (its fields are its YAML form). What it keeps while a run lasts lives in a `MethodState` that the
 loop makes for it, so the same description serves many runs, and a killed run resumes with the method's tensors. Override the
 moments you need; the others do nothing. The loop in `pliant.train.loop` shows the five calls. How known methods map to them:
 
 | method | moments |
 |---|---|
-| LoRA | `prepare`: freeze the network, put adapters in (taken out by `memory.undo`); `finish`: merge them into the weights |
+| LoRA | `prepare`: freeze the network, put adapters in (taken out by `state.undo`); `finish`: merge them into the weights |
 | quantization-aware training | `prepare`: linear layers round in their forward pass; `finish`: record the bits |
 | SAM | `gradients`: compute, climb rho along the gradient, compute again, step back down; per example: row by row |
 | Bi-Drop | `gradients`: compute several times under dropout, compare, mask what is unstable |
-| gradient mask | `prepare`: draw or read the mask into `memory.tensors`; `gradients`: compute, then multiply |
-| L2 to the start, EWC | `prepare`: copy the anchor; `loss`: add the penalty |
-| penalty on activations | `prepare`: hook that keeps them in `memory.objects`; `loss`: add the penalty |
-| layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.share`, then compute |
+| gradient mask | `prepare`: draw or read the mask into `state.tensors`; `gradients`: compute, then multiply |
+| L2 to the start, EWC | `prepare`: copy the anchor; `loss`: add the penalty to `forward(batch)` |
+| example weights, robust losses | `loss`: reweigh the rows of `forward(batch)` |
+| adversarial inputs | `loss`: `forward(perturbed batch)`, with or without `forward(batch)` beside it |
+| penalty on activations | `prepare`: hook that keeps them in `state.objects`; `loss`: add the penalty |
+| layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.progress`, then compute |
 | weight averaging, SFA | `prepare`: copy; `after_step`: average every so often; `finish`: put the average in place |
 
-Methods nest in the order they are listed: the first one prepares first and finishes last, and its `gradients` is innermost; so
-adapters come before what averages them. `loss` and `after_step` go in the order of the list.
+Two moments wrap what they are part of: `gradients` a whole optimizer step, `loss` one forward pass. A step that accumulates makes
+several passes, and `loss` sees the rows of each before and after they go through the network; so an adversary never meets the
+rows of another pass. Methods nest in the order they are listed: the first one prepares first and finishes last, and its `loss` and
+`gradients` are innermost; so adapters come before what averages them. `after_step` goes in the order of the list.
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
-`memory.objects` loses them when the run is killed; use `memory.tensors`.
+`state.objects` loses them when the run is killed; use `state.tensors`.
 """
 
 from __future__ import annotations
@@ -37,9 +41,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.models import Model
+    from pliant.objectives import Batch, Losses, Objective
 
-Compute = Callable[["Tensor"], "Tensor"]
-"""From tokens (rows, length + 1) to their mean loss; leaves fresh mean gradients in `.grad` of every trained parameter."""
+Forward = Callable[["Batch"], "Losses"]
+"""One forward pass: from a batch to what each of its rows cost."""
+
+Compute = Callable[["Batch"], "Tensor"]
+"""From a batch of any size to its mean loss; leaves fresh mean gradients in `.grad` of every trained parameter."""
 
 
 @dataclass
@@ -47,6 +55,7 @@ class Run:
     """What a method may see of the run it is part of."""
 
     model: Model
+    objective: Objective
     steps: int
     """Optimizer steps of the whole run."""
     seed: int
@@ -63,8 +72,8 @@ class Run:
         return self.model.network
 
     @property
-    def share(self) -> float:
-        """How much of the run is done before this step: 0 at the first one, below 1 at the last."""
+    def progress(self) -> float:
+        """The fraction of the run that is done before this step: 0 at the first one, below 1 at the last."""
         return self.step / self.steps
 
     def parameters(self) -> dict[str, Parameter]:
@@ -73,7 +82,7 @@ class Run:
 
 
 @dataclass
-class Memory:
+class MethodState:
     """What one method keeps during one run."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict[str, "Tensor"])
@@ -87,25 +96,25 @@ class Memory:
 class Method(Spec):
     """Base of all training methods: five moments, each optional."""
 
-    def prepare(self, run: Run, memory: Memory) -> None:
+    def prepare(self, run: Run, state: MethodState) -> None:
         """Before the optimizer is made: alter the network, freeze parameters, copy anchors. Called again when a run resumes."""
 
-    def loss(self, run: Run, memory: Memory, tokens: Tensor, logits: Tensor, loss: Tensor) -> Tensor:
-        """The loss to minimise, given the one so far (scalar, nats/token): add to it.
+    def loss(self, run: Run, state: MethodState, forward: Forward, batch: Batch) -> Losses:
+        """Make one forward pass over `batch`: `forward(batch)` once, several times, of other inputs, with something added.
 
-        tokens: (rows, length + 1), inputs and the last target; logits: (rows, length, vocabulary).
+        What it returns is what gradients are taken of; the log keeps the loss of the first `forward` alone.
         """
-        return loss
+        return forward(batch)
 
-    def gradients(self, run: Run, memory: Memory, compute: Compute, tokens: Tensor) -> Tensor:
-        """Make the gradients of this step: `compute(tokens)` once, several times, in parts, or with something done between.
+    def gradients(self, run: Run, state: MethodState, compute: Compute, batch: Batch) -> Tensor:
+        """Make the gradients of this step: `compute(batch)` once, several times, in parts, or with something done between.
 
         Leaves them in `.grad` and returns the loss to be logged.
         """
-        return compute(tokens)
+        return compute(batch)
 
-    def after_step(self, run: Run, memory: Memory) -> None:
+    def after_step(self, run: Run, state: MethodState) -> None:
         """After the optimizer's step."""
 
-    def finish(self, run: Run, memory: Memory) -> None:
+    def finish(self, run: Run, state: MethodState) -> None:
         """After the last step: leave in the network what is to be kept, and tell `run.facts`."""

@@ -17,7 +17,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pliant.methods.method import Memory, Method, Run
+from pliant.methods.method import Method, MethodState, Run
 
 Bits = Annotated[int, Field(ge=3, le=16)]
 
@@ -37,13 +37,13 @@ class QuantizeAware(Method):
             raise ValueError("give the bits of weights, activations or kv")
         return self
 
-    def prepare(self, run: Run, memory: Memory) -> None:
+    def prepare(self, run: Run, state: MethodState) -> None:
         """From here until the run ends the network computes in these bits."""
         from pliant.quantization.fake_quantized import rounded_forward
 
-        memory.undo.enter_context(rounded_forward(run.network, self.weights, self.activations, self.kv, self.head))
+        state.undo.enter_context(rounded_forward(run.network, self.weights, self.activations, self.kv, self.head))
 
-    def finish(self, run: Run, memory: Memory) -> None:
+    def finish(self, run: Run, state: MethodState) -> None:
         """The master weights stay; the checkpoint learns the bits."""
         if self.weights is not None:
             run.facts["training_bits"] = self.weights

@@ -1,6 +1,21 @@
 """Specs: typed descriptions whose fields are their YAML, command line, schema, docs and hash, and how their forms are read."""
 
+from pliant.spec.content import Content, content_form, described, parts
 from pliant.spec.spec import Catalog, Kind, Spec, digest, sweep
 from pliant.spec.validation import explain, members, nearest, shown
 
-__all__ = ["Catalog", "Kind", "Spec", "digest", "explain", "members", "nearest", "shown", "sweep"]
+__all__ = [
+    "Catalog",
+    "Content",
+    "Kind",
+    "Spec",
+    "content_form",
+    "described",
+    "digest",
+    "explain",
+    "members",
+    "nearest",
+    "parts",
+    "shown",
+    "sweep",
+]

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from pliant.changes import Change, NoChange
-from pliant.data import Corpus
 from pliant.errors import PliantError
 from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
-from pliant.spec import Spec, digest
+from pliant.spec import described, digest
 from pliant.study.cost import Cost, evaluation, measured_tokens, opening, training, training_tokens
 from pliant.train import TrainedLadder
 
@@ -147,22 +146,3 @@ def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator:
     tokens = sum(measured_tokens(measure) for measure in measures.values())
     trained = 0.0 if isinstance(change, NoChange) else training_tokens(change)
     return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws // change.shares * tokens, accelerator)
-
-
-def described(spec: Spec) -> str:
-    """The spec with the fingerprints of all data it names: equal for equal meaning, different when a file's text changes."""
-    fingerprints = {part.fingerprint() for part in parts(spec) if isinstance(part, Corpus)}
-    return json.dumps([spec.canonical(), sorted(fingerprints)], sort_keys=True)
-
-
-def parts(value: Any) -> Iterator[Spec]:
-    """The spec, and every spec inside it, however deep."""
-    if isinstance(value, Spec):
-        yield value
-        for name in type(value).model_fields:
-            yield from parts(getattr(value, name))
-    elif isinstance(value, (list, tuple)):
-        for item in cast("list[Any]", value):
-            yield from parts(item)
-    elif isinstance(value, dict):
-        yield from parts(list(cast("dict[Any, Any]", value).values()))

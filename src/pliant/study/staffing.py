@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from pliant.errors import PliantError
-from pliant.study.planning import Plan, parts
+from pliant.spec import parts
+from pliant.study.planning import Plan
 
 SOON = 10.0
 """A study estimated to end within so many seconds is run in this process: workers would take as long to start."""

@@ -63,7 +63,7 @@ class TrainedLadder(Optimisation):
         shared: dict[str, Any] = {name: getattr(self, name) for name in Optimisation.model_fields}
         shared["lr"] = self.lr or model.learning_rate
         # a method may look at the length of its run, so only a run without any is the beginning of a longer one
-        along = self.schedule == "constant" and not self.methods
+        along = self.schedule.open_ended and not self.methods
         if along:
             longest = Recipe(**shared, tokens=self.tokens[-1])
             shared["warmup"] = longest.warmup_steps(longest.step_count(model.context))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, log, nan
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -40,7 +40,7 @@ class TrainingLog(Spec):
     peak_lr: float = Field(description="Largest learning rate")
     final_lr: float = Field(description="Learning rate reached at the end")
     schedule: str = Field(description="Shape of the learning rate over the run")
-    losses: list[float] = Field(description="Training loss in nats/token, each the mean over `steps_a_loss` steps in a row")
+    losses: list[float] = Field(description="Training loss in the unit of the objective, each the mean over `steps_a_loss` steps in a row")
     steps_a_loss: int = Field(description="Steps behind each of `losses` (the last may have fewer)")
     seconds: float = Field(description="Wall time, over all the processes that worked on the run")
     tokens_per_second: float = Field(description="Tokens over seconds")
@@ -63,7 +63,7 @@ class LossWatch:
     """The losses of a run, step by step, which stops it when they show that it has diverged.
 
     A run has diverged when a loss is not a finite number, or when the mean of the last `WINDOW` losses is `MARGIN` nats
-    above both where the run started and what a uniform guess over the vocabulary loses. Losses on a device that runs
+    above both where the run started and `chance`, what knowing nothing loses. Losses on a device that runs
     ahead of Python are fetched together, every `FETCH` steps, so that it need not wait.
     """
 
@@ -71,8 +71,8 @@ class LossWatch:
     MARGIN = 1.0
     FETCH = 16
 
-    def __init__(self, vocabulary: int, losses: Sequence[float] = ()) -> None:
-        self.uniform = log(vocabulary)
+    def __init__(self, chance: float, losses: Sequence[float] = ()) -> None:
+        self.chance = chance
         self.losses = list(losses)
         self._waiting: list[tuple[Tensor, float]] = []
 
@@ -93,11 +93,11 @@ class LossWatch:
         step = len(self.losses)
         self.losses.append(loss)
         recent = self.losses[-self.WINDOW :]
-        limit = max(self.uniform, self.losses[0]) + self.MARGIN
+        limit = max(self.chance, self.losses[0]) + self.MARGIN
         if not isfinite(loss) and step == 0:
             raise Diverged(f"the loss is {loss} before the first step; the weights it starts from are damaged", step, loss, lr)
         if not isfinite(loss):
             raise Diverged(f"the loss is {loss} at step {step} (learning rate {lr:.3g}); lower the learning rate", step, loss, lr)
         if len(recent) == self.WINDOW and sum(recent) > self.WINDOW * limit:
-            told = f"the loss is {loss:.3g} at step {step} (learning rate {lr:.3g}), where a uniform guess has {self.uniform:.3g}"
+            told = f"the loss is {loss:.3g} at step {step} (learning rate {lr:.3g}), where knowing nothing has {self.chance:.3g}"
             raise Diverged(f"{told}; lower the learning rate", step, loss, lr)

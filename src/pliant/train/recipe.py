@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pliant.numbers import Count, Rate
 from pliant.spec import Spec
-from pliant.train.schedule import Shape, learning_rate
+from pliant.train.optimizers import AdamW, AnyOptimizer
+from pliant.train.schedules import AnySchedule, Cosine
 
 
 class Optimisation(Spec):
@@ -23,17 +24,23 @@ class Optimisation(Spec):
     batch: int = Field(32, ge=1, description="Sequences in one forward pass")
     accumulate: int = Field(1, ge=1, description="Forward passes whose gradients make one step, for batches larger than memory")
     length: int | None = Field(None, ge=1, description="Tokens predicted in a sequence; by default the model's context")
-    schedule: Shape = Field(
-        "cosine", description="cosine: falls from the first step on; constant: never; wsd: over the last `decay` of the run"
+    schedule: AnySchedule = Field(
+        Cosine(), description="cosine: falls from the first step on; constant: never; wsd: over the last `decay` of the run"
     )
-    decay: float = Field(0.2, ge=0, le=1, description="Share of the steps over which a wsd schedule falls")
-    final: float = Field(0.0, ge=0, le=1, description="Final learning rate as a share of the peak")
+    decay: float = Field(0.2, ge=0, le=1, description="Fraction of the steps over which a wsd schedule falls")
+    final: float = Field(0.0, ge=0, le=1, description="Final learning rate as a fraction of the peak")
     warmup: int | None = Field(None, ge=0, description="Steps over which the learning rate rises; by default a tenth of all, at most 100")
     weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay of matrices (embeddings included); vectors have none")
+    optimizer: AnyOptimizer = Field(AdamW(), description="What makes steps of gradients")
     betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's averaging of gradients and of their squares")
     epsilon: Rate = Field(1e-8, description="AdamW's epsilon")
     clip: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 clips nothing")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: forward pass in bfloat16, weights and optimizer stay as they are")
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the optimizer where it is AdamW, so that records from before there was a choice keep their keys."""
+        return {name: value for name, value in handler(self).items() if name != "optimizer" or value != AdamW.kind}
 
 
 class Recipe(Optimisation):
@@ -63,7 +70,7 @@ class Recipe(Optimisation):
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, and at `step == steps` the rate reached at the end."""
-        return learning_rate(step, steps, self.lr, self.schedule, self.warmup_steps(steps), self.decay, self.final)
+        return self.schedule.rate(step, steps, self.lr, self.warmup_steps(steps), self.decay, self.final)
 
     def peak_rate(self, steps: int) -> float:
         """The largest learning rate of the run: a run shorter than its warm-up never gets to `lr`."""
@@ -73,7 +80,7 @@ class Recipe(Optimisation):
     def trajectory(self, steps: int) -> dict[str, Any]:
         """What the first steps of a run depend on, besides weights, data and seed.
 
-        For a constant schedule this leaves the budget out: a shorter run is the beginning of a longer one.
+        For an open-ended schedule this leaves the budget out: a shorter run is the beginning of a longer one.
         """
         fields = self.model_dump(mode="json", exclude={"tokens", "steps", "warmup"}) | {"warmup": self.warmup_steps(steps)}
-        return fields if self.schedule == "constant" else fields | {"steps": steps}
+        return fields if self.schedule.open_ended else fields | {"steps": steps}

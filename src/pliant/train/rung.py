@@ -17,6 +17,7 @@ from pliant.files import write_atomic
 from pliant.methods import Method
 from pliant.models.checkpoint import Checkpoint
 from pliant.numbers import format_count
+from pliant.objectives import NextToken, Objective
 from pliant.spec import digest
 from pliant.train.log import Diverged
 from pliant.train.loop import train
@@ -68,7 +69,7 @@ class TrainedRung:
             unique_tokens=min(self.tokens, len(self._text)),
             peak_lr=self.recipe.peak_rate(self.steps),
             final_lr=self.recipe.rate(self.steps, self.steps),
-            schedule=self.recipe.schedule,
+            schedule=self.recipe.schedule.kind,
             seed=self.seed,
         )
 
@@ -125,7 +126,7 @@ class TrainedRung:
         model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
         model.checkpoint = self.checkpoint
         try:
-            log = train(model, self._text, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
+            log = train(model, self._objective, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
         except Diverged as error:
             told = {"message": str(error), "step": error.step, "loss": error.loss, "lr": error.lr}
             write_atomic(record, json.dumps({name: value for name, value in told.items() if value == value}))  # NaN is no JSON
@@ -152,11 +153,16 @@ class TrainedRung:
         return packed(self.corpus, self.model.words(), "train")
 
     @property
+    def _objective(self) -> Objective:
+        return NextToken(data=self.corpus)
+
+    @property
     def _along(self) -> bool:
         """Whether this rung lies on a trajectory that a longer one goes on."""
-        return self.recipe.schedule == "constant" and not self.methods
+        return self.recipe.schedule.open_ended and not self.methods
 
     def _variant(self) -> list[str]:
         """What tells the arms of an experiment apart in tables; the identity tells everything."""
-        schedule = [] if self.recipe.schedule == "cosine" else [self.recipe.schedule]
-        return schedule + [method.label() for method in self.methods]
+        defaults = type(self.recipe).model_fields
+        chosen = [getattr(self.recipe, name) for name in ("schedule", "optimizer") if getattr(self.recipe, name) != defaults[name].default]
+        return [part.label() for part in (*chosen, *self.methods)]

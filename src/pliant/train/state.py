@@ -1,6 +1,6 @@
 """The state of an unfinished run, in one safetensors file: a killed run goes on as if nothing had happened.
 
-It holds the network, AdamW's moments, the methods' tensors, the losses so far and torch's random state; data order needs
+It holds the network, the optimizer's moments, the methods' tensors, the losses so far and torch's random state; data order needs
 nothing, being a function of (seed, step). What run it belongs to stands in its header. Cost: three times the weights on disk.
 What goes wrong: resumed runs equal uninterrupted ones bit for bit only on the same device, thread count and torch version.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from pliant.methods import Memory, Run
+    from pliant.methods import MethodState, Run
 
 STATE_FILE = "state.safetensors"
 
@@ -46,7 +46,7 @@ class State:
         """Whether it is time to save: `every` seconds after the last time."""
         return self.path is not None and time.monotonic() - self._saved >= self.every
 
-    def save(self, run: Run, optimizer: Optimizer, memories: Sequence[Memory], losses: Sequence[float]) -> None:
+    def save(self, run: Run, optimizer: Optimizer, states: Sequence[MethodState], losses: Sequence[float]) -> None:
         """Write everything, replacing what was there in one step.
 
         Saving is never allowed to take more than about a twentieth of the time. Raises PliantError when the disk is full
@@ -58,7 +58,7 @@ class State:
         if self.path is None:
             return
         start = time.monotonic()
-        tensors = {name: tensor.detach().contiguous() for name, tensor in _tensors(run, optimizer, memories)}
+        tensors = {name: tensor.detach().contiguous() for name, tensor in _tensors(run, optimizer, states)}
         tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
         tensors |= {f"random.{name}": value for name, value in _random_states(run).items()}
         header = {"run": self.run_identity, "seconds": repr(self.seconds)}
@@ -67,7 +67,7 @@ class State:
         self._saved = time.monotonic()
         self.every = max(self.every, 20 * (self._saved - start))
 
-    def load(self, run: Run, optimizer: Optimizer, memories: Sequence[Memory]) -> list[float]:
+    def load(self, run: Run, optimizer: Optimizer, states: Sequence[MethodState]) -> list[float]:
         """Put everything back, and return the losses so far; none where nothing was saved.
 
         Raises PliantError when the file cannot be read or belongs to another run.
@@ -86,14 +86,14 @@ class State:
         if header.get("run") != self.run_identity:
             raise PliantError(f"{self.path}: is of another run (recipe, data, seed or first weights differ); remove it to start afresh")
         self._before = float(header["seconds"])
-        _put_back(run, optimizer, memories, tensors)
+        _put_back(run, optimizer, states, tensors)
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], run.model.device)
         return [float(loss) for loss in tensors["losses"]]
 
 
-def _tensors(run: Run, optimizer: Optimizer, memories: Sequence[Memory]) -> Iterator[tuple[str, Tensor]]:
+def _tensors(run: Run, optimizer: Optimizer, states: Sequence[MethodState]) -> Iterator[tuple[str, Tensor]]:
     """Every tensor that changes during a run, by the name it has in the file."""
     from pliant.models.model import stored_tensors
 
@@ -102,12 +102,12 @@ def _tensors(run: Run, optimizer: Optimizer, memories: Sequence[Memory]) -> Iter
     for name, parameter in run.parameters().items():
         for moment, value in optimizer.state[parameter].items():
             yield f"optimizer.{moment}.{name}", value
-    for number, memory in enumerate(memories):
-        for name, tensor in memory.tensors.items():
+    for number, state in enumerate(states):
+        for name, tensor in state.tensors.items():
             yield f"method.{number}.{name}", tensor
 
 
-def _put_back(run: Run, optimizer: Optimizer, memories: Sequence[Memory], tensors: dict[str, Tensor]) -> None:
+def _put_back(run: Run, optimizer: Optimizer, states: Sequence[MethodState], tensors: dict[str, Tensor]) -> None:
     import torch
 
     from pliant.models.model import stored_tensors
@@ -116,14 +116,15 @@ def _put_back(run: Run, optimizer: Optimizer, memories: Sequence[Memory], tensor
         for name, tensor in stored_tensors(run.network):
             tensor.copy_(tensors[f"network.{name}"])
     device = run.model.device
+    moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
     for name, parameter in run.parameters().items():
-        moments = {moment: tensors.get(f"optimizer.{moment}.{name}") for moment in ("step", "exp_avg", "exp_avg_sq")}
-        optimizer.state[parameter] = {moment: value.to(device) for moment, value in moments.items() if value is not None}
-    for number, memory in enumerate(memories):
+        found = {moment: tensors.get(f"optimizer.{moment}.{name}") for moment in moments}
+        optimizer.state[parameter] = {moment: value.to(device) for moment, value in found.items() if value is not None}
+    for number, state in enumerate(states):
         prefix = f"method.{number}."
         saved = {name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)}
-        memory.tensors.clear()
-        memory.tensors.update(saved)
+        state.tensors.clear()
+        state.tensors.update(saved)
 
 
 def _random_states(run: Run) -> dict[str, Tensor]:

@@ -1,0 +1,11 @@
+"""Objectives: what a network is trained on and what one example costs it. One file each; a new one is a file and a name in `OBJECTIVES`."""
+
+from __future__ import annotations
+
+from pliant.objectives.next_token import NextToken
+from pliant.objectives.objective import Batch, Examples, Losses, Objective
+from pliant.spec import Catalog
+
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken)
+
+__all__ = ["OBJECTIVES", "Batch", "Examples", "Losses", "NextToken", "Objective"]

@@ -1,0 +1,102 @@
+"""Next token: predict every token of a text from those before it. What language models are pretrained on.
+
+Idea: random crops of packed text; the loss of a token is -log p(token | tokens before it in its crop).
+When to use it: pretraining, and fine-tuning on text that has no questions and answers of its own.
+Cost: one forward pass, and with gradients two more.
+What goes wrong: crops cross the borders of documents, as in most pretraining.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from pliant.data import Corpus, Packed, Part, packed
+from pliant.errors import PliantError
+from pliant.objectives.objective import Batch, Losses, Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from pliant.models import Model
+
+
+class NextToken(Objective):
+    """Predict each token of a text from the tokens before it."""
+
+    unit = "nats/token"
+    data: Corpus = Field(description="The text: a corpus, or its source")
+    part: Part = Field("train", description="Which part of it: train, heldout or all")
+
+    def examples(self, model: Model, length: int | None) -> Crops:
+        """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
+        return Crops.of(packed(self.data, model.tokenizer, self.part), model, length)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """`batch.targets` (rows, length) are the inputs one token on."""
+        output = network(**batch.inputs, use_cache=False)
+        return Losses(token_losses(output.logits, batch.targets).sum(-1), batch.weights, output)
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """-log p(target) in nats, in the shape of `targets` (...), from logits (..., vocabulary): the one place it is worked out.
+
+    In float32 at least, whatever the type of the logits.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return cross_entropy(wide.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Random crops of packed text, `length` predicted tokens each; an example's number is where its crop starts."""
+
+    text: Packed
+    length: int
+
+    @classmethod
+    def of(cls, text: Packed, model: Model, length: int | None) -> Crops:
+        """Crops for `model`. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
+        vocabulary = len(model.network.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
+        if text.vocab_size > vocabulary:
+            raise PliantError(
+                f"the text has a vocabulary of {text.vocab_size} tokens, the model one of {vocabulary}; tokenise it with the model's own"
+            )
+        if length is not None and length > model.context:
+            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
+        return cls(text, length or model.context)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the tokens."""
+        return self.text.fingerprint
+
+    @property
+    def unique(self) -> int:
+        """Tokens of the text."""
+        return len(self.text)
+
+    @property
+    def row_tokens(self) -> float:
+        """Every crop predicts as many."""
+        return self.length
+
+    @property
+    def chance(self) -> float:
+        """Of a uniform guess over the vocabulary."""
+        return log(self.text.vocab_size)
+
+    def batch(self, step: int, rows: int, seed: int) -> Batch:
+        """Crops at random places. Raises PliantError for a text shorter than one batch."""
+        import torch
+
+        positions = self.text.positions(step, rows, self.length, seed)
+        tokens = torch.from_numpy(self.text.at(positions))
+        weights = torch.full((rows,), float(self.length))
+        return Batch(positions[:, 0], {"input_ids": tokens[:, :-1]}, tokens[:, 1:], weights)

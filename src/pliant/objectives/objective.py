@@ -1,0 +1,130 @@
+"""What a network is trained on, and what one example costs it.
+
+An objective is a frozen description (its fields are its YAML form). `examples` reads its data once for a model; those examples
+then answer with batches, each a pure function of (seed, step), so that a killed run goes on as if nothing had happened. `losses`
+puts one batch through the network and says what each example cost, so that weights, penalties and adversaries (`pliant.methods`)
+compose on examples, and scores can be read off them. The training loop knows nothing else of an objective.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pliant.spec import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from pliant.models import Model
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples that go through a network together, one a row; every tensor's first dimension is the rows."""
+
+    numbers: NDArray[np.int64]
+    """(rows,) which examples these are: indices into the `Examples` they come from, whose `ids` name them for good."""
+    inputs: dict[str, Tensor]
+    """What the network is called with, by argument."""
+    targets: Tensor
+    """What it should have answered; its shape is the objective's own."""
+    weights: Tensor
+    """(rows,) what each row counts in the mean: the tokens it predicts, or 1. On the CPU or the inputs' device."""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        return Batch(self.numbers[rows], inputs, self.targets[rows], self.weights[rows])
+
+    def split(self, rows: int) -> list[Batch]:
+        """Batches of at most so many rows, in order."""
+        return [self[start : start + rows] for start in range(0, len(self), rows)]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
+        return replace(
+            self, inputs=inputs, targets=self.targets.to(device, non_blocking=True), weights=self.weights.to(device, non_blocking=True)
+        )
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What each row of a batch cost: `totals` (rows,), in the objective's unit times `weights` (rows,).
+
+    A row that predicts many tokens has the sum over them in `totals` and their number in `weights`.
+    """
+
+    totals: Tensor
+    weights: Tensor
+    output: Any
+    """What the network answered, as it answered it."""
+
+    @property
+    def values(self) -> Tensor:
+        """(rows,) the mean loss of each row, in the objective's unit."""
+        return self.totals / self.weights
+
+    def mean(self) -> Tensor:
+        """The weighted mean over rows: nats per token for losses of tokens."""
+        return self.totals.sum() / self.weights.sum()
+
+    def plus(self, penalty: Tensor | float) -> Losses:
+        """With a penalty added to the mean: one number, or one a row (rows,)."""
+        return replace(self, totals=self.totals + self.weights * penalty)
+
+    def weighted(self, factors: Tensor) -> Losses:
+        """With every row counting `factors` (rows,) times as much."""
+        return replace(self, totals=self.totals * factors, weights=self.weights * factors)
+
+
+class Examples(Protocol):
+    """The data of an objective, read, tokenised or decoded once, as one model sees it. Cheap to send to another process."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content that training can see."""
+        ...
+
+    @property
+    def unique(self) -> int:
+        """How many different tokens (examples, where there are no tokens) there are to learn from."""
+        ...
+
+    @property
+    def row_tokens(self) -> float:
+        """Tokens that a row predicts, on average; 1 where there are no tokens."""
+        ...
+
+    @property
+    def chance(self) -> float:
+        """The loss of knowing nothing, in the objective's unit: log of the number of answers. A run far above it has diverged."""
+        ...
+
+    def batch(self, step: int, rows: int, seed: int) -> Batch:
+        """The rows of one optimizer step, on the CPU: a pure function of its arguments."""
+        ...
+
+
+class Objective(Spec):
+    """Base of all objectives. Abstract: a subclass writes `examples` and `losses`."""
+
+    unit: ClassVar[str] = "nats"
+    """Of the loss of one example, per unit of weight."""
+
+    def examples(self, model: Model, length: int | None) -> Examples:
+        """The data as `model` sees it; `length` is the most tokens a row may predict, the model's context where not given.
+
+        Raises PliantError for data that cannot be read, that does not belong to the model, or that is too short.
+        """
+        raise NotImplementedError
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """One forward pass, and what each row of it cost. Gradients flow where they are wanted."""
+        raise NotImplementedError
