@@ -72,6 +72,37 @@ def crossed_error(values: Array, weights: Array, clusters: Clusters | None = Non
     return float(np.sqrt(variance))
 
 
+def paired_difference(
+    after: Array, before: Array, weights: Array, clusters: Clusters | None = None, *, mirrored: bool = False, confidence: float = 0.9
+) -> Estimate:
+    """What a change did, on average over samples, draws and seeds: the one paired difference of pliant.
+
+    Args:
+        after: (seeds, draws, samples), under the change.
+        before: (seeds, samples), without it; the same samples.
+        weights: (samples,) what each sample counts.
+        clusters: Of the samples.
+        mirrored: Draws 2k and 2k + 1 mirror each other, so a pair counts as one (where their number is even).
+        confidence: Of the interval.
+
+    Several seeds are the repeats that count, each with the mean of its draws; of a single seed, its draws are. The samples' error
+    and the repeats' add, see `crossed_error`; the interval is Student's t with Satterthwaite's degrees of freedom for the two.
+    """
+    rises = after - before[:, None, :]
+    if mirrored and rises.shape[1] % 2 == 0:
+        rises = rises.reshape(len(rises), -1, 2, rises.shape[2]).mean(axis=2)
+    repeats = rises.mean(axis=1) if len(rises) > 1 else rises[0]
+    numbers = np.arange(len(weights)) if clusters is None else cluster_numbers(clusters)
+    value, error = weighted_mean(repeats.mean(axis=0), weights), crossed_error(repeats, weights, numbers)
+    of_samples = clustered_error(repeats.mean(axis=0), weights, numbers) ** 2
+    groups = max(len(np.unique(numbers)) - 1, 1)
+    freedom: float = groups
+    if len(repeats) > 1 and error > 0:
+        freedom = error**4 / (of_samples**2 / groups + (error**2 - of_samples) ** 2 / (len(repeats) - 1))
+    reach = student(freedom, confidence) * error
+    return Estimate(value, error, value - reach, value + reach, len(weights), confidence)
+
+
 def estimate(values: Array, weights: Array, clusters: Clusters | None = None, confidence: float = 0.9) -> Estimate:
     """Weighted mean with its clustered standard error and Student-t interval."""
     value, error = weighted_mean(values, weights), clustered_error(values, weights, clusters)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pliant.changes import CHANGES, Perturb, parse_changes
+from pliant.changes import CHANGES, Perturb, parse_changes, recorded
 from pliant.changes.initial import initial_std
-from pliant.changes.perturb import shares_of
 from pliant.errors import PliantError
 from pliant.measures import Loss, Reading
 from pliant.models import Model
@@ -251,7 +250,7 @@ def test_unsplit_noise_keeps_the_description_it_had_before_there_was_a_choice() 
     assert whole.canonical() == {"kind": "perturb", "scale": 0.1, "unit": "rms", "tensors": "matrices", "draws": 4}
     for change in (whole, split_noise()):
         assert CHANGES.parse(change.canonical()) == change
-        assert shares_of(change.canonical()) == change.shares
+        assert recorded(change.canonical_json()).shares == change.shares
     assert (whole.shares, split_noise().shares) == (1, 8)
 
 

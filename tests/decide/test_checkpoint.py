@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from pliant.axes import AXES
+from pliant.changes import CHANGES, parse_changes
 from pliant.decide.curves.checkpoint import decide, spearman
-from pliant.decide.curves.series import family, natural, token_count
-from pliant.decide.curves.tuned import learning_rate, with_learning_rate
+from pliant.decide.curves.series import family, natural
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
 from synthetic_ledger import BASE, GENERIC, TASK, TOKENS, finetune, perturb, quantize, synthetic_ledger
@@ -25,8 +26,9 @@ def decisions(ledger):
     return decide(ledger)
 
 
-def one(decisions, change, metric="generic"):
-    (found,) = [found for found in decisions if found.change == change and found.metric == metric]
+def one(decisions, change, metric="generic", tuned=False):
+    wanted = CHANGES.parse(change)
+    (found,) = [found for found in decisions if found.change.hash() == wanted.hash() and found.metric == metric and found.tuned == tuned]
     return found
 
 
@@ -37,7 +39,7 @@ def test_one_decision_for_each_change_and_measure_in_the_promised_shape(decision
         assert list(told) == SHAPE
         assert told["change"]["kind"]
         assert len(told["evidence"]["curve"]) == len(TOKENS)
-    assert decisions[0].change == {"kind": "none"}
+    assert decisions[0].change.unchanged
 
 
 def test_decisions_print_as_a_line_each_with_change_metric_and_sentence(decisions):
@@ -72,28 +74,28 @@ def test_known_curves_are_judged_as_they_were_made(decisions, change, verdict, b
 def test_sensitivity_is_the_paired_difference_from_the_unchanged_checkpoint(decisions):
     found = one(decisions, perturb(0.1))
     truth = np.array(next(means for change, means in GENERIC if change == perturb(0.1))) - BASE
-    points = found.evidence["curve"]
-    assert [point["delta"] for point in points] == pytest.approx(truth, abs=0.02)
-    assert all(point["value"] - point["base"] == pytest.approx(point["delta"]) for point in points)
-    assert all(point["delta_stderr"] < point["stderr"] / 2 for point in points)  # what the samples share is gone
-    assert found.evidence["spearman"] == pytest.approx(1)
-    assert (found.evidence["seeds"], found.evidence["runs"], found.evidence["draws"], found.evidence["samples"]) == (3, 3, 4, 64)
+    points = found.evidence.curve
+    assert [point.delta for point in points] == pytest.approx(truth, abs=0.02)
+    assert all(point.value - point.base == pytest.approx(point.delta) for point in points)
+    assert all(point.delta_stderr < point.stderr / 2 for point in points)  # what the samples share is gone
+    assert found.evidence.spearman == pytest.approx(1)
+    assert (found.evidence.seeds, found.evidence.runs, found.evidence.draws, found.evidence.samples) == (3, 3, 4, 64)
 
 
 def test_a_single_seed_carries_its_caveat(tmp_path):
     found = decide(synthetic_ledger(tmp_path, seeds=[7]))
-    assert all("one pretraining run" in decision.evidence["caveats"][0] for decision in found)
+    assert all("one pretraining run" in decision.evidence.caveats[0] for decision in found)
     assert one(found, perturb(0.2)).verdict == "degrades"
 
 
 def test_equal_final_learning_rates_raise_no_warning_and_others_do(tmp_path, decisions):
-    assert one(decisions, quantize(3)).evidence["final_lr_differs"] is False
+    assert one(decisions, quantize(3)).evidence.final_lr_differs is False
     decayed = decide(synthetic_ledger(tmp_path / "decayed", final_lr=[1e-2, 8e-3, 6e-3, 4e-3, 2e-3, 1e-3], seeds=[0]))
-    assert decayed[0].evidence["final_lr_differs"] is True
-    assert any("0.01 to 0.001" in caveat for caveat in decayed[0].evidence["caveats"])
+    assert decayed[0].evidence.final_lr_differs is True
+    assert any("0.01 to 0.001" in caveat for caveat in decayed[0].evidence.caveats)
     unknown = decide(synthetic_ledger(tmp_path / "unknown", final_lr=[1e-2, None, None, None, None, None], seeds=[0]))
-    assert unknown[0].evidence["final_lr_differs"] is None
-    assert any("not known" in caveat for caveat in unknown[0].evidence["caveats"])
+    assert unknown[0].evidence.final_lr_differs is None
+    assert any("not known" in caveat for caveat in unknown[0].evidence.caveats)
 
 
 def test_sizes_schedules_and_studies_are_judged_apart(tmp_path):
@@ -105,27 +107,27 @@ def test_sizes_schedules_and_studies_are_judged_apart(tmp_path):
     printed = str(decisions).splitlines()
     assert sum("8.78k parameters, constant schedule" in line for line in printed) == 1
     assert len(printed) == len(decisions) + 4 + 3  # a name above each of four ladders, a gap between them
-    found = [decision for decision in decisions if decision.change == quantize(3)]
-    assert {(one.evidence["params"], one.evidence["schedule"], one.evidence["study"]) for one in found} == {
+    found = [decision for decision in decisions if decision.change == CHANGES.parse(quantize(3))]
+    assert {(one.evidence.params, one.evidence.schedule, one.evidence.study) for one in found} == {
         (8784, "cosine", "demo"),
         (30_880, "cosine", "demo"),
         (8784, "constant", "demo"),
         (8784, "cosine", "again"),
     }
-    assert all(len(one.evidence["curve"]) == len(TOKENS) for one in found)
+    assert all(len(one.evidence.curve) == len(TOKENS) for one in found)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     ledger = synthetic_ledger(tmp_path, failed={16_000_000: "the loss is NaN"}, seeds=[0])
     found = one(decide(ledger), finetune(1e-2))
-    assert [point["tokens"] for point in found.evidence["curve"]] == TOKENS[:-1]
-    assert "no value at 16M tokens" in found.evidence["caveats"]
+    assert [point.position for point in found.evidence.curve] == TOKENS[:-1]
+    assert "no value at 16M tokens" in found.evidence.caveats
 
 
 def test_two_checkpoints_are_a_direction(tmp_path):
     found = one(decide(synthetic_ledger(tmp_path, tokens=[1_000_000, 2_000_000])), quantize(6))
     assert found.verdict == "improves"
-    assert any("two checkpoints only" in caveat for caveat in found.evidence["caveats"])
+    assert any("two checkpoints only" in caveat for caveat in found.evidence.caveats)
 
 
 def test_a_ledger_without_a_ladder_says_so(tmp_path):
@@ -141,13 +143,15 @@ def test_a_ledger_without_a_ladder_says_so(tmp_path):
 
 
 def test_the_tuned_curve_follows_the_best_rate_of_the_task(decisions):
-    change = finetune(1e-2) | {"lr": "tuned"}
-    task, generic = one(decisions, change, "task"), one(decisions, change)
-    assert [point["lr"] for point in task.evidence["curve"]] == [1e-2] * 5 + [3e-3]  # 2.443, 2.379, 2.348, 2.323, 2.360; 2.370 < 2.389
-    assert [point["value"] for point in task.evidence["curve"]] == pytest.approx([2.443, 2.379, 2.348, 2.323, 2.360, 2.370], abs=0.1)
-    rise = one(decisions, finetune(3e-3)).evidence["curve"][-1]["value"]
-    assert generic.evidence["curve"][-1]["value"] == pytest.approx(rise)
-    assert any("the largest that was tried, 0.01" in caveat for caveat in task.evidence["caveats"])
+    tuned = [decision for decision in decisions if decision.tuned]
+    (task,), (generic,) = ([found for found in tuned if found.metric == metric] for metric in ("task", "generic"))
+    assert task.json()["change"]["lr"] == "tuned"
+    assert task.member == "lr tuned"
+    assert [point.lr for point in task.evidence.curve] == [1e-2] * 5 + [3e-3]  # 2.443, 2.379, 2.348, 2.323, 2.360; 2.370 < 2.389
+    assert [point.value for point in task.evidence.curve] == pytest.approx([2.443, 2.379, 2.348, 2.323, 2.360, 2.370], abs=0.1)
+    rise = one(decisions, finetune(3e-3)).evidence.curve[-1].value
+    assert generic.evidence.curve[-1].value == pytest.approx(rise)
+    assert any("the largest that was tried, 0.01" in caveat for caveat in task.evidence.caveats)
 
 
 def test_choosing_and_judging_on_different_documents_is_free_of_the_winners_curse(tmp_path):
@@ -171,30 +175,30 @@ def test_choosing_and_judging_on_different_documents_is_free_of_the_winners_curs
             )  # fmt: skip
     ledger.write(records)
     found = decide(ledger)
-    (tuned,) = [decision for decision in found if decision.change.get("lr") == "tuned"]
-    best = [
-        min(one.evidence["curve"][place]["value"] for one in found if one.change["kind"] == "finetune" and one is not tuned)
-        for place in (0, 1)
-    ]
+    (tuned,) = [decision for decision in found if decision.tuned]
+    best = [min(one.evidence.curve[place].value for one in found if one.change.trains and one is not tuned) for place in (0, 1)]
     assert max(best) < truth - 0.09  # the control: the smallest of twenty means is about two standard errors (0.07) low
-    assert [point["value"] for point in tuned.evidence["curve"]] == pytest.approx([truth, truth], abs=0.2)
-    assert np.mean([point["value"] for point in tuned.evidence["curve"]]) > truth - 0.07
+    assert [point.value for point in tuned.evidence.curve] == pytest.approx([truth, truth], abs=0.2)
+    assert np.mean([point.value for point in tuned.evidence.curve]) > truth - 0.07
 
 
 def test_a_rate_inside_a_chain_is_found_and_replaced():
-    chain = {"kind": "chain", "links": [quantize(4), finetune(1e-3)]}
-    assert learning_rate(chain) == 1e-3
-    assert with_learning_rate(chain, "tuned") == {"kind": "chain", "links": [quantize(4), finetune(1e-3) | {"lr": "tuned"}]}
-    assert chain["links"][1]["lr"] == 1e-3
-    assert learning_rate(quantize(4)) is None
+    (chain,) = parse_changes([[{"quantize": {"bits": 4}}, {"finetune": {"data": "builtin:code", "lr": 1e-3}}]])
+    assert chain.learning_rate == 1e-3
+    assert [link.get("lr") for link in chain.told(tuned=True)["links"]] == [None, "tuned"]
+    assert chain.told(tuned=False) == chain.canonical()
+    assert chain.member(tuned=True) == "4 bits + lr tuned"
+    assert CHANGES.parse(quantize(4)).learning_rate is None
 
 
 # --- small things
 
 
 def test_changes_are_in_a_natural_order():
-    changes = [quantize(8), finetune(1e-2), {"kind": "chain", "links": []}, quantize(3), {"kind": "none"}, finetune(1e-3)]
-    assert sorted(changes, key=natural) == [changes[4], changes[5], changes[1], changes[3], changes[0], changes[2]]
+    chain = [{"finetune": {"data": "builtin:code", "lr": 1e-3}}, {"quantize": {"bits": 4}}]
+    forms = [quantize(3), finetune(1e-2), chain, quantize(8), {"kind": "none"}, finetune(1e-3)]
+    changes = [change for form in forms for change in parse_changes([form])]
+    assert sorted(changes, key=natural) == [changes[4], changes[5], changes[1], changes[3], changes[0], changes[2]]  # weak before strong
 
 
 @pytest.mark.parametrize(
@@ -208,14 +212,15 @@ def test_changes_are_in_a_natural_order():
     ],
 )
 def test_families_of_addresses(address, name):
-    assert family(address) == name
+    assert family({"axis": "tokens", "checkpoint": address, "study": "s"}) == name
+    assert family({"axis": "params", "checkpoint": address, "study": "s"}) == "s"
 
 
 @pytest.mark.parametrize(
     ("tokens", "text"), [(999_424, "1M"), (499_712, "500k"), (1_430_000, "1.43M"), (2_380_000_000_000, "2.38T"), (0, "0")]
 )
 def test_budgets_are_shown_by_the_number_that_was_asked_for(tokens, text):
-    assert token_count(tokens) == text
+    assert AXES["tokens"].number(tokens) == text
 
 
 def test_spearman():

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from pliant.changes import parse_changes
-from pliant.decide.curves.labels import label
+from pliant.changes import parse_changes, recorded
 
 
 @pytest.mark.parametrize(
@@ -34,17 +31,18 @@ from pliant.decide.curves.labels import label
 )
 def test_changes_have_names_for_people(form, family, member, strength):
     (change,) = parse_changes([form])
-    found = label(json.loads(change.canonical_json()))
-    assert (found.family, found.member, found.strength) == (family, member, strength)
+    found = recorded(change.canonical_json())
+    assert (found.title(), found.member(), found.strength) == (family, member, strength)
 
 
 def test_a_tuned_rate_and_a_kind_that_is_not_installed_have_names_too():
     (change,) = parse_changes([{"finetune": {"data": "builtin:code", "steps": 30, "lr": 1e-3}}])
-    tuned = label(change.canonical() | {"lr": "tuned"})
-    assert (tuned.member, tuned.strength) == ("lr tuned", None)
-    assert str(label({"kind": "melt", "heat": 3, "where": "everywhere"})) == "melt, heat 3, everywhere"
+    assert change.member(tuned=True) == "lr tuned"
+    melted = recorded('{"kind": "melt", "heat": 3, "where": "everywhere"}')
+    assert melted.name() == "melt, heat 3, everywhere"
+    assert melted.canonical() == {"kind": "melt", "heat": 3, "where": "everywhere"}
 
 
-def test_changes_that_differ_in_strength_alone_are_one_family():
+def test_changes_that_differ_in_strength_alone_have_one_title():
     changes = parse_changes([{"quantize": {"bits": [3, 4], "group": ["channel", 64]}}])
-    assert len({label(change.canonical()).family for change in changes}) == 2
+    assert len({change.title() for change in changes}) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pliant.changes import CHANGES
 from pliant.decide.curves.series import Point, Series
 from pliant.statistics import clustered_error
 
@@ -19,11 +20,11 @@ def series(change: dict, seeds: int) -> Series:
         Point(tokens, np.repeat(generator.normal(size=(1, 1, 12)), 2, axis=1).repeat(seeds, axis=0), generator.normal(size=(seeds, 12)), 1)
         for tokens in (1000, 2000)
     ]
-    return Series({}, change, "generic", {}, "loss", "nats/token", WEIGHTS, DOCUMENTS, tuple(points))
+    return Series({}, CHANGES.parse(change), "generic", "{}", "loss", "nats/token", False, WEIGHTS, DOCUMENTS, tuple(points))
 
 
 def test_shares_of_split_draws_are_the_clusters_of_a_single_seed() -> None:
-    split = {"kind": "perturb", "draws": 6, "split": True}
+    split = {"kind": "perturb", "scale": 0.1, "draws": 6, "split": True}
     found = series(split, seeds=1)
     shares = np.repeat([0, 1, 2], 4)
     for curve, values in (
@@ -37,5 +38,8 @@ def test_shares_of_split_draws_are_the_clusters_of_a_single_seed() -> None:
 
 
 def test_where_seeds_show_how_draws_differ_documents_count() -> None:
-    several, whole = series({"kind": "perturb", "draws": 6, "split": True}, seeds=2), series({"kind": "perturb", "draws": 6}, seeds=1)
+    several, whole = (
+        series({"kind": "perturb", "scale": 0.1, "draws": 6, "split": True}, seeds=2),
+        series({"kind": "perturb", "scale": 0.1, "draws": 6}, seeds=1),
+    )
     assert several.curve().noise[0].freedom == whole.curve().noise[0].freedom == 11

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -22,26 +23,25 @@ def two_seeds(tmp_path_factory):
 
 def test_two_seeds_are_one_degree_of_freedom(two_seeds):
     for found in two_seeds.ladders[0].decisions:
-        for point in found.evidence["curve"]:
-            assert reach(found, point, "paired_stderr") == pytest.approx(TANGENT * point["paired_stderr"])
+        for point in found.evidence.curve:
+            assert reach(found, point, "paired_stderr") == pytest.approx(TANGENT * point.paired_stderr)
 
 
 def test_one_seed_counts_its_draws_or_its_documents(tmp_path):
     (ladder,) = gather(synthetic_ledger(tmp_path, seeds=(0,), samples=8)).ladders
     expected = {"perturb": TANGENT, "quantize": 2.353363}  # two mirrored pairs of draws; four documents: t(0.95; 3) of the tables
     for found in ladder.decisions:
-        if found.change["kind"] in expected:
-            point = found.evidence["curve"][0]
-            assert reach(found, point, "delta_stderr") == pytest.approx(expected[found.change["kind"]] * point["delta_stderr"], rel=1e-6)
+        if found.change.kind in expected and not found.tuned:
+            point = found.evidence.curve[0]
+            assert reach(found, point, "delta_stderr") == pytest.approx(expected[found.change.kind] * point.delta_stderr, rel=1e-6)
 
 
 def test_roughness_is_known_no_better_than_from_the_points_it_was_read_off(two_seeds):
     found = two_seeds.ladders[0].decisions[0]
-    points = [{**point, "seeds": 1, "fit": float(place)} for place, point in enumerate(found.evidence["curve"])]
-    evidence = found.evidence | {"curve": points, "roughness": 0.1, "draws": 1, "documents": 100}
-    alone = type(found)(**{**vars(found), "evidence": evidence})
+    points = [replace(point, seeds=1, fit=float(place)) for place, point in enumerate(found.evidence.curve)]
+    alone = replace(found, evidence=replace(found.evidence, curve=points, roughness=0.1, draws=1, documents=100))
     two = 0.9 * math.sqrt(2 / (1 - 0.9**2))
-    assert reach(alone, points[0], "paired_stderr") == pytest.approx(two * points[0]["paired_stderr"])
+    assert reach(alone, points[0], "paired_stderr") == pytest.approx(two * points[0].paired_stderr)
 
 
 def test_a_band_that_reaches_below_zero_says_so_and_stays_in_a_logarithmic_picture(two_seeds):
@@ -60,6 +60,6 @@ def test_a_band_that_reaches_below_zero_says_so_and_stays_in_a_logarithmic_pictu
 def test_nothing_is_minus_zero(two_seeds):
     assert told(-0.00001, 0.0) == f"+0.0000 ± 0.0000; {BELOW}"
     found = next(found for found in two_seeds.ladders[0].decisions if found.change["kind"] == "quantize")
-    level = [{**point, "delta": -0.0001, "delta_stderr": 0.0} for point in found.evidence["curve"]]
+    level = [{**point, "delta": -0.0001, "delta_stderr": 0.0} for point in found.evidence.curve]
     points = curve_points(type(found)(**{**vars(found), "evidence": found.evidence | {"curve": level}}))
     assert {point["tip"]["change"] for point in points} == {"+0.000 ± 0.000"}

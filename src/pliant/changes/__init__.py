@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from functools import cache
 from typing import Any
 
 from pliant.changes.chain import Chain
@@ -11,12 +13,13 @@ from pliant.changes.finetune import Finetune
 from pliant.changes.none import NoChange
 from pliant.changes.perturb import Perturb
 from pliant.changes.quantize import Quantize
+from pliant.changes.recorded import Recorded
 from pliant.errors import PliantError
 from pliant.spec import Catalog
 
 CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Finetune, Chain)
 
-__all__ = ["CHANGES", "Chain", "Change", "Finetune", "NoChange", "Perturb", "Quantize", "parse_changes"]
+__all__ = ["CHANGES", "Chain", "Change", "Finetune", "NoChange", "Perturb", "Quantize", "Recorded", "parse_changes", "recorded"]
 
 
 def parse_changes(form: Any, where: str = "changes") -> list[Change]:
@@ -41,3 +44,13 @@ def _expand(item: Any, where: str) -> list[Change]:
         return [chain[0] if len(chain) == 1 else Chain(links=chain) for chain in itertools.product(*links)]
     except PliantError as error:
         raise error.within(where) from None
+
+
+@cache
+def recorded(change_json: str) -> Change:
+    """The change whose canonical form a record holds; see `pliant.changes.recorded`."""
+    form = json.loads(change_json)
+    try:
+        return CHANGES.parse(form)
+    except PliantError:
+        return Recorded(form=form)

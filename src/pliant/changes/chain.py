@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_serializer, field_validator
 
 from pliant.changes.change import Change
+from pliant.spec import Content
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -41,6 +42,64 @@ class Chain(Change):
     def stochastic(self) -> bool:
         """Whether any link is."""
         return any(link.stochastic for link in self.links)
+
+    @property
+    def strength(self) -> float | None:
+        """Of the last link that has one."""
+        return self._strongest.strength
+
+    @property
+    def stronger(self) -> Literal["higher", "lower"]:
+        """Of the link whose strength counts."""
+        return self._strongest.stronger
+
+    @property
+    def weight_bits(self) -> int | None:
+        """Of the last link."""
+        return self.links[-1].weight_bits
+
+    @property
+    def mirrored(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether any link's draws are."""
+        return any(link.mirrored for link in self.links)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Of the first link that trains."""
+        return next((link.learning_rate for link in self.links if link.trains), None)
+
+    @property
+    def trains_on(self) -> tuple[Content, ...]:
+        """Of all links."""
+        return tuple(content for link in self.links for content in link.trains_on)
+
+    @property
+    def _strongest(self) -> Change:
+        return next((link for link in reversed(self.links) if link.strength is not None), self.links[-1])
+
+    def training_tokens(self, context: int) -> float:
+        """Of all links."""
+        return sum(link.training_tokens(context) for link in self.links)
+
+    def singly(self) -> tuple[Change, ...]:
+        """Its links."""
+        return self.links
+
+    def title(self) -> str:
+        """`Fine-tuning on code, then Quantization`."""
+        return ", then ".join(link.title() for link in self.links)
+
+    def member(self, tuned: bool = False) -> str:
+        """Those of its links; the rate that is tuned is the first one's."""
+        return " + ".join(filter(None, (link.member(tuned and link is self._first_trained) for link in self.links)))
+
+    def told(self, tuned: bool) -> dict[str, Any]:
+        """With the rate of the first link that trains."""
+        return self.canonical() | {"links": [link.told(tuned and link is self._first_trained) for link in self.links]}
+
+    @property
+    def _first_trained(self) -> Change | None:
+        return next((link for link in self.links if link.trains), None)
 
     @field_serializer("links")
     def _with_kinds(self, links: tuple[Change, ...]) -> list[dict[str, Any]]:

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from pliant.changes.change import Change
+from pliant.changes.told import corpus_name
 from pliant.data import Corpus, Part
 from pliant.methods import Methods
 from pliant.numbers import Rate
 from pliant.objectives import NextToken, Objective
+from pliant.spec import Content
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedules import AnySchedule, Constant
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 PROBE_STEPS = 30
 
+CHARACTERS_A_TOKEN = 4
+"""Where only the tokenizer knows: for estimates of cost."""
+
 DRAW_STRIDE = 2**32
 """Between the training seeds of two draws, so that no draw of one seed is a draw of another."""
 
@@ -37,6 +42,8 @@ DRAW_STRIDE = 2**32
 class Finetune(Optimisation, Change):
     """Train all weights on other text; a probe of 30 steps unless told otherwise."""
 
+    strength_field = rate_field = "lr"
+    untold = frozenset({"draws", "data"})
     data: Corpus = Field(description="The text: a corpus, or its source")
     part: Part = Field("train", description="Which part of it: train, heldout or all")
     lr: Rate = Field(description="Peak learning rate")
@@ -61,6 +68,21 @@ class Finetune(Optimisation, Change):
             raise ValueError("give the budget as steps or as epochs, not as both")
         told = form.get("steps") is not None or form.get("epochs") is not None
         return form if told else {**form, "steps": PROBE_STEPS}
+
+    @property
+    def trains_on(self) -> tuple[Content, ...]:
+        """Its data."""
+        return (self.data,)
+
+    def training_tokens(self, context: int) -> float:
+        """Steps x tokens a step; of epochs, about as many tokens as the text has, at `CHARACTERS_A_TOKEN`."""
+        if self.steps:
+            return self.steps * self.batch * self.accumulate * (self.length or context)
+        return (self.epochs or 0.0) * self.data.characters(self.part) / CHARACTERS_A_TOKEN
+
+    def title(self) -> str:
+        """`Fine-tuning on code, 30 steps`."""
+        return ", ".join([f"Fine-tuning on {corpus_name(self.data)}", *self.details()])
 
     @property
     def stochastic(self) -> bool:

@@ -15,6 +15,8 @@ class NoChange(Change):
     """Leave the weights alone."""
 
     kind = "none"
+    called = "unchanged"
+    unchanged = True
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Do nothing."""

@@ -20,9 +20,8 @@ Source: arXiv 2503.19206 (section 3, unit init); noise at a given signal-to-nois
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -34,13 +33,20 @@ from pliant.models.modules import TENSORS, check_finite, select
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pliant.measures import Measure, Reading
     from pliant.models import Model
+
+
+UNITS = {"rms": "relative to weight RMS", "init": "relative to initial spread", "snr_db": "by signal to noise"}
+"""The units of noise, in words."""
 
 
 class Perturb(Change):
     """Add Gaussian noise to the weight matrices."""
 
+    called = "Gaussian noise"
+    strength_field = "scale"
+    untold = frozenset({"draws", "split", "unit"})
+    mirrored = True
     scale: float = Field(allow_inf_nan=False, description="How much noise, in `unit`; above 0 unless it is decibels")
     unit: Literal["init", "rms", "snr_db"] = Field(
         "rms",
@@ -68,34 +74,25 @@ class Perturb(Change):
     @property
     def shares(self) -> int:
         """One for each pair of split draws."""
-        return shares_of(self.canonical())
+        return self.draws // 2 if self.split else 1
+
+    @property
+    def stronger(self) -> Literal["higher", "lower"]:
+        """More decibels are less noise."""
+        return "lower" if self.unit == "snr_db" else "higher"
+
+    def details(self) -> list[str]:
+        """What the noise is measured by comes first."""
+        return [UNITS[self.unit], *super().details()]
+
+    def shown_strength(self, value: str) -> str:
+        """`20 dB`, or a multiple."""
+        return f"{value} dB" if self.unit == "snr_db" else f"×{value}"
 
     @property
     def stochastic(self) -> bool:
         """Yes."""
         return True
-
-    def measured(self, model: Model, measure: Measure, seed: int = 0) -> Reading:
-        """The measure's mean over all split draws, as one reading to compare with the unchanged one::
-
-            noise = Perturb(scale=0.05, draws=64, split=True)
-            rise = (noise.measured(model, loss) - loss(model)).estimate()
-
-        Its error counts draws and documents. Raises PliantError where draws are not split (one reading cannot stand for
-        draws that all read the same samples), and as `measure` does.
-        """
-        from pliant.measures.measure import joined
-
-        if self.shares == 1:
-            raise PliantError("one reading stands for all draws only with split: true and 4 draws or more")
-        parts: list[Reading] = []
-        for share, part in enumerate(measure.in_shares(model, self.shares)):
-            with self.applied(model, seed, self.share_draw(0, share)):
-                plus = part(model)
-            with self.applied(model, seed, self.share_draw(1, share)):
-                minus = part(model)
-            parts.append(replace(plus, values=(plus.values + minus.values) / 2))
-        return joined(parts)
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type."""
@@ -121,16 +118,6 @@ class Perturb(Change):
             return {name: self.scale * initial[name] for name in weights}
         share = self.scale if self.unit == "rms" else 10 ** (-self.scale / 20)
         return {name: share * root_mean_square(name, weight) for name, weight in weights.items()}
-
-
-def shares_of(form: Mapping[str, Any]) -> int:
-    """`shares` of a change of any kind, given its canonical form."""
-    return int(form["draws"]) // 2 if form.get("split") else 1
-
-
-def antithetic(form: Mapping[str, Any]) -> bool:
-    """Whether draws 2k and 2k + 1 of a change, given its canonical form, mirror each other: noise does, also as a chain's link."""
-    return form["kind"] == Perturb.kind or any(antithetic(link) for link in form.get("links", ()))
 
 
 def root_mean_square(name: str, weight: Tensor) -> float:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from pliant.changes.change import Change
+from pliant.changes.told import corpus_name
 from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
 from pliant.models.modules import TENSORS, check_finite, naming, select
@@ -43,6 +44,9 @@ UNREAD = {"rtn": ("calibration", "samples", "length", "act_order", "recollect", 
 class Quantize(Change):
     """Round the weight matrices to a grid of 2^bits values."""
 
+    called = "Quantization"
+    strength_field = "bits"
+    untold = frozenset({"method", "calibration"})
     bits: int = Field(description="Bits per weight, 2 to 8; 16 leaves the weights alone")
     method: Literal["rtn", "gptq", "awq"] = Field(
         "rtn", description="How: `rtn` rounds each weight to its nearest grid value, `gptq` and `awq` look at calibration text"
@@ -103,6 +107,26 @@ class Quantize(Change):
         if self.method != "rtn" and self.calibration is None:
             raise PliantError(f"method {self.method} needs `calibration`: a corpus such as builtin:prose, or a text file")
         return self
+
+    @property
+    def stronger(self) -> Literal["higher", "lower"]:
+        """Fewer bits do more."""
+        return "lower"
+
+    @property
+    def weight_bits(self) -> int | None:
+        """The bits."""
+        return self.bits
+
+    def title(self) -> str:
+        """`Quantization by GPTQ, calibrated on prose`."""
+        by = "" if self.method == "rtn" else f" by {self.method.upper()}"
+        text = [f"calibrated on {corpus_name(self.calibration)}"] if self.calibration is not None else []
+        return ", ".join([self.called + by, *text, *self.details()])
+
+    def shown_strength(self, value: str) -> str:
+        """With the unit behind it."""
+        return f"{value} bits"
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Round every selected tensor.

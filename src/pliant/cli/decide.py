@@ -31,7 +31,7 @@ def checkpoint(
     Example: pliant decide checkpoint --ledger runs/demo
     """
     from pliant.decide.curves.checkpoint import decide
-    from pliant.decide.curves.labels import by_ladder, label
+    from pliant.decide.curves.labels import by_ladder
 
     decisions = decide(ledger)
     if as_json:
@@ -39,7 +39,7 @@ def checkpoint(
     else:
         ladders = by_ladder(decisions)
         for name, found in ladders.items():
-            rows = [[str(label(one.change)), one.metric, one.verdict, one.sentence()] for one in found]
+            rows = [[one.name, one.metric, one.verdict, one.sentence()] for one in found]
             print_table(["change", "measure", "verdict", "answer"], rows, name if len(ladders) > 1 else None)
 
 

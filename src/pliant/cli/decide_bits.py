@@ -128,22 +128,22 @@ def _along(ledger: Path) -> list[dict[str, Any]]:
     """For each rounding and measure: the tokens beyond which more pretraining would have hurt the rounded model."""
     from pliant.decide.curves.checkpoint import decide
 
-    found = [decision for decision in decide(ledger) if decision.change["kind"] == "quantize"]
+    found = [decision for decision in decide(ledger) if decision.change.weight_bits is not None]
     if not found:
-        raise PliantError(f"{ledger}: no `quantize` was measured at two checkpoints of different tokens")
+        raise PliantError(f"{ledger}: no change of bits was measured at two checkpoints of different tokens")
     return [
         {
             "question": "bits",
-            "bits": decision.change["bits"],
-            "change": decision.change,
+            "bits": decision.change.weight_bits,
+            "change": decision.change.told(decision.tuned),
             "metric": decision.metric,
             "verdict": decision.verdict,
-            "critical_tokens": decision.best if decision.verdict == "degrades" else None,
-            "low": decision.low,
-            "high": decision.high,
+            "critical_tokens": decision.axis.plain(decision.best) if decision.verdict == "degrades" else None,
+            "low": decision.axis.plain(decision.low),
+            "high": decision.axis.plain(decision.high),
             "rise": decision.rise,
         }
-        for decision in sorted(found, key=lambda decision: (decision.metric, decision.change["bits"]))
+        for decision in sorted(found, key=lambda decision: (decision.metric, decision.change.weight_bits))
     ]
 
 

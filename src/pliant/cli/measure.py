@@ -53,7 +53,7 @@ def measure_command(
         rows += [(changes[0].label(), after.estimate()), ("rise", (after - before).estimate())]
     if as_json:
         results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in rows}
-        print_json({"metric": before.metric, "unit": before.unit, "results": results})
+        print_json({"metric": before.metric, "unit": before.unit, "better": before.better, "results": results})
     else:
         cells = [[name, f"{e.value:.4f}", *_spread(e), str(e.n)] for name, e in rows]
         print_table(["", f"{before.metric} ({before.unit})", "standard error", "90% interval", "samples"], cells)
@@ -68,9 +68,7 @@ def _spread(estimate: Estimate) -> tuple[str, str]:
 
 def _after(change: Change, model: Model, measure: Measure, seed: int) -> Reading:
     """The measure after `change`: over all its draws where they are split, else under the first."""
-    from pliant.changes import Perturb
-
-    if isinstance(change, Perturb) and change.shares > 1:
+    if change.shares > 1:
         return change.measured(model, measure, seed)
     if change.draws > 1:
         remark(f"the rise of 1 of {change.draws} draws; a study averages over all of them")

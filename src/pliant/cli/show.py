@@ -10,18 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from pliant.axes import axis_named
+from pliant.changes import recorded
 from pliant.cli.change import JsonOption
 from pliant.cli.output import note, print_json, print_table
-from pliant.errors import PliantError
-from pliant.numbers import format_count
 
 LONGEST_TABLE = 300
 SUMMARY = """
-select study, checkpoint, tokens, change_json, measure, unit, avg(value) as value, any_value(stderr) as stderr, null as rise
+select study, checkpoint, axis, position, change_json, measure, metric, unit, avg(value) as value, any_value(stderr) as stderr, null as rise
 from records where status = 'ok' and change_kind = 'none' group by all
-union all by name select study, checkpoint, tokens, change_json, measure, unit, avg(value) as value, avg(rise) as rise,
-    sqrt(sum(stderr * stderr)) / count(*) as stderr from rises group by all
-order by study, tokens, checkpoint, measure, change_json <> '{"kind":"none"}', change_json"""
+union all by name select study, checkpoint, axis, position, change_json, measure, metric, unit, value, rise, stderr from differences
+order by study, position, checkpoint, measure, metric, rise is not null, change_json"""
 
 FAILURES = "select distinct checkpoint, change_json, measure, error from records where status = 'failed' order by all"
 
@@ -63,33 +62,23 @@ def _summary(ledger: Any) -> None:
     rows = ledger.sql(SUMMARY).to_pylist()
     print()
     print_table(
-        ["checkpoint", "tokens", "change", "measure", "value", "± s.e.", "rise", "± s.e.", "unit"],
+        ["checkpoint", "at", "change", "measure", "value", "± s.e.", "rise", "± s.e.", "unit"],
         [_summary_row(row) for row in rows[:LONGEST_TABLE]],
     )
     if len(rows) > LONGEST_TABLE:
         note(f"{len(rows) - LONGEST_TABLE} more rows; use --json or --sql")
     for row in ledger.sql(f"{FAILURES} limit 20").to_pylist():
-        note("failed: " + ", ".join([*(row | {"change_json": label(row["change_json"])}).values()]))
+        note("failed: " + ", ".join([*(row | {"change_json": recorded(row["change_json"]).name()}).values()]))
 
 
 def _summary_row(row: Mapping[str, Any]) -> list[str]:
     """The standard error is the value's of an unchanged checkpoint, and the rise's of a changed one."""
-    tokens = format_count(row["tokens"]) if row["tokens"] is not None else "?"
+    place = axis_named(row["axis"]).at(row["position"]) if row["position"] is not None else "?"
     rise = f"{row['rise']:+z.4f}" if row["rise"] is not None else ""
     error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
-    name = label(row["change_json"])
-    errors = (error, "") if name == "none" else ("", error)
-    return [row["checkpoint"], tokens, name, row["measure"], f"{row['value']:z.4f}", errors[0], rise, errors[1], row["unit"]]
-
-
-def label(change_json: str) -> str:
-    """A change in few words; as it is stored, where its kind is not installed here."""
-    from pliant.changes import CHANGES
-
-    try:
-        return CHANGES.parse(json.loads(change_json)).label()
-    except PliantError:
-        return change_json
+    change = recorded(row["change_json"])
+    errors = (error, "") if change.unchanged else ("", error)
+    return [row["checkpoint"], place, change.name(), row["measure"], f"{row['value']:z.4f}", errors[0], rise, errors[1], row["unit"]]
 
 
 def _parsed(name: str, value: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import pliant as pl
+from pliant.changes import Change
 from pliant.data import Corpus
 from pliant.decide import CheckpointDecision
 from pliant.findings.finding import Size
@@ -109,18 +110,18 @@ def readings(runs: pl.study.Runs, measure: str = "generic") -> list[tuple[dict[s
     return found
 
 
-def curves(runs: pl.study.Runs, kind: str, field: str, measure: str = "generic") -> dict[Any, list[CheckpointDecision]]:
-    """Decisions about `measure` after each change of `kind`, by the value of the field that says how strong it is."""
+def curves(runs: pl.study.Runs, kind: type[Change], measure: str = "generic") -> dict[Any, list[CheckpointDecision]]:
+    """Decisions about `measure` after each change of `kind`, by how strong it is."""
     found: dict[Any, list[CheckpointDecision]] = {}
     for decision in pl.decide.checkpoint(runs):
-        if decision.change["kind"] == kind and decision.metric == measure and isinstance(decision.change[field], (int, float)):
-            found.setdefault(decision.change[field], []).append(decision)
+        if isinstance(decision.change, kind) and decision.metric == measure and not decision.tuned:
+            found.setdefault(decision.change.strength, []).append(decision)
     return dict(sorted(found.items()))
 
 
 def deltas(decision: CheckpointDecision) -> list[float]:
     """What the change did at each checkpoint, in the order of tokens."""
-    return [point["delta"] for point in decision.evidence["curve"]]
+    return [point.delta or 0.0 for point in decision.evidence.curve]
 
 
 def growth(decision: CheckpointDecision) -> float:

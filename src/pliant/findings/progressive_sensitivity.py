@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from pliant.changes import Finetune, Perturb
 from pliant.data import Corpus
 from pliant.decide import CheckpointDecision
 from pliant.findings.arms import SCALES, curves, growth, run_arm
@@ -48,10 +49,10 @@ class ProgressiveSensitivity(Finding):
             schedule: run_arm("progressive-sensitivity", self.size, self.corpus, self.task, changes, folder, schedule)
             for schedule in ("cosine", "constant")
         }
-        noise, tuned = curves(arms["cosine"], "perturb", "scale"), curves(arms["cosine"], "finetune", "lr")
+        noise, tuned = curves(arms["cosine"], Perturb), curves(arms["cosine"], Finetune)
         annealed = [decision for family in (noise, tuned) for found in family.values() for decision in found]
-        rising = sum(decision.evidence["spearman"] == 1 for decision in annealed)
-        falling = sum(decision.evidence["spearman"] < 0 for decision in annealed)
+        rising = sum(decision.evidence.spearman == 1 for decision in annealed)
+        falling = sum((decision.evidence.spearman or 0.0) < 0 for decision in annealed)
         sizes = len(scale.models)
         degrading = sum(decision.verdict == "degrades" for decision in annealed)
         checks = {
@@ -61,7 +62,7 @@ class ProgressiveSensitivity(Finding):
             "larger noise never turns later": _never_later(noise, sizes),
             "a larger rate never turns later": _never_later(tuned, sizes),
         }
-        families = [curves(arms["constant"], kind, field) for kind, field in (("perturb", "scale"), ("finetune", "lr"))]
+        families = [curves(arms["constant"], kind) for kind in (Perturb, Finetune)]
         rival = [decision for family in families for found in family.values() for decision in found]
         ours = (
             f"{rising} of {len(annealed)} changes grow at every budget, {degrading} degrade the last checkpoint "

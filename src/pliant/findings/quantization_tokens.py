@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from pliant.changes import Quantize
 from pliant.data import Corpus
 from pliant.findings.arms import curves, deltas, growth, run_arm
 from pliant.findings.finding import Finding, Outcome, verdict
@@ -44,7 +45,7 @@ class QuantizationTokens(Finding):
             schedule: run_arm("quantization-tokens", self.size, self.corpus, self.task, changes, folder, schedule)
             for schedule in ("cosine", "constant")
         }
-        found = {name: curves(runs, "quantize", "bits") for name, runs in arms.items()}
+        found = {name: curves(runs, Quantize) for name, runs in arms.items()}
         fits = {name: _fit([d for decisions in family.values() for d in decisions]) for name, family in found.items()}
         fit = fits["cosine"]
         checks = {
@@ -67,10 +68,10 @@ class QuantizationTokens(Finding):
 def _fit(decisions: list[Any]) -> dict[str, Any]:
     """The form with its 90% intervals over the points with D >= FROM; R2 overall and per width."""
     rows = [
-        (point["tokens"], decision.change["bits"], delta)
+        (point.position, decision.change.weight_bits, delta)
         for decision in decisions
-        for point, delta in zip(decision.evidence["curve"], deltas(decision), strict=True)
-        if point["tokens"] >= FROM
+        for point, delta in zip(decision.evidence.curve, deltas(decision), strict=True)
+        if point.position >= FROM
     ]
     tokens, bits, rise = zip(*rows, strict=True)
     form, draws = fit_rounding(tokens, bits, rise), resampled(tokens, bits, rise)

@@ -185,7 +185,7 @@ class Ledger:
             return {key for (key,) in connection.execute(query, {"study": study}).fetchall()}
 
     def sql(self, query: str) -> Table:
-        """The answer to one SELECT over the views `records`, `samples` and `rises`. It can read nothing else, and write nothing.
+        """The answer to one SELECT over the views `records`, `samples`, `rises` and `differences`, which can do nothing else.
 
         Raises PliantError for anything that is not one SELECT, and with DuckDB's reason for a query that fails.
         """
@@ -200,7 +200,9 @@ class Ledger:
         return [row | {"change": json.loads(row["change_json"])} for row in rows]
 
     def rises(self) -> Table:
-        """What each change did: paired differences against the unchanged checkpoint; see `pliant.ledger.rises`."""
-        from pliant.ledger.rises import rises
+        """What each change did with each seed, paired with the unchanged checkpoint; see `pliant.ledger.differences`."""
+        return self.sql("from rises")
 
-        return rises(self)
+    def differences(self) -> Table:
+        """What each change did, over all seeds, paired with the unchanged checkpoint; see `pliant.ledger.differences`."""
+        return self.sql("from differences")

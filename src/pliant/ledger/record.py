@@ -44,6 +44,10 @@ class Record:
     schedule: str | None = None
     phase: str | None = None
     training_bits: float | None = None
+    axis: str | None = None
+    """What the checkpoint's ladder runs over, see `pliant.axes`; of records from before there were axes, tokens."""
+    position: float | None = None
+    """Where on it the checkpoint lies."""
     training_seed: int | None = None
     """The seed the checkpoint was trained with, where it is known."""
     change_kind: str
@@ -59,6 +63,8 @@ class Record:
     n: int | None = None
     """Samples behind the value."""
     unit: str | None = None
+    better: str | None = None
+    """Whether a higher or a lower value is better."""
     seed: int
     draw: int = 0
     data: str | None = None
@@ -92,9 +98,10 @@ FACTS = (
 """What a record says of its checkpoint, under the names that `Checkpoint` has for it."""
 
 
-def stated_facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What is known of a checkpoint, as columns."""
+def stated_facts(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
+    """What is known of a checkpoint of a ladder along `axis`, as columns."""
     stated = {fact: getattr(checkpoint, fact) for fact in FACTS} | {"training_seed": checkpoint.seed}
+    stated |= {"axis": axis, "position": getattr(checkpoint, axis)}
     return {"checkpoint": checkpoint.address} | {column: value for column, value in stated.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""A ledger as SQL: the views `records`, `samples` and `rises`, for queries that can read nothing else and write nothing.
+"""A ledger as SQL: the views `records`, `samples`, `rises` and `differences`, for queries that can read nothing else and write nothing.
 
 The user's query runs inside `from (...)`, where DuckDB accepts one SELECT and no part that writes (a COPY inside WITH among
 them), on a connection whose only files are the ledger's shards and whose settings are locked.
@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
+from pliant.ledger.differences import differences, rises
 from pliant.ledger.record import SAMPLE_COLUMNS, Table, arrow_schema
+
+HIGHER_ONCE = "('accuracy', 'exact_match', 'f1', 'rouge', 'bleu', 'score', 'win_rate')"
+"""The metrics of which more was taken to be better before readings said so themselves."""
 
 if TYPE_CHECKING:
     import duckdb
 
     from pliant.ledger.ledger import Ledger
+
+WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis, coalesce(position, if(axis is null, tokens, null)) as position,
+    coalesce(better, if(metric in {HIGHER_ONCE}, 'higher', 'lower')) as better"""
+"""What records of versions that did not have these columns meant."""
 
 SAMPLES = """
 create or replace view samples as select key, study, checkpoint, weights, base_weights, params, tokens, change_kind, change_json, measure,
@@ -33,11 +41,10 @@ def answer(ledger: Ledger, query: str) -> Table:
     with connect(ledger) as connection:
         statements = duckdb.extract_statements(inside)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise PliantError("a ledger answers one SELECT at a time, over the views records, samples and rises")
-        if "rises" in query.lower():
-            from pliant.ledger.rises import rises
-
-            connection.register("rises", rises(ledger))
+            raise PliantError("a ledger answers one SELECT at a time, over the views records, samples, rises and differences")
+        for name, table in (("rises", rises), ("differences", differences)):
+            if name in query.lower():
+                connection.register(name, table(connection))
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         return connection.sql(inside).to_arrow_table()
@@ -52,7 +59,7 @@ def _complaints(ledger: Ledger) -> Generator[None]:
         yield
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines() if line.strip()]
-        known = " (tables: records, samples, rises)" if lines[0].startswith("Catalog Error: Table") else ""
+        known = " (tables: records, samples, rises, differences)" if lines[0].startswith("Catalog Error: Table") else ""
         damaged = "; delete that file, and the next run measures its cells again" if ".parquet" in lines[0] else ""
         raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{damaged}") from None
 
@@ -84,7 +91,7 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     asked = "anti join outdated using (key)" if outdated else ""
     superseded = f"union all from failed anti join stored using (key) {asked}" if failures else ""
     lists = ", ".join(SAMPLE_COLUMNS)
-    connection.execute(f"create or replace view shards as from stored {asked}")
+    connection.execute(f"create or replace view shards as select * replace ({WITH_DEFAULTS}) from stored {asked}")
     connection.execute(
         f"create or replace view records as select * exclude ({lists}), change_json::json as change from (from shards {superseded})"
     )
@@ -95,6 +102,6 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
     if paths:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        connection.execute(f"create or replace view {name} as from read_parquet([{files}])")
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}], union_by_name = true)")
     else:
         connection.register(name, arrow_schema().empty_table())

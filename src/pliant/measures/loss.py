@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LONGEST_WINDOW = 2048
 """The window where none is given and the model's context is longer, in tokens."""
 
+TYPICAL_WINDOW = TYPICAL_SAMPLES = 256
+"""Where only the model and the text know: for estimates of cost."""
+
 
 class Loss(Measure):
     """Mean negative log-likelihood per token."""
@@ -50,6 +53,10 @@ class Loss(Measure):
         the model's, and a loss that is not a finite number.
         """
         return self.in_shares(model, 1)[0](model)
+
+    def tokens(self) -> float:
+        """Windows times their length."""
+        return float((self.samples or TYPICAL_SAMPLES) * (self.window or TYPICAL_WINDOW))
 
     def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
         """As for every measure. The text is read here, once for all shares and for every model that they are read off."""

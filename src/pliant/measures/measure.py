@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from pliant.models import Model
 
 
+TYPICAL_TOKENS = 256 * 256.0
+"""Of a reading whose measure does not say."""
+
+
+Better = Literal["lower", "higher"]
+"""Which values of a metric are better."""
+
+
 class Measure(Spec):
     """Base of all measures. Abstract: a subclass writes `__call__`."""
 
@@ -31,6 +39,10 @@ class Measure(Spec):
         Raises PliantError for data that cannot be read and for values that are not numbers.
         """
         raise NotImplementedError
+
+    def tokens(self) -> float:
+        """About how many tokens one reading takes, as far as its fields tell: for estimates of cost."""
+        return TYPICAL_TOKENS
 
     def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
         """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `joined` puts them together.
@@ -48,7 +60,8 @@ class Reading:
 
     `samples` are stable ids, `document` or `document:offset`; `values` are in `unit`; `weights` say how much each value
     counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read. `shares` is
-    how many shares of the samples were read under changes of their own, see `pliant.measures.shares`.
+    how many shares of the samples were read under changes of their own, see `pliant.measures.shares`; `better` says whether a
+    lower or a higher value is better.
     """
 
     metric: str
@@ -58,6 +71,7 @@ class Reading:
     weights: Array
     data: str = ""
     shares: int = 1
+    better: Better = "lower"
 
     def __repr__(self) -> str:
         return f"Reading({_short(self.metric, self.unit, self.estimate())})"
@@ -170,6 +184,7 @@ def joined(readings: Sequence[Reading]) -> Reading:
         weights=np.concatenate([reading.weights for reading in readings]),
         data=first.data,
         shares=len(readings),
+        better=first.better,
     )
 
 

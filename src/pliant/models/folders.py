@@ -43,7 +43,7 @@ class FolderLadder(Stored):
         form = {"folders": form} if isinstance(form, str | list) else form
         return {**form, "folders": [form["folders"]]} if isinstance(form, dict) and isinstance(form.get("folders"), str) else form
 
-    def rungs(self, seed: int = 0) -> list[FolderRung]:
+    def rungs(self, seed: int = 0, folder: Path | None = None) -> list[FolderRung]:
         """Every folder in the order of its tokens; those whose tokens are unknown come last, in the order of their names.
 
         Raises PliantError when a path does not exist or a pattern matches no checkpoint.

@@ -53,7 +53,12 @@ class HubLadder(Stored):
             form = {"hub": hub, "revisions": revision or "main"}
         return {**form, "revisions": [form["revisions"]]} if isinstance(form, dict) and isinstance(form.get("revisions"), str) else form
 
-    def rungs(self, seed: int = 0) -> list[HubRung]:
+    @property
+    def one_at_a_time(self) -> bool:
+        """Unless everything that is downloaded is kept."""
+        return not self.keep
+
+    def rungs(self, seed: int = 0, folder: Path | None = None) -> list[HubRung]:
         """Every revision in the order of its tokens. One that is missing is reported when it is opened.
 
         Raises PliantError when the hub cannot be reached, a pattern matches nothing, or a name does not tell its tokens.

@@ -1,4 +1,4 @@
-"""A ladder: checkpoints of one family over tokens or size, each opened when its turn comes.
+"""A ladder: checkpoints of one family along an axis (tokens, steps, size ...), each opened when its turn comes.
 
 Idea: a study walks over rungs and never asks where weights come from. A rung knows its facts before anything heavy
 happens, is opened as a context manager, and cleans up after itself.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
 
+from pliant.axes import AXES
 from pliant.numbers import Count
 from pliant.spec import Spec, digest
 
@@ -52,12 +54,32 @@ class Rung(Protocol):
 class Ladder(Protocol):
     """A family of checkpoints."""
 
-    def rungs(self, seed: int = 0) -> Sequence[Rung]:
-        """Every checkpoint in the order of its tokens. The seed matters only where they are trained here.
+    seeded: ClassVar[bool]
+    """Whether another seed gives other weights: those of a ladder that is trained here."""
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether its rungs are to be finished in their order, one after the other: those that are downloaded and deleted again."""
+        ...
+
+    def rungs(self, seed: int = 0, folder: Path | None = None) -> Sequence[Rung]:
+        """Every checkpoint in the order of its axis. Seed, and the folder for what is made, matter only where they are trained here.
 
         Raises PliantError when the family itself cannot be found.
         """
         ...
+
+
+def axis_of(checkpoints: Sequence[Checkpoint]) -> str:
+    """What these checkpoints differ in: the first axis on which every one has a place and two places differ; tokens, if none is.
+
+    With several sizes at several token counts that is tokens: sizes are ladders beside each other.
+    """
+    for axis in AXES:
+        places = [getattr(checkpoint, axis) for checkpoint in checkpoints]
+        if None not in places and len(set(places)) > 1:
+            return axis
+    return "tokens"
 
 
 class Loading(Spec):
@@ -79,12 +101,19 @@ class Loading(Spec):
 class Stored(Loading):
     """What the ladders of existing weights have in common: how tokens are told, and how weights are loaded."""
 
+    seeded: ClassVar[bool] = False
+
     tokens: dict[str, Count] | None = Field(
         default=None, description="Training tokens of each checkpoint, by the name of its folder or revision"
     )
     batch_tokens: Annotated[Count, Field(gt=0)] | None = Field(
         default=None, description="Tokens a step, where names or files tell steps only"
     )
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Only where rungs are deleted behind a study."""
+        return False
 
     def identity_of(self, content: str) -> str:
         """The identity of these files when loaded in this way."""

@@ -6,36 +6,33 @@ that, and draw bands that contradict the verdicts, which count it (`pliant.decid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.checkpoint import CheckpointDecision, PointEvidence
 from pliant.statistics import student
 
 BELOW = "the lower edge reaches below zero"
 
 
-def reach(found: CheckpointDecision, point: Mapping[str, Any], error: str) -> float:
+def reach(found: CheckpointDecision, point: PointEvidence, error: str) -> float:
     """Half the 90% interval of a point of a decision's curve, given which of its standard errors; 0 where that is not known.
 
     The error is taken to have the degrees of freedom of its scarcest source, which errs on the wide side.
     """
-    stderr = point[error]
+    stderr = getattr(point, error)
     return 0.0 if stderr is None else student(_freedom(found, point, error == "paired_stderr")) * stderr
 
 
-def _freedom(found: CheckpointDecision, point: Mapping[str, Any], rough: bool) -> float:
+def _freedom(found: CheckpointDecision, point: PointEvidence, rough: bool) -> float:
     """Of the sources that `Curve.from_samples` and, where `rough`, `inflection` put into the error."""
-    evidence, curve = found.evidence, found.evidence["curve"]
-    if max(other["seeds"] for other in curve) > 1:
-        seen = max(point["seeds"] - 1, 1)
-    elif evidence["draws"] >= 4:
-        seen = evidence["draws"] // 2 - 1  # draws may come in mirrored pairs
+    evidence, curve = found.evidence, found.evidence.curve
+    if max(other.seeds for other in curve) > 1:
+        seen = max(point.seeds - 1, 1)
+    elif evidence.draws >= 4:
+        seen = evidence.draws // 2 - 1  # draws may come in mirrored pairs
     else:
-        seen = evidence["documents"] - 1
-    if not rough or evidence["roughness"] == 0:
+        seen = evidence.documents - 1
+    if not rough or evidence.roughness == 0:
         return seen
-    levels = len({other["fit"] for other in curve})
+    levels = len({other.fit for other in curve})
     return min(seen, max(2, len(curve) - levels))
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pliant.decide.curves.series import token_count
+from pliant.axes import AXES
 
 SKY, BLUE, GREEN, ORANGE, RED, PINK = "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 COLOURS = {1: [BLUE], 2: [BLUE, RED], 3: [BLUE, GREEN, RED], 4: [BLUE, GREEN, ORANGE, RED], 5: [SKY, BLUE, GREEN, ORANGE, RED]}
@@ -42,12 +42,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """Titles and scales. A logarithmic x axis counts tokens and is marked where points lie."""
+    """Titles and scales. A logarithmic x axis is marked where points lie, in the words of `number`."""
 
     x: str
     y: str
     log_x: bool = True
     log_y: bool = False
+    number: Callable[[float], str] = AXES["tokens"].number
 
 
 def line_chart(lines: Sequence[Line], axes: Axes) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def _x(axes: Axes, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     scale: dict[str, Any] = {"nice": False, **({"type": "log"} if axes.log_x else {"zero": False})}
     if axes.log_x:
         values = sorted({row["x"] for row in rows})
-        names = [token_count(value) for value in values]  # as in tables: Vega's own rounding is another
+        names = [axes.number(value) for value in values]  # as in tables: Vega's own rounding is another
         axis |= {"values": values, "labelExpr": f"{json.dumps(names)}[indexof({json.dumps(values)}, datum.value)]"}
     return {"field": "x", "type": "quantitative", "scale": scale, "axis": axis}
 

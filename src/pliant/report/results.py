@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pliant.axes import Axis
+from pliant.changes import recorded
 from pliant.decide.curves.checkpoint import CheckpointDecision, decide
-from pliant.decide.curves.labels import Label, by_ladder, label
+from pliant.decide.curves.labels import by_ladder
+from pliant.decide.curves.series import weakness
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
@@ -42,26 +44,22 @@ class Ladder:
         names = list(dict.fromkeys(found.metric for found in self.decisions))
         return sorted(names, key=lambda name: -len(self.of(name)))
 
-    def families(self, measure: str) -> dict[str, list[tuple[Label, CheckpointDecision]]]:
-        """The changed checkpoints' decisions of one measure by family of changes, from weak to strong."""
-        found: dict[str, list[tuple[Label, CheckpointDecision]]] = {}
+    def families(self, measure: str) -> dict[str, list[CheckpointDecision]]:
+        """The changed checkpoints' decisions of one measure by what the changes are called, from weak to strong."""
+        found: dict[str, list[CheckpointDecision]] = {}
         for decision in self.of(measure):
-            if decision.change["kind"] != "none":
-                named = label(decision.change)
-                found.setdefault(named.family, []).append((named, decision))
-        return {family: sorted(members, key=lambda member: _weakness(*member)) for family, members in found.items()}
+            if not decision.change.unchanged:
+                found.setdefault(decision.change.title(), []).append(decision)
+        return {title: sorted(members, key=lambda one: weakness(one.change, one.tuned)) for title, members in found.items()}
 
     def unchanged(self, measure: str) -> CheckpointDecision | None:
         """The unchanged checkpoints' decision."""
-        return next((found for found in self.of(measure) if found.change["kind"] == "none"), None)
+        return next((found for found in self.of(measure) if found.change.unchanged), None)
 
-
-def _weakness(named: Label, decision: CheckpointDecision) -> tuple[bool, float]:
-    """Sorts from weak to strong: fewer bits are stronger, a tuned rate stands last."""
-    value = named.strength
-    if value is None:
-        return True, 0.0
-    return False, -value if decision.change["kind"] == "quantize" or decision.change.get("unit") == "snr_db" else value
+    @property
+    def axis(self) -> Axis:
+        """What it runs over."""
+        return self.decisions[0].axis
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Results:
     totals: dict[str, Any]
     """Of all records: how many are `finished` and how many `failed`, their `seeds` and the `seconds` spent on measuring."""
     studies: Sequence[dict[str, Any]] = field(repr=False)
-    rises: Sequence[dict[str, Any]] = field(repr=False, default=())
-    """What each change did, paired; the rows of `Ledger.rises`, `change` being an object with its `kind`."""
+    differences: Sequence[dict[str, Any]] = field(repr=False, default=())
+    """What each change did, paired; the rows of `Ledger.differences`, with the `Change` itself under `change`."""
 
 
 def gather(source: Runs | Ledger | str | Path) -> Results:
@@ -101,11 +99,11 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
         failures=_first(ledger, "failed"),
         totals=totals,
         studies=ledger.studies(),
-        rises=[row | {"change": json.loads(row["change_json"])} for row in ledger.rises().to_pylist()],
+        differences=[row | {"change": recorded(row["change_json"])} for row in ledger.differences().to_pylist()],
     )
 
 
 def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
-    order = "study, checkpoint, tokens, change_json, measure, seed, draw"
+    order = "study, checkpoint, position, change_json, measure, seed, draw"
     rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
-    return [row | {"change": json.loads(row["change_json"])} for row in rows]
+    return [row | {"change": recorded(row["change_json"])} for row in rows]

@@ -28,7 +28,7 @@ def print_report(source: Results | Runs | Ledger | str | Path, console: Console 
 
     results = source if isinstance(source, Results) else gather(source)
     screen = console or Console()
-    screen.print("[dim]Change, curve over tokens, verdict, best checkpoint (interval), rise to the last one (90% interval)[/dim]")
+    screen.print("[dim]Change, curve along the ladder, verdict, best checkpoint (interval), rise to the last one (90% interval)[/dim]")
     if results.undecided:
         screen.print(escape(results.undecided))
     for ladder in results.ladders:
@@ -63,9 +63,9 @@ def _table(members: Sequence[tuple[str, CheckpointDecision]], width: int) -> Tab
 
 def sparkline(found: CheckpointDecision) -> str:
     """The curve as bars, lower being a lower value; a mark follows the best checkpoint where the curve turns."""
-    curve = found.evidence["curve"]
-    bars = bar_heights([point["value"] for point in curve])
-    place = next(number for number, point in enumerate(curve) if point["tokens"] == found.best)
+    curve = found.evidence.curve
+    bars = bar_heights([point.value for point in curve])
+    place = next(number for number, point in enumerate(curve) if point.position == found.best)
     return bars[: place + 1] + "◂" + bars[place + 1 :] if found.verdict == "degrades" else bars
 
 

@@ -102,6 +102,7 @@ class _Running:
             stderr=estimate.stderr if isfinite(estimate.stderr) else None,
             n=len(reading.samples),
             unit=reading.unit,
+            better=reading.better,
             data=reading.data,
             seconds=found.seconds,
             sample_ids=list(reading.samples),
@@ -137,7 +138,7 @@ def _about(cell: Cell, name: str, checkpoint: Checkpoint) -> dict[str, Any]:
     """What a record says before anything was measured."""
     return {
         "study": cell.study,
-        **stated_facts(checkpoint),
+        **stated_facts(checkpoint, cell.axis),
         "change_kind": cell.change.kind,
         "change_json": cell.change.canonical_json(),
         "measure": name,

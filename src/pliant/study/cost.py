@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pliant.changes import Chain, Change
-from pliant.data import Corpus
-from pliant.measures import Measure
-
 TYPICAL_CONTEXT = 256
 """Tokens of a window, where only the model knows."""
-TYPICAL_SAMPLES = 256
 TYPICAL_PARAMS = 1_000_000
-CHARACTERS_A_TOKEN = 4
 
 
 @dataclass(frozen=True)
@@ -49,23 +43,3 @@ def opening(params: int | None, flops: float, accelerator: bool = False) -> Cost
 def _cost(flops_a_token: float, tokens: float, overhead: float, accelerator: bool) -> Cost:
     rate = 2e13 if accelerator else 5e10
     return Cost(flops_a_token * tokens, tokens * ((0 if accelerator else overhead) + flops_a_token / rate))
-
-
-def training_tokens(change: Change) -> float:
-    """Tokens that one draw of the change trains on; 0 for changes without training."""
-    if isinstance(change, Chain):
-        return sum(training_tokens(link) for link in change.links)
-    steps, batch = getattr(change, "steps", None), getattr(change, "batch", None)
-    if batch is None:
-        return 0.0
-    if steps:
-        return steps * batch * getattr(change, "accumulate", 1) * (getattr(change, "length", None) or TYPICAL_CONTEXT)
-    corpus = getattr(change, "data", None)
-    characters = float(corpus.split().lengths.sum()) if isinstance(corpus, Corpus) else 0.0
-    return (getattr(change, "epochs", None) or 0.0) * characters / CHARACTERS_A_TOKEN
-
-
-def measured_tokens(measure: Measure) -> float:
-    """Tokens that one reading of the measure takes, as far as its fields tell."""
-    samples, window = getattr(measure, "samples", None), getattr(measure, "window", None)
-    return float((samples or TYPICAL_SAMPLES) * (window or TYPICAL_CONTEXT))

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from pliant.changes import Change, NoChange
+from pliant.changes import Change
 from pliant.errors import PliantError
 from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
+from pliant.models.ladder import axis_of
 from pliant.spec import described, digest
-from pliant.study.cost import Cost, evaluation, measured_tokens, opening, training, training_tokens
-from pliant.train import TrainedLadder
+from pliant.study.cost import TYPICAL_CONTEXT, Cost, evaluation, opening, training
 
 if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
@@ -36,6 +36,8 @@ class Cell:
 
     name: str
     study: str
+    axis: str
+    """What the ladder runs over."""
     rung: int
     change: Change
     seed: int
@@ -80,7 +82,9 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
     twins: dict[str, str] = {}
-    for seed, identity, rung in _rungs(study, ledger):
+    found = list(_rungs(study, ledger))
+    axis = axis_of([rung.checkpoint for _, _, rung in found])
+    for seed, identity, rung in found:
         number, first = rungs.setdefault(identity, (len(rungs), rung))
         if (name := rung.checkpoint.address) != first.checkpoint.address:
             twins[name] = f"{name} holds the same weights as {first.checkpoint.address}, under whose name it is measured"
@@ -91,11 +95,11 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
                 keys = {measure: digest(json.dumps([name, measure, reading])) for measure, reading in readings.items()}
                 waiting = {measure: study.measures[measure] for measure, key in keys.items() if key not in finished}
                 cost = _cost(rung, change, waiting, accelerator)
-                cells[name] = Cell(name, study.name, number, change, seed, waiting, keys, cost)
+                cells[name] = Cell(name, study.name, axis, number, change, seed, waiting, keys, cost)
     waiting = [cell for cell in cells.values() if cell.measures]
     costs = [opening(rung.checkpoint.params, rung.cost, accelerator) for _, rung in rungs.values()]
     known = [rung for _, rung in rungs.values()]
-    stated = [_stated(study, rung) for rung in known]
+    stated = [_stated(study, rung, axis) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
     remarks = [*twins.values(), *_unanswerable(study, known)]
     return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, remarks)
@@ -104,7 +108,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
     """Every seed's rungs with their identities. Stored checkpoints are the same for every seed, and looked at once."""
     ladder: Any = study.checkpoints
-    if isinstance(ladder, TrainedLadder):
+    if ladder.seeded:
         folder = ledger.checkpoints if ledger is not None else None
         for seed in study.seeds:
             for rung in ladder.rungs(seed, folder):
@@ -134,15 +138,16 @@ def _unanswerable(study: Study, rungs: Sequence[Rung]) -> list[str]:
     return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
 
 
-def _stated(study: Study, rung: Rung) -> dict[str, Any]:
+def _stated(study: Study, rung: Rung, axis: str) -> dict[str, Any]:
     """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened."""
-    if isinstance(study.checkpoints, TrainedLadder):
+    ladder: Any = study.checkpoints
+    if ladder.seeded:
         return {}
-    return {column: value for column, value in stated_facts(rung.checkpoint).items() if not column.startswith("params")}
+    return {column: value for column, value in stated_facts(rung.checkpoint, axis).items() if not column.startswith("params")}
 
 
 def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:
     params = rung.checkpoint.params
-    tokens = sum(measured_tokens(measure) for measure in measures.values())
-    trained = 0.0 if isinstance(change, NoChange) else training_tokens(change)
+    tokens = sum(measure.tokens() for measure in measures.values())
+    trained = change.training_tokens(TYPICAL_CONTEXT)
     return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws // change.shares * tokens, accelerator)

@@ -23,7 +23,7 @@ class Queue:
     """Rungs that open at no cost: stored ones, and those that a worker has trained."""
 
     def __post_init__(self) -> None:
-        for cell in sorted(self.plan.cells, key=lambda cell: (cell.change.kind != "none", -cell.cost.seconds)):
+        for cell in sorted(self.plan.cells, key=lambda cell: (not cell.change.unchanged, -cell.cost.seconds)):
             self.waiting.setdefault(cell.rung, []).append(cell)
         self.ready |= {number for number in self.waiting if not self.plan.opening[number].seconds}
 

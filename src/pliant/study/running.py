@@ -17,7 +17,6 @@ from typing import Any, Literal
 from pliant.errors import PliantError
 from pliant.ledger.ledger import MANY_SHARDS, Ledger
 from pliant.ledger.merging import restate
-from pliant.models import HubLadder
 from pliant.progress import progress, remark
 from pliant.spec import nearest
 from pliant.study.planning import Plan, plan
@@ -107,8 +106,8 @@ def _run(planned: Plan, ledger: Ledger, executor: str, workers: int | None, devi
 
     if not planned.cells:
         return
-    ladder = planned.study.checkpoints
-    queue = Queue(planned, in_order=isinstance(ladder, HubLadder) and not ladder.keep)
+    ladder: Any = planned.study.checkpoints
+    queue = Queue(planned, in_order=ladder.one_at_a_time)
     count, threads = staff(planned, device, one_at_a_time=queue.in_order)
     settings = Settings(sys.path, threads, device)
     if executor == "ray":

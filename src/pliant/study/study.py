@@ -72,7 +72,7 @@ class Study(Spec):
     @classmethod
     def _with_none(cls, form: Any) -> tuple[Change, ...]:
         changes = parse_changes(list(cast("list[Any]", form)) if isinstance(form, tuple) else form) if form else []
-        return (NoChange(), *(change for change in changes if not isinstance(change, NoChange)))
+        return (NoChange(), *(change for change in changes if not change.unchanged))
 
     @field_validator("measures", mode="before")
     @classmethod

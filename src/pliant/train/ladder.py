@@ -13,7 +13,7 @@ Source: independent annealed runs, arXiv 2503.19206 (section 3); the schedule as
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -28,6 +28,8 @@ from pliant.train.rung import TrainedRung
 
 class TrainedLadder(Optimisation):
     """Models trained here, one for every size and token budget."""
+
+    seeded: ClassVar[bool] = True
 
     model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
     corpus: Corpus = Field(description="The training text; its held-out part is left for measures")
@@ -46,6 +48,11 @@ class TrainedLadder(Optimisation):
         if min(tokens) == 0:
             raise ValueError("a budget of no tokens trains nothing")
         return tuple(sorted(set(tokens)))
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """They stay."""
+        return False
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[TrainedRung]:
         """One rung for every budget and size, in the order of their tokens.

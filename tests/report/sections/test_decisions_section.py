@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from pliant.changes import CHANGES
 from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.results import Ladder
 from pliant.report.sections.decisions import answer, signed
@@ -13,13 +16,13 @@ BUDGETS = (100_000_000, 200_000_000, 400_000_000)
 
 def found(verdict, best, change=None, low=None, high=None):
     low, high = (best if edge is None else edge for edge in (low, high))
-    evidence = {"metric": "loss", "curve": [{"tokens": tokens} for tokens in BUDGETS]}
-    change = change or {"kind": "none"}
-    return CheckpointDecision(change, "loss", verdict, best * 10**6, low * 10**6, high * 10**6, 0.0, 0.0, 0.0, evidence)
+    evidence = SimpleNamespace(metric="loss", axis="tokens", curve=[SimpleNamespace(position=tokens) for tokens in BUDGETS])
+    change = CHANGES.parse(change or "none")
+    return CheckpointDecision(change, False, "loss", verdict, best * 10**6, low * 10**6, high * 10**6, 0.0, 0.0, 0.0, evidence)
 
 
 def headline(base, *changed):
-    noise = [found(verdict, best, {"kind": "perturb", "scale": number}) for number, (verdict, best) in enumerate(changed)]
+    noise = [found(verdict, best, {"kind": "perturb", "scale": number + 1}) for number, (verdict, best) in enumerate(changed)]
     return answer(Ladder("m", [*([base] if base else []), *noise]))
 
 

@@ -10,7 +10,7 @@ from pliant.ledger.record import Record
 from pliant.report.parts import Gallery, Table
 from pliant.report.results import gather
 from pliant.report.sections import SECTIONS
-from pliant.report.sections.precision import _bar, bits_by_tokens, by_block, predicted_and_measured
+from pliant.report.sections.precision import bits_by_tokens, by_block, predicted_and_measured
 from synthetic_ledger import GENERIC, TOKENS, synthetic_ledger
 
 BASE, ROUNDED = GENERIC[0][1], {change["bits"]: means for change, means in GENERIC if change["kind"] == "quantize"}
@@ -89,12 +89,6 @@ def test_points_too_few_for_a_fit_leave_its_r2_blank(tmp_path):
     (table,) = [part for part in section.parts if isinstance(part, Table)]
     assert table.rows[0][4]
     assert [row[4] for row in table.rows[1:]] == [""] * 4
-
-
-def test_seeds_of_one_block_are_no_more_certain_than_their_spread():
-    rows = [{"rise": rise, "stderr": 0.3, "n": 8} for rise in (1.0, 1.2)]
-    bar = _bar(4, 0, rows)  # mean 1.1; variance 0.09 of the shared samples and 0.01 of two seeds; t of one degree of freedom
-    assert (bar["y"], bar["high"] - bar["y"]) == pytest.approx((1.1, np.tan(0.45 * np.pi) * 0.1**0.5))
 
 
 def test_blocks_are_compared_on_the_last_checkpoint(blocks):

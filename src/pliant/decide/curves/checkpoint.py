@@ -1,7 +1,7 @@
-"""Which checkpoint is best once it is changed, and is more pretraining still worth it?
+"""Which checkpoint is best once it is changed, and is going on still worth it?
 
-Idea: for every change and measure of a ledger, the curve over pretraining tokens is judged by `pliant.decide.curves.inflection`; beside
-it stand what the change cost at each checkpoint (sensitivity), and what else could explain the picture.
+Idea: for every change and measure of a ledger, the curve along the ladder's axis is judged by `pliant.decide.curves.inflection`;
+beside it stand what the change cost at each checkpoint (sensitivity), and what else could explain the picture.
 When to use it: after `pliant run` of any ladder of two or more checkpoints.
 Cost: about 20 ms a curve.
 What goes wrong: each verdict errs in 5% of cases on its own; among forty decisions expect two. Learning-rate decay is a rival
@@ -17,55 +17,141 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pliant.axes import Axis, axis_named
+from pliant.changes import Change
 from pliant.decide.curves.curve import Curve
 from pliant.decide.curves.inflection import Inflection, Verdict, inflection
-from pliant.decide.curves.labels import by_ladder, label
-from pliant.decide.curves.series import Series, read, token_count
+from pliant.decide.curves.labels import by_ladder
+from pliant.decide.curves.series import Point, Series, read
 from pliant.decide.curves.tuned import Tuned, tuned
 from pliant.errors import PliantError
+from pliant.ledger import Ledger
+from pliant.statistics import paired_difference
 
 if TYPE_CHECKING:
-    from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
+
+
+@dataclass(frozen=True)
+class PointEvidence:
+    """One checkpoint of a curve; values and errors in the metric's unit."""
+
+    position: float
+    """On the ladder's axis."""
+    value: float
+    stderr: float
+    """Of the value alone."""
+    paired_stderr: float
+    """For comparing points of the curve."""
+    fit: float
+    """The unimodal fit."""
+    final_lr: float | None
+    seeds: int
+    draws: int
+    lr: float | None
+    """The rate that was tuned, where one was."""
+    base: float | None
+    """The unchanged checkpoint's value, where it is known; `delta` is what the change did, paired."""
+    base_stderr: float | None
+    delta: float | None
+    delta_stderr: float | None
+
+    def json(self, axis: Axis) -> dict[str, Any]:
+        """Plain values; the position also under the axis's name."""
+        plain = asdict(self) | {"position": axis.plain(self.position), axis.name: axis.plain(self.position)}
+        return {name: value for name, value in plain.items() if name != "lr" or value is not None}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a decision rests on."""
+
+    study: str
+    family: str
+    params: int | None
+    schedule: str | None
+    peak_lr: float | None
+    training_bits: float | None
+    axis: str | None
+    measure: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    seeds: int
+    runs: int
+    """Smallest number of independent runs behind a point."""
+    draws: int
+    samples: int
+    documents: int
+    spearman: float | None
+    """Rank correlation of what the change did with the position."""
+    roughness: float
+    turning: float | None
+    monotone_misfit: float
+    unimodal_misfit: float
+    final_lr_differs: bool | None
+    """None where the final learning rates are not known everywhere."""
+    caveats: list[str]
+    curve: list[PointEvidence]
 
 
 @dataclass(frozen=True)
 class CheckpointDecision:
     """Where one measure after one change turns, along one ladder; fields as in `Inflection`.
 
-    `change` is the change's canonical form (its `lr` is `tuned` where the rate was chosen per checkpoint); `metric` is the name
-    the study gives the measure. `evidence` holds what the answer rests on, as plain JSON values: see `_evidence`.
+    `tuned` says that the change's learning rate was chosen per checkpoint; `metric` is the name the study gives the measure.
     """
 
-    change: dict[str, Any]
+    change: Change
+    tuned: bool
     metric: str
     verdict: Verdict
-    best: int
-    low: int
-    high: int
+    best: float
+    low: float
+    high: float
     rise: float
     rise_low: float
     rise_high: float
-    evidence: dict[str, Any] = field(repr=False)
+    evidence: Evidence = field(repr=False)
+
+    @property
+    def axis(self) -> Axis:
+        """What the ladder runs over."""
+        return axis_named(self.evidence.axis)
+
+    @property
+    def name(self) -> str:
+        """What people call the change."""
+        return self.change.name(self.tuned)
+
+    @property
+    def member(self) -> str:
+        """What tells it apart from the other changes of its title."""
+        return self.change.member(self.tuned) or self.change.title()
 
     def json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values. The change's `lr` reads `tuned` where it was chosen per checkpoint."""
+        places = {name: self.axis.plain(getattr(self, name)) for name in ("best", "low", "high")}
+        evidence = {name: value for name, value in vars(self.evidence).items() if name != "curve"}
+        evidence |= {"axis": self.axis.name, "curve": [point.json(self.axis) for point in self.evidence.curve]}
+        told = {name: value for name, value in vars(self).items() if name != "tuned"}
+        return told | {"change": self.change.told(self.tuned), **places, "evidence": evidence}
 
     def __str__(self) -> str:
-        return f"{label(self.change)}, {self.metric}: {self.sentence()}"
+        return f"{self.name}, {self.metric}: {self.sentence()}"
 
     def sentence(self) -> str:
         """The answer in one sentence."""
-        last = token_count(self.evidence["curve"][-1]["tokens"])
-        best, low, high = (token_count(tokens) for tokens in (self.best, self.low, self.high))
+        axis = self.axis
+        last = self.evidence.curve[-1].position
+        low, high = axis.number(self.low), axis.number(self.high)
         between = f", 90% interval {low} to {high}" if low != high else ""
-        by = f"{abs(self.rise):.3g} {self.evidence['unit']}"
+        by = f"{abs(self.rise):.3g} {self.evidence.unit}"
         if self.verdict == "degrades":
-            return f"best at {best} tokens{between}; the checkpoint at {last} is worse by {by}"
+            return f"best at {axis.at(self.best)}{between}; the checkpoint at {axis.number(last)} is worse by {by}"
         if self.verdict == "improves":
-            return f"still improves at {last} tokens"
-        return f"undetermined: any checkpoint from {low} to {high} tokens may be the best"
+            return f"still improves at {axis.at(last)}"
+        return f"undetermined: any checkpoint from {low} to {high} {axis.unit} may be the best"
 
 
 class Decisions(list[CheckpointDecision]):
@@ -81,10 +167,8 @@ def decide(results: Runs | Ledger | str | Path) -> Decisions:
     """One decision for every (ladder, change, measure) of a study's runs or of a whole ledger, unchanged checkpoints included.
 
     Changes swept over a learning rate are also judged at the rate tuned per checkpoint. Raises PliantError when no change
-    was measured at two or more token counts.
+    was measured at two or more places of one ladder.
     """
-    from pliant.ledger.ledger import Ledger
-
     if isinstance(results, (str, Path, Ledger)):
         ledger, study = results if isinstance(results, Ledger) else Ledger(results), None
     else:
@@ -93,12 +177,12 @@ def decide(results: Runs | Ledger | str | Path) -> Decisions:
     if not series:
         raise PliantError(f"{ledger.folder}: {_missing(ledger)}")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)
-    return Decisions(_decide(view, _tokens(view.series.ladder, series)) for view in views)
+    return Decisions(_decide(view, _positions(view.series.ladder, series)) for view in views)
 
 
 def _missing(ledger: Ledger) -> str:
     """Why there is nothing to decide."""
-    (unknown,) = ledger.sql("select count(distinct checkpoint) as n from records where status = 'ok' and tokens is null")["n"].to_pylist()
+    (unknown,) = ledger.sql("select count(distinct checkpoint) as n from records where status = 'ok' and position is null")["n"].to_pylist()
     if unknown:
         return (
             f"the training tokens of {unknown} checkpoints are not known: give `batch_tokens` (tokens a step) or "
@@ -107,17 +191,18 @@ def _missing(ledger: Ledger) -> str:
     return "no change was measured at two checkpoints of different tokens; a ladder needs at least two"
 
 
-def _tokens(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[int]:
-    """Every token count at which anything was measured along a ladder."""
-    return {point.tokens for found in series if found.ladder == ladder for point in found.points}
+def _positions(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[float]:
+    """Every place at which anything was measured along a ladder."""
+    return {point.position for found in series if found.ladder == ladder for point in found.points}
 
 
-def _decide(view: Tuned, ladder: set[int]) -> CheckpointDecision:
+def _decide(view: Tuned, ladder: set[float]) -> CheckpointDecision:
     series = view.series
     curve = series.curve()
     found = inflection(curve)
     return CheckpointDecision(
         change=series.change,
+        tuned=series.tuned,
         metric=series.measure,
         verdict=found.verdict,
         best=found.best,
@@ -130,65 +215,60 @@ def _decide(view: Tuned, ladder: set[int]) -> CheckpointDecision:
     )
 
 
-def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[int]) -> dict[str, Any]:
-    """What the answer rests on.
-
-    `curve` has one entry per checkpoint: tokens, value, stderr (of the value alone) and paired_stderr (for comparing points of
-    the curve), unimodal fit, base value, delta (what the change did, paired) with its stderr, final learning rate, seeds,
-    draws, and the tuned rate. `spearman` is the rank correlation of delta with
-    tokens.
-    """
+def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]) -> Evidence:
     series = view.series
-    rises, base = series.rises(), series.base()
-    points = _table(series, curve, found, view.rates)
-    for name, other in (("base", base), ("delta", rises)):
-        values = dict(zip(other.tokens.tolist(), zip(other.values, other.stderr(), strict=True), strict=True)) if other else {}
-        for point in points:
-            value, stderr = values.get(point["tokens"], (None, None))
-            point |= {name: _plain(value), f"{name}_stderr": _plain(stderr)}
-    return {
+    points = _points(series, curve, found, view.rates)
+    deltas = [(point.position, point.delta) for point in points if point.delta is not None]
+    return Evidence(
         **series.ladder,
-        "measure": series.measure,
-        "metric": series.metric,
-        "unit": series.unit,
-        "higher_is_better": series.higher_is_better,
-        "seeds": min(len(point.values) for point in series.points),
-        "runs": curve.runs,
-        "draws": min(point.values.shape[1] for point in series.points) * series.shares,
-        "samples": len(series.weights),
-        "documents": len(set(series.documents)),
-        "spearman": spearman(rises.tokens, rises.values) if rises and series.change["kind"] != "none" else None,
-        "roughness": found.roughness,
-        "turning": found.turning,
-        "monotone_misfit": found.monotone_misfit,
-        "unimodal_misfit": found.unimodal_misfit,
-        "final_lr_differs": final_lr_differs(series),
-        "caveats": [*found.caveats, *_caveats(series, ladder), *view.caveats],
-        "curve": points,
-    }
+        measure=series.measure,
+        metric=series.metric,
+        unit=series.unit,
+        higher_is_better=series.higher_is_better,
+        seeds=min(len(point.values) for point in series.points),
+        runs=curve.runs,
+        draws=min(point.values.shape[1] for point in series.points) * series.shares,
+        samples=len(series.weights),
+        documents=len(set(series.documents)),
+        spearman=spearman(*zip(*deltas, strict=True)) if len(deltas) >= 2 and not series.change.unchanged else None,
+        roughness=found.roughness,
+        turning=found.turning,
+        monotone_misfit=found.monotone_misfit,
+        unimodal_misfit=found.unimodal_misfit,
+        final_lr_differs=final_lr_differs(series),
+        caveats=[*found.caveats, *_caveats(series, ladder), *view.caveats],
+        curve=points,
+    )
 
 
-def _table(series: Series, curve: Curve, found: Inflection, rates: Mapping[int, float]) -> list[dict[str, Any]]:
+def _points(series: Series, curve: Curve, found: Inflection, rates: Mapping[float, float]) -> list[PointEvidence]:
+    errors = zip(series.points, curve.values, curve.stderr(), curve.paired_stderr(), found.fit, strict=True)
     return [
-        {
-            "tokens": point.tokens,
-            "value": float(value),
-            "stderr": float(stderr),
-            "paired_stderr": float(np.hypot(paired, found.roughness)),
-            "fit": float(fit),
-            "final_lr": point.final_lr,
-            "seeds": len(point.values),
-            "draws": point.values.shape[1] * series.shares,
-            **({"lr": rates[point.tokens]} if rates else {}),
-        }
-        for point, value, stderr, paired, fit in zip(
-            series.points, curve.values, curve.stderr(), curve.paired_stderr(), found.fit, strict=True
+        PointEvidence(
+            position=point.position,
+            value=float(value),
+            stderr=float(stderr),
+            paired_stderr=float(np.hypot(paired, found.roughness)),
+            fit=float(fit),
+            final_lr=point.final_lr,
+            seeds=len(point.values),
+            draws=point.values.shape[1] * series.shares,
+            lr=rates.get(point.position),
+            **_paired(series, point),
         )
+        for point, value, stderr, paired, fit in errors
     ]
 
 
-def _plain(value: float | None) -> float | None:
-    return None if value is None else float(value)
+def _paired(series: Series, point: Point) -> dict[str, float | None]:
+    """The unchanged checkpoint, and what the change did to it; all None where it was not measured."""
+    names = ("base", "base_stderr", "delta", "delta_stderr")
+    if point.base is None:
+        return dict.fromkeys(names)
+    clusters = series.clusters([point])
+    unchanged = paired_difference(point.base[:, None, :], np.zeros_like(point.base), series.weights, clusters)
+    rise = paired_difference(point.values, point.base, series.weights, clusters, mirrored=series.change.mirrored)
+    return dict(zip(names, (unchanged.value, unchanged.stderr, rise.value, rise.stderr), strict=True))
 
 
 def final_lr_differs(series: Series) -> bool | None:
@@ -208,14 +288,10 @@ def _caveats(series: Series, ladder: set[int]) -> list[str]:
         found.append(f"final learning rates differ along the ladder ({ends[0]:g} to {ends[-1]:g}): decay may explain the curve")
     elif differs is None:
         found.append("final learning rates are not known: learning-rate decay cannot be ruled out as the explanation")
-    missing = ladder - {point.tokens for point in series.points}
+    missing = ladder - {point.position for point in series.points}
     if missing:
-        found.append(f"no value at {_listed(missing)} tokens")
+        found.append(f"no value at {', '.join(map(series.axis.number, sorted(missing)))} {series.axis.unit}")
     return found
-
-
-def _listed(tokens: set[int]) -> str:
-    return ", ".join(token_count(count) for count in sorted(tokens))
 
 
 def spearman(first: Any, second: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""A metric over pretraining tokens, with everything known about its errors.
+"""A metric along a ladder, with everything known about its errors.
 
 Idea: a curve's errors are a sum of independent sources, each a covariance between checkpoints and a number of degrees of
 freedom. Samples are shared by all checkpoints, so their errors cancel from differences; runs are not.
@@ -30,13 +30,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric at checkpoints of increasing `tokens`.
+    """One metric at checkpoints of increasing `positions` (tokens, steps, a size ...).
 
     `values` (checkpoints,) are in the metric's own unit. `runs` is the smallest number of independent pretraining runs behind
     a point: with one, the spread between runs is not in `noise`.
     """
 
-    tokens: NDArray[np.int64]
+    positions: Array
     values: Array
     noise: tuple[Noise, ...] = field(repr=False)
     runs: int = 1
@@ -44,7 +44,7 @@ class Curve:
 
     @classmethod
     def from_table(
-        cls, tokens: ArrayLike, values: ArrayLike, stderr: ArrayLike, runs: ArrayLike = 1, *, higher_is_better: bool = False
+        cls, positions: ArrayLike, values: ArrayLike, stderr: ArrayLike, runs: ArrayLike = 1, *, higher_is_better: bool = False
     ) -> Curve:
         """From one value per checkpoint.
 
@@ -52,9 +52,9 @@ class Curve:
         standard deviation between runs over sqrt(runs); with one it is the evaluation's sampling error (for an accuracy p on n
         questions sqrt(p (1 - p) / n)). Zero means known exactly.
 
-        Raises PliantError for fewer than two checkpoints, repeated token counts, and numbers that are not finite.
+        Raises PliantError for fewer than two checkpoints, repeated positions, and numbers that are not finite.
         """
-        counts, points, order = _checked(tokens, values)
+        counts, points, order = _checked(positions, values)
         errors = np.broadcast_to(np.asarray(stderr, float), points.shape)[order]
         if not np.isfinite(errors).all() or (errors < 0).any():
             raise PliantError("standard errors must be finite and not negative")
@@ -65,7 +65,7 @@ class Curve:
     @classmethod
     def from_samples(
         cls,
-        tokens: ArrayLike,
+        positions: ArrayLike,
         values: Sequence[Array],
         weights: Array,
         clusters: Clusters | None = None,
@@ -82,7 +82,7 @@ class Curve:
         Raises PliantError as `from_table` does, and for a single document.
         """
         means = [np.asarray(point, float).mean(axis=(0, 1)) for point in values]
-        counts, curve, order = _checked(tokens, [weighted_mean(mean, weights) for mean in means])
+        counts, curve, order = _checked(positions, [weighted_mean(mean, weights) for mean in means])
         share = weights / weights.sum()
         points = [np.asarray(values[j], float) @ share for j in order]
         noise = [_sample_noise(np.stack([means[j] for j in order]), share, clusters)]
@@ -151,14 +151,14 @@ def _pointwise(source: str, errors: Array, freedom: Array) -> tuple[Noise, ...]:
     return tuple(Noise(source, np.diag(places[j] * error**2), float(freedom[j])) for j, error in enumerate(errors))
 
 
-def _checked(tokens: ArrayLike, values: ArrayLike) -> tuple[NDArray[np.int64], Array, NDArray[np.intp]]:
-    """Tokens and values in the order of tokens, and that order."""
-    counts, numbers = np.asarray(tokens, float), np.asarray(values, float)
+def _checked(positions: ArrayLike, values: ArrayLike) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Positions and values in the order of positions, and that order."""
+    counts, numbers = np.asarray(positions, float), np.asarray(values, float)
     if counts.shape != numbers.shape or counts.ndim != 1 or len(counts) < 2:
-        raise PliantError(f"a curve over tokens needs at least two checkpoints, got {counts.size}")
+        raise PliantError(f"a curve needs at least two checkpoints, got {counts.size}")
     if not (np.isfinite(counts).all() and np.isfinite(numbers).all()):
-        raise PliantError("a curve over tokens holds values that are not finite numbers")
+        raise PliantError("a curve holds values that are not finite numbers")
     order = np.argsort(counts, kind="stable")
     if (np.diff(counts[order]) <= 0).any():
-        raise PliantError("two values share one token count; average them, or tell them apart (shots, format, learning rate) first")
-    return counts[order].round().astype(np.int64), numbers[order], order
+        raise PliantError("two values share one position; average them, or tell them apart (shots, format, learning rate) first")
+    return counts[order], numbers[order], order

@@ -1,4 +1,4 @@
-"""Where does a curve over pretraining tokens turn, and does it really get worse after that?
+"""Where does a curve along a ladder turn, and does it really get worse after that?
 
 Idea: the loss of a changed checkpoint falls with tokens, and may rise again (catastrophic overtraining). Fit the best
 unimodal curve (down, then up); its bottom is D*. Whether the rise after it is real is a question about the largest of many
@@ -35,21 +35,21 @@ _LEVEL_COST = 1.5  # degrees of freedom that one level of a monotone fit uses up
 
 @dataclass(frozen=True)
 class Inflection:
-    """What a curve over tokens shows.
+    """What a curve shows.
 
     `best` is D*, the bottom of the unimodal fit (where the curve improves: the last checkpoint), `low` and `high` its 90%
-    interval: the checkpoints that the data cannot rule out as the best; all in tokens. `rise` is how much worse the last
+    interval: the checkpoints that the data cannot rule out as the best; all positions on its axis. `rise` is how much worse the last
     checkpoint is than the best earlier one, in the metric's unit and positive when worse, also where higher values are
     better; `rise_low` and `rise_high` are one-sided 95% bounds. `fit` (checkpoints,) is the unimodal fit, `monotone_misfit` and
     `unimodal_misfit` are root mean square residuals of the two fits, `roughness` is the standard deviation between runs
     inferred from the curve's own scatter (0 where several runs show it directly), `turning` the vertex of a quadratic in
-    log tokens where that is a minimum inside the ladder.
+    log position where that is a minimum inside the ladder.
     """
 
     verdict: Verdict
-    best: int
-    low: int
-    high: int
+    best: float
+    low: float
+    high: float
     rise: float
     rise_low: float
     rise_high: float
@@ -65,7 +65,7 @@ def inflection(curve: Curve, seed: int = 0) -> Inflection:
     """Judge a curve: `degrades`, `improves` or `undetermined`.
 
     `degrades`: the lower bound of the rise is above zero. `improves`: what the last checkpoint gained on every checkpoint of
-    at most half its tokens is surely more than what it may have lost since. On a ladder that doubles this is just an upper
+    at most half its position is surely more than what it may have lost since. On a ladder that doubles this is just an upper
     bound of the rise below zero; on a denser one the answer does not hang on how many checkpoints were kept. Never an
     inflection at the last point.
     """
@@ -77,14 +77,14 @@ def inflection(curve: Curve, seed: int = 0) -> Inflection:
     bounds = [_bounds(cost, noise, j, resamples) for j in range(last + 1)]
     low, highs = bounds[last][0].max(), bounds[last][1]
     possible = [j for j, (lows, _) in enumerate(bounds) if lows.max() <= 0] if highs.max() >= 0 else [last]
-    far = curve.tokens[:last] <= curve.tokens[last] / 2
+    far = curve.positions[:last] <= curve.positions[last] / 2
     improves = low <= 0 and -highs[far if far.any() else slice(None)].max() > max(0.0, highs.max())
     best = last if improves else min(possible, key=lambda j: (fit[j], cost[j]))
     return Inflection(
         verdict="degrades" if low > 0 else "improves" if improves else "undetermined",
-        best=int(curve.tokens[best]),
-        low=int(curve.tokens[possible[0]]),
-        high=int(curve.tokens[possible[-1]]),
+        best=float(curve.positions[best]),
+        low=float(curve.positions[possible[0]]),
+        high=float(curve.positions[possible[-1]]),
         rise=float(cost[last] - cost[:last].min()),
         rise_low=float(low),
         rise_high=float(highs.max()),
@@ -92,7 +92,7 @@ def inflection(curve: Curve, seed: int = 0) -> Inflection:
         monotone_misfit=_misfit(cost, monotone(cost)),
         unimodal_misfit=_misfit(cost, fit),
         roughness=roughness,
-        turning=_turning_point(curve.tokens, cost),
+        turning=_turning_point(curve.positions, cost),
         caveats=_caveats(curve, best),
     )
 
@@ -185,12 +185,12 @@ def _misfit(values: Array, fit: Array) -> float:
     return float(np.sqrt(np.mean((values - fit) ** 2)))
 
 
-def _turning_point(tokens: NDArray[np.int64], cost: Array) -> float | None:
-    """Vertex in tokens of a quadratic in log2 tokens, if it is a minimum strictly inside the ladder."""
-    seen = tokens > 0
+def _turning_point(positions: Array, cost: Array) -> float | None:
+    """Vertex of a quadratic in the logarithm of positions, if it is a minimum strictly inside the ladder."""
+    seen = positions > 0
     if seen.sum() < 4:
         return None
-    position = np.log2(tokens[seen])
+    position = np.log2(positions[seen])
     curvature, slope, _ = np.polyfit(position, cost[seen], 2)
     if curvature <= 0:
         return None
@@ -201,9 +201,9 @@ def _turning_point(tokens: NDArray[np.int64], cost: Array) -> float | None:
 def _caveats(curve: Curve, best: int) -> tuple[str, ...]:
     found: list[str] = []
     if curve.runs == 1:
-        found.append("one pretraining run per checkpoint: the spread between runs is known only from how rough this curve is")
+        found.append("one run per checkpoint: the spread between runs is known only from how rough this curve is")
     if len(curve.values) == 2:
         found.append("two checkpoints only: a direction, not a turning point")
     elif best == 0:
-        found.append("the lowest point is the smallest token count: the turning point may lie before it")
+        found.append("the best point is the first one: the turning point may lie before it")
     return tuple(found)

@@ -1,14 +1,13 @@
-"""A ledger as curves-to-be: one series of per-sample values over tokens for every (ladder, change, measure).
+"""A ledger as curves-to-be: one series of per-sample values along its axis for every (ladder, change, measure).
 
-Idea: only what is comparable stands in one series: one family of checkpoints of one size and recipe, one change, one measure
-on the same samples. Several weights of one family with the same tokens (seeds) are independent runs.
+Idea: only what is comparable stands in one series: one family of checkpoints of one recipe, one change, one measure on the
+same samples. Several weights of one family at the same place (seeds) are independent runs.
 Cost: one query; the samples of the whole ledger in memory (8 bytes each).
 What goes wrong: folders of one run must share their parent folder, or their facts, to be seen as one family.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,34 +15,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.changes.perturb import shares_of
+from pliant.axes import Axis, axis_named
+from pliant.changes import Change, recorded
 from pliant.decide.curves.curve import Curve
 from pliant.measures.measure import documents
 from pliant.measures.shares import clusters
-from pliant.numbers import format_count
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
-    from pliant.ledger.ledger import Ledger
+    from pliant.ledger import Ledger
 
-HIGHER_IS_BETTER = frozenset({"accuracy", "exact_match", "f1", "rouge", "bleu", "score", "win_rate"})
-"""Metrics of which more is better; of all others (losses, sharpness ...) less is."""
-
-LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits")
-"""What checkpoints of one ladder have in common."""
-ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "data", "ids")
-FACTS = ("key", "checkpoint", "base_weights", "tokens", "final_lr", "seed", "draw")
+LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits", "axis")
+"""What checkpoints of one ladder have in common; but for the fact that is its axis."""
+ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "better", "data", "ids")
+FACTS = ("key", "checkpoint", "base_weights", "position", "final_lr", "seed", "draw")
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured at one token count: `values` (seeds, draws, samples), and `base` (seeds, samples) before the change."""
+    """What was measured at one place: `values` (seeds, draws, samples), and `base` (seeds, samples) before the change."""
 
-    tokens: int
+    position: float
     values: Array = field(repr=False)
     base: Array | None = field(repr=False)
     runs: int
-    """Different weights among the seeds: pretraining runs of their own."""
+    """Different weights among the seeds: runs of their own."""
     final_lr: float | None = None
 
 
@@ -51,44 +47,46 @@ class Point:
 class Series:
     """One change and one measure along one ladder; `weights` and `documents` describe the samples all points share.
 
-    `ladder` holds the values of `LADDER`.
+    `ladder` holds the values of `LADDER`; `tuned` says that the change's learning rate was chosen anew at every point.
     """
 
     ladder: dict[str, Any]
-    change: dict[str, Any]
+    change: Change
     measure: str
-    measure_form: dict[str, Any]
+    measure_json: str
     metric: str
     unit: str
+    higher_is_better: bool
     weights: Array = field(repr=False)
     documents: Sequence[str] = field(repr=False)
     points: tuple[Point, ...]
+    tuned: bool = False
 
     @property
-    def higher_is_better(self) -> bool:
-        """Of the metric."""
-        return self.metric in HIGHER_IS_BETTER
+    def axis(self) -> Axis:
+        """What the ladder runs over."""
+        return axis_named(self.ladder["axis"])
 
     def curve(self) -> Curve:
-        """The metric over tokens. Raises PliantError as `Curve.from_samples` does."""
+        """The metric along the axis. Raises PliantError as `Curve.from_samples` does."""
         return self._curve(self.points, lambda point: point.values)
 
     def rises(self) -> Curve | None:
-        """What the change did, paired with the unchanged weights, over tokens; None where fewer than two points know them."""
+        """What the change did, paired with the unchanged weights; None where fewer than two points know them."""
         known = [point for point in self.points if point.base is not None]
         if len(known) < 2:
             return None
         return self._curve(known, lambda point: point.values - np.asarray(point.base)[:, None, :])
 
     def base(self) -> Curve | None:
-        """The unchanged checkpoints over tokens; None where fewer than two points know them."""
+        """The unchanged checkpoints; None where fewer than two points know them."""
         known = [point for point in self.points if point.base is not None]
         return self._curve(known, lambda point: np.asarray(point.base)[:, None, :]) if len(known) >= 2 else None
 
     @property
     def shares(self) -> int:
         """Among how many shares of the samples the change's draws were divided."""
-        return shares_of(self.change)
+        return self.change.shares
 
     def clusters(self, points: Sequence[Point]) -> NDArray[np.int64]:
         """What each sample counts with: its document; where shares were read under draws of their own, and no other seed shows
@@ -98,7 +96,7 @@ class Series:
 
     def _curve(self, points: Sequence[Point], values: Callable[[Point], Array]) -> Curve:
         return Curve.from_samples(
-            [point.tokens for point in points],
+            [point.position for point in points],
             [values(point) for point in points],
             self.weights,
             self.clusters(points),
@@ -110,14 +108,14 @@ class Series:
 def read(ledger: Ledger, study: str | None = None) -> list[Series]:
     """Every series of the ledger, or of one study in it, the unchanged checkpoints first, changes in a natural order.
 
-    Records without a token count or a value are left out. Raises PliantError for a ledger that cannot be read.
+    Records without a place on their axis or a value are left out. Raises PliantError for a ledger that cannot be read.
     """
     from pliant.ledger.views import connect
 
     columns = ", ".join((*FACTS, *(name for name in ALIKE if name not in ("family", "ids"))))
     with connect(ledger) as connection:
         table = connection.sql(
-            f"select {columns}, hash(sample_ids) as ids, sample_values from shards where tokens is not null and len(sample_values) > 0"
+            f"select {columns}, hash(sample_ids) as ids, sample_values from shards where position is not null and len(sample_values) > 0"
         ).to_arrow_table()
         samples = connection.sql(
             "select hash(sample_ids) as ids, any_value(sample_ids) as names, any_value(sample_weights) as weights from shards group by 1"
@@ -127,37 +125,42 @@ def read(ledger: Ledger, study: str | None = None) -> list[Series]:
     values = np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1]) if len(lists) else []
     facts = table.drop_columns(["sample_values"]).to_pylist()
     rows = [
-        row | {"values": found, "family": family(row["checkpoint"])}
+        row | {"values": found, "family": family(row), row["axis"]: None}  # what it runs over is no part of what a ladder shares
         for row, found in zip(facts, values, strict=True)
         if study is None or row["study"] == study
     ]
-    base = {(row["base_weights"], row["measure_json"], row["data"], row["ids"]): row["values"] for row in rows if _unchanged(row)}
+    base = {_reading(row): row["values"] for row in rows if recorded(row["change_json"]).unchanged}
     series = [_series(alike, shared[alike[0]["ids"]], base) for alike in _grouped(rows, ALIKE)]
     return sorted(
         series, key=lambda found: (found.ladder["study"], found.ladder["family"], found.ladder["params"] or 0, natural(found.change))
     )
 
 
-def natural(change: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A sort key: no change first, then by kind, then by the fields' values, numbers as numbers."""
-    fields = [(name, _comparable(value)) for name, value in sorted(change.items()) if name != "kind"]
-    return change["kind"] != "none", change["kind"] == "chain", change["kind"], fields
+def natural(change: Change) -> tuple[Any, ...]:
+    """A sort key: no change first, then single changes before chains, then by what they are called, weak before strong."""
+    return not change.unchanged, len(change.singly()), change.title(), weakness(change), change.canonical_json()
 
 
-def _comparable(value: Any) -> tuple[int, float, str]:
-    if isinstance(value, (int, float)):
-        return 0, float(value), ""
-    return 1, 0.0, json.dumps(value, sort_keys=True)
+def weakness(change: Change, tuned: bool = False) -> tuple[bool, float]:
+    """Sorts from weak to strong; what has no strength of its own, as a tuned rate, stands last."""
+    strength = None if tuned else change.strength
+    return strength is None, 0.0 if strength is None else strength if change.stronger == "higher" else -strength
 
 
-def family(address: str) -> str:
-    """What the checkpoints of one ladder share in their addresses: the name before `@`, or the folder that holds them."""
-    name, _, revision = address.partition("@")
+def family(row: Mapping[str, Any]) -> str:
+    """What the checkpoints of one ladder share in their addresses: the name before `@`, or the folder that holds them.
+
+    Sizes of one ladder have names of their own; what they share is the study.
+    """
+    if row["axis"] == "params":
+        return str(row["study"])
+    name, _, revision = str(row["checkpoint"]).partition("@")
     return name if revision or "/" not in name.rstrip("/") else name.rstrip("/").rsplit("/", 1)[0]
 
 
-def _unchanged(row: Mapping[str, Any]) -> bool:
-    return json.loads(row["change_json"])["kind"] == "none"
+def _reading(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a change's reading and the unchanged one that it is paired with have in common."""
+    return tuple(row[name] for name in ("base_weights", "measure_json", "metric", "data", "ids"))
 
 
 def _grouped(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> list[list[dict[str, Any]]]:
@@ -169,14 +172,15 @@ def _grouped(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> list[list[
 
 def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], base: Mapping[Any, Array]) -> Series:
     first = rows[0]
-    points = [_point(same, base) for same in sorted(_grouped(rows, ["tokens"]), key=lambda group: group[0]["tokens"])]
+    points = [_point(same, base) for same in sorted(_grouped(rows, ["position"]), key=lambda group: group[0]["position"])]
     return Series(
         ladder={name: first[name] for name in LADDER},
-        change=json.loads(first["change_json"]),
+        change=recorded(first["change_json"]),
         measure=first["measure"],
-        measure_form=json.loads(first["measure_json"]),
+        measure_json=first["measure_json"],
         metric=first["metric"],
         unit=first["unit"],
+        higher_is_better=first["better"] == "higher",
         weights=np.asarray(samples["weights"], float),
         documents=documents(samples["names"]),
         points=tuple(points),
@@ -184,27 +188,21 @@ def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], base: Ma
 
 
 def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Array]) -> Point:
-    """The records of one token count. The same weights under the same seed count once, whatever they are called."""
+    """The records of one place. The same weights under the same seed count once, whatever they are called."""
     seeds: dict[tuple[Any, ...], dict[int, Array]] = {}
     before: list[Array | None] = []
     for row in sorted(rows, key=lambda row: (row["seed"], row["base_weights"] or row["checkpoint"], row["draw"])):
         weights = row["base_weights"] or row["checkpoint"]
-        seed = (weights, None if _unchanged(row) else row["seed"])
+        seed = (weights, None if recorded(row["change_json"]).unchanged else row["seed"])
         if seed not in seeds:
-            before.append(base.get((row["base_weights"], row["measure_json"], row["data"], row["ids"])))
+            before.append(base.get(_reading(row)))
         seeds.setdefault(seed, {}).setdefault(row["draw"], row["values"])
     draws = sorted(set.intersection(*(set(found) for found in seeds.values())))
     known = [values for values in before if values is not None]
     return Point(
-        tokens=rows[0]["tokens"],
+        position=rows[0]["position"],
         values=np.stack([np.stack([found[draw] for draw in draws]) for found in seeds.values()]),
         base=np.stack(known) if len(known) == len(seeds) else None,
         runs=len({weights for weights, _ in seeds}),
         final_lr=rows[0]["final_lr"],
     )
-
-
-def token_count(tokens: float) -> str:
-    """Tokens for people: budgets are rounded to whole steps, so 999424 is shown as `1M`, but 1430000 as `1.43M`."""
-    short = float(f"{tokens:.1e}")
-    return format_count(short if abs(short - tokens) <= 0.005 * tokens else tokens)

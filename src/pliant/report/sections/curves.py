@@ -1,4 +1,4 @@
-"""Curves over tokens: what a checkpoint is worth after the change, and what the change cost it."""
+"""Curves along a ladder: what a checkpoint is worth after the change, and what the change cost it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.decide.curves.labels import Label
-from pliant.decide.curves.series import token_count
 from pliant.report.bands import reach, told
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
 from pliant.report.results import Ladder, Results
 
-TOKENS = "pretraining tokens"
-
 
 def after_the_change(results: Results) -> Section | None:
-    """One picture for each family of changes and measure: the curves over tokens beside the unchanged checkpoints'."""
+    """One picture for each family of changes and measure: the curves beside the unchanged checkpoints'."""
     parts = _galleries(results, _curve_figure)
     if not parts:
         return None
@@ -37,7 +33,7 @@ def sensitivity(results: Results) -> Section | None:
         return None
     return Section(
         "Sensitivity",
-        "What the change added to the loss, on the same samples, on logarithmic axes: a straight line is a power of the tokens. "
+        "What the change added to the loss, on the same samples, on logarithmic axes: a straight line is a power of what it runs over. "
         "Points at or below zero cannot be shown; a band that runs to the foot of its picture reaches further down, hovering says "
         "whether below zero.",
         parts,
@@ -58,14 +54,20 @@ def _galleries(results: Results, figure: Any) -> list[Part]:
     return parts
 
 
-def _curve_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure:
+def _curve_figure(ladder: Ladder, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure:
     base = ladder.unchanged(measure)
-    lines = [_line(named.member or family, found) for named, found in members]
+    lines = [_line(found.member, found) for found in members]
     if base is not None:
         lines.insert(0, Line("unchanged", curve_points(base), look="muted"))
-    unit = members[0][1].evidence["unit"]
+    unit = members[0].evidence.unit
     title = title_of(ladder, measure, family)
-    return Figure(title, _describe(title, members), line_chart(lines, Axes(TOKENS, f"{measure}, {unit}")))
+    axes = Axes(ladder.axis.title, f"{measure}, {unit}", log_x=_logarithmic(lines), number=ladder.axis.number)
+    return Figure(title, _describe(title, members), line_chart(lines, axes))
+
+
+def _logarithmic(lines: Sequence[Line]) -> bool:
+    """Whether the axis can be: the beginning of a run has no logarithm."""
+    return all(point["x"] > 0 for line in lines for point in line.points)
 
 
 def title_of(ladder: Ladder, measure: str, family: str) -> str:
@@ -81,47 +83,48 @@ def _line(name: str, found: CheckpointDecision) -> Line:
 
 def look_of(found: CheckpointDecision) -> Literal["plain", "apart"]:
     """A tuned rate is no step of the sweep, so its curve is drawn apart."""
-    return "apart" if "lr" in found.evidence["curve"][0] else "plain"
+    return "apart" if found.tuned else "plain"
 
 
 def curve_points(found: CheckpointDecision) -> list[dict[str, Any]]:
     """A decision's curve as a chart's points."""
     points: list[dict[str, Any]] = []
-    for point in found.evidence["curve"]:
-        value, half = point["value"], reach(found, point, "paired_stderr")
-        tip = {"after": f"{token_count(point['tokens'])} tokens", "value": f"{value:z.3f} ± {half:.3f}"}
-        if point["delta"] is not None and found.change["kind"] != "none":
-            tip["change"] = f"{point['delta']:+z.3f} ± {reach(found, point, 'delta_stderr'):.3f}"
-        if "lr" in point:
-            tip["tuned lr"] = f"{point['lr']:g}"
-        points.append({"x": point["tokens"], "y": value, "low": value - half, "high": value + half, "tip": tip})
+    for point in found.evidence.curve:
+        value, half = point.value, reach(found, point, "paired_stderr")
+        tip = {"after": found.axis.at(point.position), "value": f"{value:z.3f} ± {half:.3f}"}
+        if point.delta is not None and not found.change.unchanged:
+            tip["change"] = f"{point.delta:+z.3f} ± {reach(found, point, 'delta_stderr'):.3f}"
+        if point.lr is not None:
+            tip["tuned lr"] = f"{point.lr:g}"
+        points.append({"x": point.position, "y": value, "low": value - half, "high": value + half, "tip": tip})
     return points
 
 
-def _describe(title: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> str:
+def _describe(title: str, members: Sequence[CheckpointDecision]) -> str:
     """The picture in words."""
-    verdicts = [f"{named.member or named.family}: {found.sentence()}" for named, found in members]
-    return f"{title} over pretraining tokens. " + "; ".join(verdicts) + "."
+    verdicts = [f"{found.member}: {found.sentence()}" for found in members]
+    return f"{title} over {members[0].axis.title}. " + "; ".join(verdicts) + "."
 
 
-def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[tuple[Label, CheckpointDecision]]) -> Figure | None:
-    lines = [Line(named.member or family, _deltas(found), look=look_of(found)) for named, found in members]
+def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure | None:
+    lines = [Line(found.member, _deltas(found), look=look_of(found)) for found in members]
     lines = [line for line in lines if len(line.points) >= 2]
     if 2 * len(lines) < len(members):  # a change that mostly helps, as fine-tuning does its own task
         return None
     title = title_of(ladder, measure, family)
     ends = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
-    unit = members[0][1].evidence["unit"]
-    first, last = (token_count(lines[0].points[place]["x"]) for place in (0, -1))
-    description = f"What {title} added, between {first} and {last} tokens: {ends}."
-    return Figure(title, description, line_chart(lines, Axes(TOKENS, f"added to {measure}, {unit}", log_y=True)))
+    unit = members[0].evidence.unit
+    first, last = (ladder.axis.number(lines[0].points[place]["x"]) for place in (0, -1))
+    description = f"What {title} added, between {first} and {last} {ladder.axis.unit}: {ends}."
+    axes = Axes(ladder.axis.title, f"added to {measure}, {unit}", log_x=_logarithmic(lines), log_y=True, number=ladder.axis.number)
+    return Figure(title, description, line_chart(lines, axes))
 
 
 def _deltas(found: CheckpointDecision) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
-    for point in found.evidence["curve"]:
-        delta, half = point["delta"], reach(found, point, "delta_stderr")
+    for point in found.evidence.curve:
+        delta, half = point.delta, reach(found, point, "delta_stderr")
         if delta is not None and delta > 0:
-            tip = {"after": f"{token_count(point['tokens'])} tokens", "change": told(delta, half)}
-            points.append({"x": point["tokens"], "y": delta, "low": delta - half, "high": delta + half, "tip": tip})
+            tip = {"after": found.axis.at(point.position), "change": told(delta, half)}
+            points.append({"x": point.position, "y": delta, "low": delta - half, "high": delta + half, "tip": tip})
     return points

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from pliant.axes import Axis
 from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.decide.curves.series import token_count
 from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, Table, Warnings
 from pliant.report.results import Ladder, Results
 
@@ -15,7 +15,7 @@ def answer(ladder: Ladder) -> str:
     """What the ladder shows, in one sentence."""
     measure = ladder.measures[0]
     base = ladder.unchanged(measure)
-    changed = [found for found in ladder.of(measure) if found.change["kind"] != "none" and found.change.get("lr") != "tuned"]
+    changed = [found for found in ladder.of(measure) if not found.change.unchanged and not found.tuned]
     told = [_opening(base, measure)] if base else []
     if changed:
         told.append(_turns(base, changed))
@@ -24,12 +24,12 @@ def answer(ladder: Ladder) -> str:
 
 
 def _opening(base: CheckpointDecision, measure: str) -> str:
-    name = f"{measure} {base.evidence['metric']}" if base.evidence["metric"] != measure else measure
+    name = f"{measure} {base.evidence.metric}" if base.evidence.metric != measure else measure
     if base.verdict == "improves":
-        return f"left unchanged, {name} improves up to {_last(base)} tokens"
+        return f"left unchanged, {name} improves up to {base.axis.at(base.evidence.curve[-1].position)}"
     if base.verdict == "degrades":
-        return f"left unchanged, {name} is best at {token_count(base.best)} tokens already"
-    return f"left unchanged, it is undetermined where {name} is best: {_span([base.low, base.high])} tokens"
+        return f"left unchanged, {name} is best at {base.axis.at(base.best)} already"
+    return f"left unchanged, it is undetermined where {name} is best: {_span(base.axis, [base.low, base.high])}"
 
 
 def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision]) -> str:
@@ -42,28 +42,25 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
         too = " too" if base and base.verdict == "improves" else ""
         return f"after {_of(improving, len(changed))} it improves up to the last checkpoint{too}, and none is shown to turn"
     if base is None or base.verdict == "undetermined":
-        where = _span([found.best for found in worse])
-        return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies at {where} tokens"
+        where = _span(worse[0].axis, [found.best for found in worse])
+        return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies at {where}"
     relations = {
         "earlier": [found.best for found in worse if found.best < base.best],
         "at the same checkpoint": [found.best for found in worse if found.best == base.best],
         "later": [found.best for found in worse if found.best > base.best],
     }
     told = [
-        f"after {_of(len(bests), len(changed))} the best comes {relation}{'' if bests[0] == base.best else f', at {_span(bests)} tokens'}"
+        f"after {_of(len(bests), len(changed))} the best comes {relation}"
+        + ("" if bests[0] == base.best else f", at {_span(base.axis, bests)}")
         for relation, bests in relations.items()
         if bests
     ]
     return ", ".join(told)
 
 
-def _last(found: CheckpointDecision) -> str:
-    return token_count(found.evidence["curve"][-1]["tokens"])
-
-
-def _span(tokens: Sequence[int]) -> str:
-    low, high = token_count(min(tokens)), token_count(max(tokens))
-    return low if low == high else f"{low} to {high}"
+def _span(axis: Axis, positions: Sequence[float]) -> str:
+    low, high = axis.number(min(positions)), axis.number(max(positions))
+    return axis.at(max(positions)) if low == high else f"{low} to {axis.at(max(positions))}"
 
 
 def _of(count: int, total: int) -> str:
@@ -85,9 +82,9 @@ def decisions(results: Results) -> Section | None:
             parts.append(Warnings(caveats))
     return Section(
         "Which checkpoint is best",
-        "Best is the bottom of the curve over tokens, with the checkpoints that cannot be ruled out. Rise is how much worse the last "
+        "Best is the bottom of the curve, with the checkpoints that cannot be ruled out. Rise is how much worse the last "
         "checkpoint is than the best earlier one (90% interval): it degrades only if the whole interval lies above zero. "
-        "Sensitivity is the rank correlation of what the change costs with tokens.",
+        "Sensitivity is the rank correlation of what the change costs with how far along the checkpoint is.",
         parts,
     )
 
@@ -97,12 +94,12 @@ def groups(ladder: Ladder) -> list[tuple[str, list[tuple[str, CheckpointDecision
     found: list[tuple[str, list[tuple[str, CheckpointDecision]]]] = []
     for measure in ladder.measures:
         base = ladder.unchanged(measure)
-        title = f"{measure[0].upper()}{measure[1:]} {base.evidence['metric'] if base else ''}".strip() if len(ladder.measures) > 1 else ""
+        title = f"{measure[0].upper()}{measure[1:]} {base.evidence.metric if base else ''}".strip() if len(ladder.measures) > 1 else ""
         if base:
             found.append((title or "Unchanged", [("Unchanged", base)]))
         for family, members in ladder.families(measure).items():
             name = f"{family}: {measure}" if len(ladder.measures) > 1 else family
-            found.append((name, [(named.member or named.family, decision) for named, decision in members]))
+            found.append((name, [(decision.member, decision) for decision in members]))
     return found
 
 
@@ -110,20 +107,20 @@ def _table(ladder: Ladder) -> Table:
     rows: list[list[Cell] | Group] = []
     for title, members in groups(ladder):
         rows += [Group(title), *(_row(name, found) for name, found in members)]
-    unit = ladder.decisions[0].evidence["unit"]
-    columns = ["Change", "Verdict", "Best, tokens", "Curve", f"Rise, {unit}", "Sensitivity"]
+    unit = ladder.decisions[0].evidence.unit
+    columns = ["Change", "Verdict", f"Best, {ladder.axis.unit}", "Curve", f"Rise, {unit}", "Sensitivity"]
     return Table(columns, rows, numeric=frozenset({2, 4, 5}))
 
 
 def _row(name: str, found: CheckpointDecision) -> list[Cell]:
-    curve = found.evidence["curve"]
-    best = next(place for place, point in enumerate(curve) if point["tokens"] == found.best)
-    rank = found.evidence["spearman"]
+    curve = found.evidence.curve
+    best = next(place for place, point in enumerate(curve) if point.position == found.best)
+    rank = found.evidence.spearman
     return [
         name,
         Chip(found.verdict),
         interval(found),
-        Spark([point["value"] for point in curve], best),
+        Spark([point.value for point in curve], best),
         f"{signed(found.rise)} [{signed(found.rise_low)}, {signed(found.rise_high)}]",
         "" if rank is None else signed(rank, 2),
     ]
@@ -131,7 +128,7 @@ def _row(name: str, found: CheckpointDecision) -> list[Cell]:
 
 def interval(found: CheckpointDecision) -> str:
     """`8M [4M, 16M]`, or the number alone where nothing else is possible."""
-    best, low, high = (token_count(tokens) for tokens in (found.best, found.low, found.high))
+    best, low, high = (found.axis.number(position) for position in (found.best, found.low, found.high))
     return best if low == high else f"{best} [{low}, {high}]"
 
 
@@ -142,7 +139,7 @@ def signed(value: float, digits: int = 3) -> str:
 
 def common_caveats(ladder: Ladder) -> list[str]:
     """Each caveat once, with how many of the decisions it holds for."""
-    counts = Counter(caveat for found in ladder.decisions for caveat in found.evidence["caveats"])
+    counts = Counter(caveat for found in ladder.decisions for caveat in found.evidence.caveats)
     total = len(ladder.decisions)
     return [
         f"{caveat[0].upper()}{caveat[1:]}{'' if count == total else f' ({count} of {total} decisions)'}."

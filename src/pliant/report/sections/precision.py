@@ -8,24 +8,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.decide.curves.labels import Label, label
-from pliant.decide.curves.series import token_count
+from pliant.axes import axis_named
+from pliant.changes import Change
+from pliant.decide.curves.checkpoint import CheckpointDecision, PointEvidence
 from pliant.errors import PliantError
 from pliant.laws.fitting.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
 from pliant.report.parts import Cell, Figure, Gallery, Section, Table
 from pliant.report.results import Ladder, Results
-from pliant.report.sections.curves import TOKENS
-from pliant.statistics import student
 
 BLOCK = re.compile(r"\.(\d+)\.")
 """The number of a block in a tensor's name."""
-
-Members = Sequence[tuple[Label, CheckpointDecision]]
 
 
 class Sweep(NamedTuple):
@@ -34,19 +28,19 @@ class Sweep(NamedTuple):
     title: str
     ladder: Ladder
     measure: str
-    members: Members
+    members: Sequence[CheckpointDecision]
 
     @property
     def unit(self) -> str:
         """Of the measure."""
-        return self.members[0][1].evidence["unit"]
+        return self.members[0].evidence.unit
 
-    def points(self) -> Iterator[tuple[float, dict[str, Any], CheckpointDecision]]:
-        """Width, point of the curve and decision of everything that was measured and has a rise."""
-        for _, found in self.members:
-            for point in found.evidence["curve"]:
-                if point["delta"] is not None:
-                    yield found.change["bits"], point, found
+    def points(self) -> Iterator[tuple[int, PointEvidence, float, CheckpointDecision]]:
+        """Width, point of the curve, rise and decision of everything that was measured and has a rise."""
+        for found in self.members:
+            for point in found.evidence.curve:
+                if point.delta is not None:
+                    yield found.change.weight_bits or 16, point, point.delta, found
 
 
 def bits_by_tokens(results: Results) -> Section | None:
@@ -68,11 +62,11 @@ def _sweeps(results: Results) -> list[Sweep]:
         for measure in ladder.measures:
             for family, members in ladder.families(measure).items():
                 rounded = [
-                    (named, decision)
-                    for named, decision in members
-                    if decision.change["kind"] == "quantize" and _block(decision.change.get("tensors", "")) is None
+                    decision
+                    for decision in members
+                    if decision.change.weight_bits is not None and _block(decision.change) is None and ladder.axis.name == "tokens"
                 ]
-                if len({decision.change["bits"] for _, decision in rounded}) >= 2:
+                if len({decision.change.weight_bits for decision in rounded}) >= 2:
                     words = [family, measure] if len(ladder.measures) > 1 else [family]
                     name = f" ({ladder.name})" if len(results.ladders) > 1 else ""
                     found.append(Sweep(": ".join(words) + name, ladder, measure, rounded))
@@ -80,28 +74,29 @@ def _sweeps(results: Results) -> list[Sweep]:
 
 
 def _map(sweep: Sweep) -> Figure:
+    axis = sweep.ladder.axis
     cells: list[dict[str, Any]] = []
-    for bits, point, decision in sweep.points():
+    for bits, point, delta, decision in sweep.points():
         tip = {
             "bits": f"{bits:g}",
-            "after": f"{token_count(point['tokens'])} tokens",
-            "loss": f"{point['value']:z.3f}",
-            "rise": f"{point['delta']:+z.4f} ± {reach(decision, point, 'delta_stderr'):.4f}",
+            "after": axis.at(point.position),
+            "loss": f"{point.value:z.3f}",
+            "rise": f"{delta:+z.4f} ± {reach(decision, point, 'delta_stderr'):.4f}",
         }
         cells.append(
             {
-                "column": token_count(point["tokens"]),
+                "column": axis.number(point.position),
                 "row": f"{bits:g}",
-                "value": point["delta"],
-                "text": f"{point['delta']:z.2g}".replace("-", "\u2212"),
-                "best": point["tokens"] == decision.best,
+                "value": delta,
+                "text": f"{delta:z.2g}".replace("-", "\u2212"),
+                "best": point.position == decision.best,
                 "tip": tip,
             }
         )
-    tokens = sorted({point["tokens"] for _, point, _ in sweep.points()})
-    rows = [f"{decision.change['bits']:g}" for _, decision in sweep.members]
-    verdicts = "; ".join(f"{decision.change['bits']:g} bits: {decision.sentence()}" for _, decision in sweep.members)
-    spec = heat_map(cells, [token_count(count) for count in tokens], rows, TOKENS, "bits")
+    positions = sorted({point.position for _, point, _, _ in sweep.points()})
+    rows = [f"{decision.change.weight_bits}" for decision in sweep.members]
+    verdicts = "; ".join(f"{decision.change.weight_bits} bits: {decision.sentence()}" for decision in sweep.members)
+    spec = heat_map(cells, [axis.number(position) for position in positions], rows, axis.title, "bits")
     return Figure(sweep.title, f"What {sweep.title} added, {sweep.unit}, by bits and tokens. {verdicts}.", spec)
 
 
@@ -112,7 +107,7 @@ def predicted_and_measured(results: Results) -> Section | None:
     for sweep in _sweeps(results):
         points = list(sweep.points())
         try:
-            form = fit_rounding([p["tokens"] for _, p, _ in points], [bits for bits, _, _ in points], [p["delta"] for _, p, _ in points])
+            form = fit_rounding([p.position for _, p, _, _ in points], [bits for bits, *_ in points], [delta for _, _, delta, _ in points])
         except PliantError:
             continue
         figures.append(_agreement(sweep, form))
@@ -131,12 +126,12 @@ def predicted_and_measured(results: Results) -> Section | None:
 
 def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
     points: list[dict[str, Any]] = []
-    for bits, point, found in sweep.points():
-        delta, half = point["delta"], reach(found, point, "delta_stderr")
+    for bits, point, delta, found in sweep.points():
+        half = reach(found, point, "delta_stderr")
         if delta > 0:
-            predicted = float(form.rise(point["tokens"], bits))
+            predicted = float(form.rise(point.position, bits))
             tip = {
-                "after": f"{token_count(point['tokens'])} tokens",
+                "after": found.axis.at(point.position),
                 "measured": told(delta, half),
                 "predicted": f"{predicted:.4g}",
             }
@@ -149,7 +144,7 @@ def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
 
 
 def _fits(sweep: Sweep, form: RoundingForm) -> list[list[Cell]]:
-    widths = [bits for bits, point, _ in sweep.points() if point["delta"] > 0]
+    widths = [bits for bits, _, delta, _ in sweep.points() if delta > 0]
     first: list[Cell] = [sweep.title, "all", f"{form.power:z.2f}", f"{form.length:.2f}", _r2(form.r2), str(form.points)]
     others: list[list[Cell]] = [
         ["", f"{width:g}", "", "", _r2(r2), str(widths.count(width))] for width, r2 in sorted(form.r2_by_bits.items())
@@ -165,14 +160,12 @@ def _r2(value: float) -> str:
 def by_block(results: Results) -> Section | None:
     """Rises of studies that rounded one block at a time: `tensors` a name pattern with the block's number."""
     groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    for row in results.rises:
-        change = row["change"]
-        number = _block(change.get("tensors", "")) if change["kind"] == "quantize" else None
+    for row in results.differences:
+        change: Change = row["change"]
+        number = _block(change)
         if number is not None and row["rise"] is not None:
-            same = {name: value for name, value in change.items() if name != "bits"}
-            same["tensors"] = BLOCK.sub(".#.", change["tensors"])
-            facts = [row[name] for name in ("study", "measure", "params", "schedule", "peak_lr", "training_bits")]
-            groups.setdefault(json.dumps([same, *facts], sort_keys=True), []).append((number, row))
+            facts = [row[name] for name in ("study", "measure", "metric", "params", "schedule", "peak_lr", "training_bits")]
+            groups.setdefault(json.dumps([BLOCK.sub(".#.", change.title()), *facts], sort_keys=True), []).append((number, row))
     figures = [_blocks(group) for group in groups.values() if len({number for number, _ in group}) >= 2]
     if not figures:
         return None
@@ -184,33 +177,30 @@ def by_block(results: Results) -> Section | None:
     )
 
 
-def _block(tensors: str) -> int | None:
-    """The block whose tensors a name pattern stands for; None where it is not exactly one."""
-    numbers = [set(BLOCK.findall(pattern)) for pattern in tensors.split(",")]
+def _block(change: Change) -> int | None:
+    """The block whose tensors alone a rounding touches; None where it is not exactly one."""
+    if change.weight_bits is None:
+        return None
+    numbers = [set(BLOCK.findall(pattern)) for pattern in getattr(change, "tensors", "").split(",")]
     first = numbers[0]
     return int(next(iter(first))) if len(first) == 1 and all(found == first for found in numbers) else None
 
 
 def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
-    last = max(row["tokens"] or 0 for _, row in group)
-    cells: dict[tuple[float, int], list[dict[str, Any]]] = {}
+    last = max(row["position"] or 0 for _, row in group)
+    cells: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for number, row in group:
-        if (row["tokens"] or 0) == last:
-            cells.setdefault((row["change"]["bits"], number), []).append(row)
-    bars = [_bar(bits, number, rows) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
-    change, row = group[0][1]["change"], group[0][1]
-    family = label({**change, "tensors": BLOCK.sub(".#.", change["tensors"])}).family
-    title = f"{family}: {row['measure']}" + (f", after {token_count(last)} tokens" if last else "")
+        if (row["position"] or 0) == last:
+            cells.setdefault((row["change"].weight_bits, number), []).append(row)
+    bars = [_bar(bits, number, rows[0]) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
+    row = group[0][1]
+    title = f"{BLOCK.sub('.#.', row['change'].title())}: {row['measure']}" + (f", after {axis_named(row['axis']).at(last)}" if last else "")
     names = list(dict.fromkeys(bar["name"] for bar in bars))
     rises = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+z.4f}" for bar in bars)
     return Figure(title, f"{title}, rise by block: {rises}.", bar_chart(bars, names, "block", f"added to {row['measure']}, {row['unit']}"))
 
 
-def _bar(bits: float, number: int, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean over seeds, which read the same samples: their error does not average out, and the spread of seeds comes on top."""
-    rises = np.array([row["rise"] for row in rows])
-    several = len(rows) > 1
-    variance = np.mean([(row["stderr"] or 0.0) ** 2 for row in rows]) + (rises.var(ddof=1) / len(rows) if several else 0.0)
-    rise, half = float(rises.mean()), student(len(rows) - 1 if several else rows[0]["n"] - 1) * float(variance) ** 0.5
+def _bar(bits: int, number: int, row: dict[str, Any]) -> dict[str, Any]:
+    rise, half = row["rise"], (row["high"] - row["low"]) / 2 if row["stderr"] is not None else 0.0
     tip = {"block": str(number), "bits": f"{bits:g}", "rise": f"{rise:+z.4f} ± {half:.4f}"}
     return {"x": number, "y": rise, "low": rise - half, "high": rise + half, "name": f"{bits:g} bits", "tip": tip}

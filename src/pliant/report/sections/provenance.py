@@ -6,8 +6,7 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from pliant.decide.curves.labels import label
-from pliant.decide.curves.series import token_count
+from pliant.axes import axis_named
 from pliant.numbers import format_seconds
 from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
 from pliant.report.results import Results
@@ -19,7 +18,7 @@ def failed(results: Results) -> Section | None:
         return None
     places: dict[tuple[str, str], list[str]] = {}
     for row in results.failures:
-        found = places.setdefault((str(label(row["change"])), str(row["error"])), [])
+        found = places.setdefault((row["change"].name(), str(row["error"])), [])
         if row["checkpoint"] not in found:
             found.append(str(row["checkpoint"]))
     rows: list[list[Cell]] = [[change, _listed(checkpoints), error] for (change, error), checkpoints in places.items()]
@@ -39,8 +38,8 @@ def records(results: Results) -> Section | None:
     rows: list[list[Cell]] = [
         [
             str(row["checkpoint"]),
-            "" if row["tokens"] is None else token_count(row["tokens"]),
-            str(label(row["change"])),
+            "" if row["position"] is None else axis_named(row["axis"]).number(row["position"]),
+            row["change"].name(),
             str(row["measure"]),
             f"{row['seed']}" if not row["draw"] else f"{row['seed']}, draw {row['draw']}",
             "" if row["value"] is None else f"{row['value']:.4f}",
@@ -49,9 +48,9 @@ def records(results: Results) -> Section | None:
         ]
         for row in results.records
     ]
-    table = Table(
-        ["Checkpoint", "Tokens", "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7})
-    )
+    axes = {row["axis"] for row in results.records}
+    place = axis_named(axes.pop()).unit.capitalize() if len(axes) == 1 else "Place"
+    table = Table(["Checkpoint", place, "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7}))
     shown, total = len(results.records), results.totals["finished"]
     return Section("Records", "", [Folded(f"Show {'all' if shown == total else f'the first {shown} of'} {total} records", [table])])
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.decide.curves.labels import Label
-from pliant.decide.curves.series import token_count
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Section
 from pliant.report.results import Ladder, Results
@@ -21,7 +18,7 @@ def task_and_generic(results: Results) -> Section | None:
         return None
     return Section(
         "Task against generic",
-        "Each path follows the checkpoints from fewest tokens to most, which carries its name: down is a better task, left is less "
+        "Each path follows the checkpoints from the first to the last, which carries its name: down is a better task, left is less "
         "forgotten. A path that turns to the right pays for the task with everything else.",
         [Gallery(figures)],
     )
@@ -34,46 +31,34 @@ def _figures(ladder: Ladder, several: bool) -> list[Figure]:
     found: list[Figure] = []
     others = ladder.families(task)
     for family, members in ladder.families(generic).items():
-        tasks = {named.member: decision for named, decision in others.get(family, [])}
-        lines = [_path(named, decision, tasks) for named, decision in members if named.member in tasks]
+        tasks = {decision.member: decision for decision in others.get(family, [])}
+        lines = [_path(decision, tasks[decision.member]) for decision in members if decision.member in tasks]
         lines = [line for line in lines if len(line.points) >= 2]
-        if lines and trains(members[0][1].change):
+        if lines and members[0].change.trains:
             title = f"{family} ({ladder.name})" if several else family
-            axes = Axes(f"{generic}, {members[0][1].evidence['unit']}", f"{task}, {members[0][1].evidence['unit']}", log_x=False)
+            unit = members[0].evidence.unit
+            axes = Axes(f"{generic}, {unit}", f"{task}, {unit}", log_x=False)
             told = "; ".join(_told(line, generic, task) for line in lines)
             found.append(Figure(title, f"{title}: {task} against {generic} along the ladder. {told}.", line_chart(lines, axes)))
     return found
 
 
-def _path(named: Label, generic: CheckpointDecision, tasks: Mapping[str, CheckpointDecision]) -> Line:
-    after = {point["tokens"]: point for point in tasks[named.member].evidence["curve"]}
+def _path(generic: CheckpointDecision, task: CheckpointDecision) -> Line:
+    after = {point.position: point for point in task.evidence.curve}
     points: list[dict[str, Any]] = []
-    for point in generic.evidence["curve"]:
-        other = after.get(point["tokens"])
+    for point in generic.evidence.curve:
+        other = after.get(point.position)
         if other is not None:
             tip = {
-                "after": f"{token_count(point['tokens'])} tokens",
-                generic.metric: f"{point['value']:.3f}",
-                tasks[named.member].metric: f"{other['value']:.3f}",
+                "after": generic.axis.at(point.position),
+                generic.metric: f"{point.value:.3f}",
+                task.metric: f"{other.value:.3f}",
             }
-            points.append(
-                {
-                    "x": point["value"],
-                    "y": other["value"],
-                    "low": other["value"],
-                    "high": other["value"],
-                    "order": point["tokens"],
-                    "tip": tip,
-                }
-            )
-    return Line(named.member, points, look=look_of(generic))
+            place = {"x": point.value, "y": other.value, "low": other.value, "high": other.value}
+            points.append({**place, "order": point.position, "tip": tip})
+    return Line(generic.member, points, look=look_of(generic))
 
 
 def _told(line: Line, generic: str, task: str) -> str:
     first, last = line.points[0], line.points[-1]
     return f"{line.name}: {generic} from {first['x']:.3f} to {last['x']:.3f}, {task} from {first['y']:.3f} to {last['y']:.3f}"
-
-
-def trains(change: Mapping[str, Any]) -> bool:
-    """Whether the change, or a link of it, is a fine-tuning."""
-    return change["kind"] == "finetune" or any(trains(link) for link in change.get("links", []))

@@ -1,0 +1,61 @@
+"""Axes: what the checkpoints of a ladder differ in, and how a place along it is called.
+
+An axis has the name of the fact of a checkpoint that it runs over (`Checkpoint.tokens`, `Checkpoint.steps` ...), so a checkpoint's
+position is that fact. Decisions, tables and pictures speak of a ladder through its axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pliant.numbers import format_count
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a ladder runs over."""
+
+    name: str
+    title: str
+    """On a picture's axis, and behind "over"."""
+    unit: str
+    """Behind or before a position: `4M tokens`, `density 0.5`."""
+    whole: bool = True
+    """Whether positions are counts; otherwise they are numbers such as 0.5."""
+    rising: bool = True
+    """Whether a checkpoint further along has had more of what the ladder is about."""
+
+    def number(self, position: float) -> str:
+        """A position alone. Counts are rounded to whole steps, so 999424 is shown as `1M`, but 1430000 as `1.43M`."""
+        if not self.whole:
+            return f"{position:g}"
+        short = float(f"{position:.1e}")
+        return format_count(short if abs(short - position) <= 0.005 * position else position)
+
+    def at(self, position: float) -> str:
+        """A position with its unit."""
+        return f"{self.number(position)} {self.unit}" if self.whole else f"{self.unit} {self.number(position)}"
+
+    def plain(self, position: float) -> float:
+        """A position as JSON has it: a whole number where it is a count."""
+        return round(position) if self.whole else float(position)
+
+
+AXES = {
+    axis.name: axis
+    for axis in (
+        Axis("tokens", "pretraining tokens", "tokens"),
+        Axis("steps", "training steps", "steps"),
+        Axis("params", "parameters", "parameters"),
+        Axis("tasks", "training tasks", "tasks"),
+        Axis("density", "fraction of weights kept", "density", whole=False, rising=False),
+    )
+}
+"""By name, in the order in which a ladder that does not say takes the first that it knows."""
+
+
+def axis_named(name: str | None) -> Axis:
+    """The axis of that name; of records from before there were axes, tokens. One that is not known here is called by its name."""
+    if name is None:
+        return AXES["tokens"]
+    return AXES.get(name) or Axis(name, name.replace("_", " "), name.replace("_", " "), whole=False)
