@@ -15,7 +15,7 @@ import pytest
 from hub_standin import serve
 
 from pliant.errors import PliantError
-from pliant.models import HubLadder, build, hub_store, load, save
+from pliant.models import HubLadder, build, hub_patience, hub_store, load, save
 from pliant.models.hub_files import chosen_files
 
 STEPS = [f"step{1000 * number}" for number in range(1, 11)]
@@ -41,7 +41,7 @@ def online(tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(hub_store, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(hub_patience, "PAUSES", (0.0, 0.0))
     monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
     yield tmp_path
     hub_store.drop_ahead()

@@ -142,7 +142,14 @@ class HubRung:
         """
         source = self._found()
         if self.ladder.keep:
-            folder = cached_snapshot(source.hub, self.checkpoint.revision, code=source.code, endpoint=source.endpoint, token=source.token)
+            folder = cached_snapshot(
+                source.hub,
+                self.checkpoint.revision,
+                commit=source.commit,
+                code=source.code,
+                endpoint=source.endpoint,
+                token=source.token,
+            )
             yield self._load(folder)
             return
         held = hub_store.hold(source)

@@ -3,8 +3,7 @@
 Idea: every answer has an end. One function opens an answer, another reads its body; between them they bound how long a hub may be
 silent, how slowly it may send, how much it may send, and how often it may send elsewhere. What it says in headers and error pages
 is never printed as it is. The token goes to the hub it belongs to and to no other host, also after a redirect.
-When to use: through `hub_files`. huggingface-hub gives the connection, so its settings hold (HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN,
-proxies).
+When to use: through `hub_files`. huggingface-hub gives the connection, so that its settings hold (HF_ENDPOINT, HF_TOKEN, proxies).
 What goes wrong: a network slower than `SLOWEST` is taken for a hub that keeps its callers waiting.
 """
 
@@ -94,7 +93,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 @dataclass(frozen=True)
 class Answer:
-    """An open answer: `status` and `headers` are the last server's, `announced` are the headers of the hub itself."""
+    """An open answer; `announced` are the headers of the hub itself, which may have sent elsewhere for the content."""
 
     response: Any
     announced: dict[str, str]
@@ -107,7 +106,7 @@ class Answer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """By lower-case names."""
+        """Of the last server, by lower-case names."""
         return dict(self.response.headers)
 
     def body(self, limit: int, patience: float | None = None, cancelled: threading.Event | None = None) -> Iterator[bytes]:

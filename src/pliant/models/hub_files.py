@@ -26,6 +26,7 @@ from pliant.forms import read_text
 from pliant.models.checkpoint import FACTS_FILE
 from pliant.models.hub_client import Cancelled, Site, Unreachable, opened
 from pliant.models.hub_listing import COMMIT, File, list_files, repository
+from pliant.models.hub_patience import patiently
 from pliant.models.weight_files import INDEX, SINGLE, TOKENIZER_FILES, why_no_weights
 from pliant.spec import digest
 
@@ -182,31 +183,40 @@ def _one_at_a_time(lock: Path, cancelled: Event) -> Generator[None]:
 
 
 def cached_snapshot(
-    hub: str, revision: str | None, *, gguf_file: str | None = None, code: bool = False, endpoint: str | None = None, token: bool = False
+    hub: str,
+    revision: str | None,
+    *,
+    commit: str | None = None,
+    gguf_file: str | None = None,
+    code: bool = False,
+    endpoint: str | None = None,
+    token: bool = False,
 ) -> Path:
     """The folder of a revision in the hub's own cache, downloaded where it is missing; without a connection, what is cached.
 
-    An endpoint of one's own has a cache of its own, so that nothing it says is later taken for the public hub's.
+    A `commit` says where the revision stood when it was listed; this one is taken, wherever the revision has moved since. An endpoint
+    of one's own has a cache of its own, so that nothing it says is later taken for the public hub's.
 
     Raises PliantError when it can be had neither from the hub nor from the cache.
     """
     site = Site(endpoint, token)
     address = hub if revision is None else f"{hub}@{revision}"
     try:
-        commit, files = list_files(hub, revision or "main", site)
-        chosen = [files[name] for name in chosen_files(files, address, gguf_file=gguf_file, code=code)]
-        cache = _cache(hub, site)
-        folder = inside(cache / "snapshots", commit)
-        fetch(hub, commit, chosen, folder, site, cache.parent / ".locks" / cache.name / f"{commit}.lock")
-        if commit != revision:
-            write_atomic(inside(cache / "refs", revision or "main"), commit)
-        return folder
+        found, files = list_files(hub, commit or revision or "main", site)
     except Unreachable as error:
-        cached = _in_cache(hub, revision, gguf_file or "config.json", site)
+        cached = _in_cache(hub, commit or revision, gguf_file or "config.json", site)
         if cached is None:
             reason = str(error).partition(": ")[2]
             raise PliantError(f"{address}: not a folder here, and {reason}") from error
         return cached
+    chosen = [files[name] for name in chosen_files(files, address, gguf_file=gguf_file, code=code)]
+    cache = _cache(hub, site)
+    folder = inside(cache / "snapshots", found)
+    lock = cache.parent / ".locks" / cache.name / f"{found}.lock"
+    patiently(lambda: fetch(hub, found, chosen, folder, site, lock), folder, Event())
+    if found != revision:
+        write_atomic(inside(cache / "refs", revision or "main"), found)
+    return folder
 
 
 def cached_commit(hub: str, revision: str, endpoint: str | None = None) -> str | None:

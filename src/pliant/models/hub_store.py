@@ -1,9 +1,7 @@
 """Checkpoints of the hub on this disk: there while somebody uses them, one fetched ahead, gone afterwards.
 
-Idea: each revision has a folder, named by its commit. Whoever uses it, in whatever process, holds a lock file of their own beside
-it; whoever lets go of it last finds no other such lock held, and deletes the folder. The system frees the locks of a process that
-is killed, so what it left behind is found and deleted by the next one. A revision is fetched ahead only while no more than one
-other is here, so a series of any length needs the disk of two.
+Idea: each revision has a folder, named by its commit, which stays while somebody holds it (`hub_holders`). A revision is fetched
+ahead only while no more than one other is here, so a series of any length needs the disk of two.
 When to use: through `HubLadder`. The hub's own cache is never touched, and nothing outside the store is deleted or locked.
 What goes wrong: several worker processes hold one revision each, and at most one more is fetched ahead.
 """
@@ -13,26 +11,21 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import shutil
 import threading
-import uuid
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pliant.errors import PliantError
-from pliant.files import cache_folder, disk_errors
-from pliant.models.hub_client import Cancelled, Silent, Site, SwitchedOff, Unreachable
-from pliant.models.hub_files import PART, chosen_files, fetch
-from pliant.models.hub_listing import COMMIT, checked_commit, list_files, repository
+from pliant.files import cache_folder
+from pliant.models.hub_client import Cancelled, Site
+from pliant.models.hub_files import chosen_files, fetch
+from pliant.models.hub_holders import Holder, alone, folders, sweep
+from pliant.models.hub_listing import checked_commit, list_files, repository
+from pliant.models.hub_patience import patiently
 from pliant.spec import digest
 
 PLACES = 2
 """Checkpoints on disk beyond which nothing is fetched ahead."""
-PAUSES = (1.0, 4.0, 16.0)
-"""Seconds to wait before each further attempt when the hub stops answering."""
-ENCOURAGING = 10_000_000
-"""Bytes that must have come since for patience to begin anew."""
 
 
 @dataclass(frozen=True)
@@ -72,34 +65,13 @@ class Held:
     """A source whose folder stays until `release`."""
 
     def __init__(self, source: Source) -> None:
-        from filelock import FileLock
-
         self.source = source
-        with disk_errors(source.store):
-            source.store.mkdir(parents=True, exist_ok=True)
-            self._file = source.store / f"{source.commit}.{uuid.uuid4().hex}.lock"
-            self._lock = FileLock(self._file, thread_local=False)
-            self._lock.acquire()
+        self._holder = Holder(source.folder)
         self.cancelled = threading.Event()
 
     def download(self) -> None:
-        """Fetch what is missing, with patience, but not twice for a hub that keeps silent. Raises PliantError, or Cancelled."""
-        pauses, silent, most = iter(PAUSES), False, 0
-        while True:
-            try:
-                return self._download()
-            except SwitchedOff:
-                raise
-            except Unreachable as error:
-                arrived = sum(path.stat().st_size for path in self.source.folder.rglob("*") if path.is_file())
-                if arrived >= most + ENCOURAGING:
-                    pauses, silent, most = iter(PAUSES), False, arrived
-                pause = next(pauses, None)
-                if pause is None or (silent and isinstance(error, Silent)):
-                    raise
-                silent = isinstance(error, Silent)
-                if self.cancelled.wait(pause):
-                    raise Cancelled from None
+        """Fetch what is missing, with patience. Raises PliantError, or Cancelled."""
+        patiently(self._download, self.source.folder, self.cancelled)
 
     def _download(self) -> None:
         source = self.source
@@ -110,11 +82,7 @@ class Held:
 
     def release(self) -> None:
         """Let go of the folder; the last holder deletes it."""
-        with _alone(self.source.store):
-            self._lock.release()
-            self._file.unlink(missing_ok=True)
-            if not _in_use(self.source.folder):
-                _delete(self.source.folder)
+        self._holder.release()
 
 
 class _Ahead:
@@ -130,9 +98,9 @@ class _Ahead:
 
     def _work(self) -> None:
         with contextlib.suppress(PliantError, Cancelled, OSError):  # the rung itself says what is wrong when its turn comes
-            with _alone(self.source.store):
-                _sweep(self.source.store, keep=self.source)
-                if len(_folders(self.source.store)) >= PLACES:
+            with alone(self.source.store):
+                sweep(self.source.store, keep=self.source.folder)
+                if len(folders(self.source.store)) >= PLACES:
                     return
                 self.held = Held(self.source)
                 self.held.cancelled = self._cancelled
@@ -167,8 +135,8 @@ def hold(source: Source) -> Held:
     elif ahead is not None:
         ahead.drop()
     if held is None:
-        with _alone(source.store):
-            _sweep(source.store, keep=source)
+        with alone(source.store):
+            sweep(source.store, keep=source.folder)
             held = Held(source)
     try:
         held.download()  # completes, or finds complete, what was fetched ahead
@@ -219,59 +187,5 @@ _to_tidy: set[Path] = set()
 def _tidy() -> None:
     drop_ahead()
     for store in filter(Path.is_dir, _to_tidy):
-        with contextlib.suppress(PliantError, OSError), _alone(store):
-            _sweep(store)
-
-
-def _folders(store: Path) -> set[Path]:
-    return {path for path in store.iterdir() if COMMIT.fullmatch(path.name) and path.is_dir() and not path.is_symlink()}
-
-
-def _sweep(store: Path, keep: Source | None = None) -> None:
-    """Delete what killed processes left: every folder that nobody holds, and half files of the one to keep."""
-    kept = keep.folder if keep is not None else None
-    held = {store / path.name[:40] for path in store.glob("*.*.lock") if COMMIT.match(path.name)}
-    for folder in _folders(store) | held:
-        if _in_use(folder):
-            continue
-        if folder != kept:
-            _delete(folder)
-        for half in folder.rglob(f"*{PART}"):
-            half.unlink(missing_ok=True)
-
-
-def _in_use(folder: Path) -> bool:
-    """Whether anybody holds it; the lock files of those who were killed are deleted. To be asked in `_alone`."""
-    return any(_is_held(lock) for lock in folder.parent.glob(f"{folder.name}.*.lock"))
-
-
-def _is_held(file: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(file, timeout=0):
-            pass
-    except Timeout:
-        return True
-    file.unlink(missing_ok=True)
-    return False
-
-
-def _delete(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _alone(store: Path) -> Generator[None]:
-    """Only one process at a time decides what may stand in the store."""
-    from filelock import FileLock
-
-    with disk_errors(store):
-        store.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(store / "store.lock")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        with contextlib.suppress(PliantError, OSError), alone(store):
+            sweep(store)
