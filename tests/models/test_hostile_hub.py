@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hub_standin import drips, says, serve
@@ -57,11 +58,11 @@ def hub(folder, place):
         hub_store.drop_ahead()
 
 
-def ladder(hub, **fields):
+def ladder(hub, /, **fields):
     return HubLadder(**{"hub": "lab/tiny", "revisions": ["step1"], "endpoint": hub.url, "batch_tokens": 1, **fields})
 
 
-def opened(hub, **fields):
+def opened(hub, /, **fields):
     with ladder(hub, **fields).rungs()[0].open() as model:
         return model.weights()
 
@@ -332,6 +333,26 @@ def test_the_token_does_not_follow_to_another_host(hub, place, content, folder):
         assert set(store.tokens) == {None}
         store.lies[WEIGHTS] = says(wrong(content[WEIGHTS]))
         both_ways(hub, place, "its content is not what the hub announced")
+
+
+def test_a_repository_that_was_renamed_is_followed(hub, place):
+    hub.lies[r"/old/tiny"] = lambda handler: says(b"", 307, Location=handler.path.replace("/old/", "/lab/"))(handler)
+    assert opened(hub, hub="old/tiny", token=True) == opened(hub)
+    assert hub.tokens.index(None) == hub.tokens.count(TOKEN)  # all of the first, none of the second
+
+
+def test_two_at_once_do_not_write_the_same_file(hub, place, content):
+    source = hub_store.Source("lab/tiny", hub.commit("lab/tiny", "step1"), hub.url)
+    with ThreadPoolExecutor(4) as pool:
+        held = list(pool.map(hub_store.hold, [source] * 4))
+    assert {path.name: path.read_bytes() for path in source.folder.iterdir()} == {
+        name: body for name, body in content.items() if (source.folder / name).exists()
+    }
+    assert hub.downloads(WEIGHTS) == ["step1"]
+    for one in held:
+        assert source.folder.is_dir()
+        one.release()
+    assert not source.folder.exists()
 
 
 def test_an_endpoint_does_not_fill_the_hubs_own_cache(hub, place):

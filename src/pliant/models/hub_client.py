@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from pliant.errors import PliantError
 from pliant.forms import SIZE_LIMIT, parse_json
 
-PATIENCE = 10.0
+PATIENCE = 8.0
 """Seconds that a hub may be silent."""
 LISTING_PATIENCE = 20.0
 """Seconds after which a small answer must be complete."""
