@@ -235,17 +235,12 @@ def _told(site: Site, where: str) -> Generator[None]:
         yield
     except (PliantError, Cancelled):
         raise
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-            raise  # the disk's complaint
-        raise Unreachable(f"{where}: the download from {site.url} broke off ({_reason(error)})") from error
     except Exception as error:  # whatever the HTTP library calls a lost connection
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # the disk's complaint
         kind = Silent if any(base.__name__ == "TimeoutException" for base in type(error).__mro__) else Unreachable
-        raise kind(f"{where}: the hub at {site.url} cannot be reached, or broke off ({_reason(error)})") from error
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {said(str(error))}".rstrip(": ")
+        reason = f"{type(error).__name__}: {said(str(error))}".rstrip(": ")
+        raise kind(f"{where}: the hub at {site.url} cannot be reached, or broke off ({reason})") from error
 
 
 def said(text: str) -> str:
