@@ -12,10 +12,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow
 import pytest
 from pyarrow import parquet
+
+from pliant.data.hub import hub_files
+from pliant.errors import PliantError
 
 FILE = "train-00000-of-00001.parquet"
 COMMIT = "a" * 40
@@ -98,3 +102,16 @@ def test_a_data_set_and_what_is_not_there(endpoint: str, tmp_path: Path) -> None
     for line, (source, reason) in zip(lines[2:], [(sources[2], "doesn't exist"), (sources[3], "other"), (sources[4], "test")], strict=True):
         assert line.startswith(f"{source}: cannot be loaded")
         assert reason in line
+
+
+def test_what_a_server_says_is_short_and_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise ValueError("\x1b[31mrun this\u2028\x00" + "x" * 10_000 + "\nand more")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=refuse))
+    with pytest.raises(PliantError) as caught:
+        hub_files("owner/hostile")
+    said = str(caught.value)
+    assert said.startswith("hub:owner/hostile: cannot be loaded (?[31mrun this")
+    assert said.isprintable()
+    assert len(said) < 400

@@ -2,7 +2,7 @@
 
 It serves folders as the revisions of repositories: references, file trees, revision info, and files with ETag,
 X-Repo-Commit, Content-Length and Range. It can break a transfer off after some bytes, answer with an error for a while, and
-keeps a list of the requests it was sent.
+keeps a list of the requests it was sent. It can also lie: `lies` are answers given in place of the true ones.
 """
 
 import contextlib
@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +25,10 @@ class StandIn:
     repositories: dict[str, dict[str, Path]]  # name -> revision -> folder
     breaks: dict[str, list[int]] = field(default_factory=dict)  # "revision/file" -> bytes after which each transfer breaks off
     failures: dict[str, int] = field(default_factory=dict)  # "revision/file" -> how often it answers 503
+    lies: dict[str, Callable] = field(default_factory=dict)  # pattern of "METHOD path" -> what answers instead, given the handler
+    announces: bool = False  # whether the list of files has sizes and hashes, as the public hub's has
     requests: list[str] = field(default_factory=list)  # "METHOD path range"
+    tokens: list[str | None] = field(default_factory=list)  # the Authorization of each request
     url: str = ""
 
     def commit(self, name, revision):
@@ -43,6 +48,11 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
+    def handle_one_request(self):
+        self.close_connection = True
+        with contextlib.suppress(ConnectionError):  # the client has gone
+            super().handle_one_request()
+
     def do_HEAD(self):
         self.answer()
 
@@ -52,6 +62,13 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self):
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
+        self.hub.tokens.append(self.headers.get("Authorization"))
+        for pattern, lie in self.hub.lies.items():
+            if re.search(pattern, f"{self.command} {path}"):
+                with contextlib.suppress(OSError):  # nobody listens any more
+                    return lie(self)
+                self.close_connection = True
+                return None
         for pattern, action in (
             (r"/api/models/(?P<name>.+)/refs", self.refs),
             (r"/api/models/(?P<name>.+)/tree/(?P<revision>[^/]+)", self.tree),
@@ -95,8 +112,18 @@ class Handler(BaseHTTPRequestHandler):
     def info(self, name, revision):
         found = self.found(name, revision)
         if found:
-            siblings = [{"rfilename": path.name} for path in sorted(found[0].iterdir())]
+            siblings = [self.sibling(path) for path in sorted(found[0].iterdir())]
             self.send({"id": name, "modelId": name, "sha": found[2], "private": False, "tags": [], "downloads": 0, "siblings": siblings})
+
+    def sibling(self, path):
+        if not self.hub.announces:
+            return {"rfilename": path.name}
+        content = path.read_bytes()
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        large = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+        return {"rfilename": path.name, "size": len(content)} | (
+            {"blobId": "a" * 40, "lfs": large} if path.suffix == ".safetensors" else {"blobId": blob}
+        )
 
     def file(self, name, revision, file):
         found = self.found(name, revision)
@@ -145,6 +172,39 @@ class Handler(BaseHTTPRequestHandler):
         for header, value in {**headers, "Content-Length": str(length)}.items():
             self.send_header(header, value)
         self.end_headers()
+
+
+def says(content, status=200, **headers):
+    """A lie: this content (bytes, or what becomes JSON) with these headers, an underscore for each hyphen; None leaves one out."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+
+    def answer(handler):
+        told = {"Content-Length": str(len(body)), **{name.replace("_", "-"): value for name, value in headers.items()}}
+        handler.send_response(status)
+        for name, value in told.items():
+            if value is not None:
+                handler.send_header(name, value)
+        handler.end_headers()
+        if handler.command == "GET":
+            handler.wfile.write(body)
+        handler.close_connection = told["Content-Length"] is None
+
+    return answer
+
+
+def drips(before=b"", piece=b"x", pause=0.05, seconds=20.0):
+    """A lie: bytes that never end, `piece` after `piece`; before them a finished part of an answer. Gives up after a while."""
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.wfile.write(before)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+            time.sleep(pause)
+
+    return answer
 
 
 def etag(path):

@@ -26,7 +26,11 @@ def test_each_published_pattern_is_read(name):
     assert sum(pattern.fullmatch(name) is not None for pattern in PATTERNS) == 1
 
 
-@pytest.mark.parametrize("name", ["main", "v1.0", "step", "step12x", "stage1", "tokens4B", "step-5", "", "step1000-tokens4"])
+HOSTILE = ["step" + "9" * 5000, "9" * 16, "step\u0663", "step\xb2", "step1-tokens9999999T", "step1\n"]
+HOSTILE += ["stage123-step1-tokens1B", "stage999999999999-step1-tokens1B", "step1-tokens1.2345B", "step1-tokens\u0664B"]
+
+
+@pytest.mark.parametrize("name", ["main", "v1.0", "step", "step12x", "stage1", "tokens4B", "step-5", "", "step1000-tokens4", *HOSTILE])
 def test_other_names_tell_nothing(name):
     assert parse(name) is None
 
@@ -78,3 +82,10 @@ def test_a_ladder_is_sorted_by_tokens_not_by_name(steps, batch):
 def test_what_cannot_be_told_asks_for_the_map(names, options, message):
     with pytest.raises(PliantError, match=message):
         tokens_of(names, **options)
+
+
+def test_more_tokens_than_a_number_holds():
+    with pytest.raises(PliantError, match=r"would stand behind 1e\+21 tokens"):
+        tokens_of(["step999999999999999"], batch_tokens=10**6)
+    stages = ["stage2-step1-tokens999999T", *(f"stage1-ingredient{number}-step1-tokens999999T" for number in range(3))]
+    assert tokens_of(["stage2-step1-tokens999999T"], all_names=stages) == {"stage2-step1-tokens999999T": 2 * 999_999 * 10**12}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pliant.models import hub_store
+from pliant.models import hub_patience, hub_store
 from pliant.study.running import run
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
@@ -20,7 +20,7 @@ def hub(folders, tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(hub_store, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(hub_patience, "PAUSES", (0.0, 0.0))
     monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
     names = sorted(path.name for path in folders.iterdir())
     with serve({"lab/tiny": {"main": folders / names[-1], **{name: folders / name for name in names}}}) as running:

@@ -29,6 +29,7 @@ def hub_files(address: str) -> list[Path]:
     try:
         loaded = datasets.load_dataset(name, config, revision=revision, split=split or "train")
     except Exception as error:  # the library lets through whatever the network, the file system or a format raises
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        reason = "".join(one if one.isprintable() else "?" for one in said)  # part of it may be a server's
         raise PliantError(f"hub:{address}: cannot be loaded ({reason})") from None
     return [Path(file["filename"]) for file in loaded.cache_files]

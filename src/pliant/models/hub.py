@@ -24,15 +24,15 @@ from pydantic import Field, model_validator
 from pliant.errors import PliantError
 from pliant.models import hub_store
 from pliant.models.checkpoint import Checkpoint
-from pliant.models.hub_files import Unreachable, cached_commit, cached_snapshot, list_revisions
+from pliant.models.hub_client import Site, Unreachable
+from pliant.models.hub_files import cached_commit, cached_snapshot
+from pliant.models.hub_listing import COMMIT, list_revisions
 from pliant.models.ladder import Stored
 from pliant.models.revisions import parse, tokens_of
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
     from pliant.models.model import Model
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class HubLadder(Stored):
@@ -44,6 +44,9 @@ class HubLadder(Stored):
     )
     keep: bool = Field(default=False, description="Leave the downloads in the hub's own cache instead of deleting each after its turn")
     endpoint: str | None = Field(default=None, description="Address of the hub, where it is not the public one or $HF_ENDPOINT")
+    token: bool = Field(
+        default=False, description="Send your hub token to `endpoint`; otherwise only the public hub and $HF_ENDPOINT get it"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -78,9 +81,9 @@ class HubLadder(Stored):
     def _commits(self) -> dict[str, str]:
         """Every revision with its commit; those in the cache where the hub cannot be reached and downloads are kept."""
         try:
-            return list_revisions(self.hub, self.endpoint)
+            return list_revisions(self.hub, Site(self.endpoint, self.token))
         except Unreachable:
-            cached = {name: cached_commit(self.hub, name) for name in self.revisions} if self.keep else {}
+            cached = {name: cached_commit(self.hub, name, self.endpoint) for name in self.revisions} if self.keep else {}
             found = {name: commit for name, commit in cached.items() if commit is not None}
             if not found:
                 raise
@@ -105,13 +108,14 @@ class HubLadder(Stored):
             raise error.within(self.hub) from None
 
     def _source(self, name: str, commits: dict[str, str]) -> hub_store.Source | None:
-        commit = commits.get(name, name if _COMMIT.fullmatch(name) else None)
-        return hub_store.Source(self.hub, commit, self.endpoint, self.trust_remote_code) if commit is not None else None
+        commit = commits.get(name, name if COMMIT.fullmatch(name) else None)
+        return hub_store.Source(self.hub, commit, self.endpoint, self.trust_remote_code, self.token) if commit is not None else None
 
     def _facts(self, name: str, tokens: int | None) -> Checkpoint:
         revision = parse(name)
         stage = f"stage{revision.stage}" if revision is not None and revision.stage is not None else None
-        seed = int(revision.seed) if revision is not None and revision.seed is not None and revision.seed.isdigit() else None
+        seed = (revision.seed if revision is not None else None) or ""
+        seed = int(seed) if re.fullmatch(r"[0-9]{1,9}", seed) else None
         return Checkpoint(name=self.hub, revision=name, tokens=tokens, phase=stage, seed=seed)
 
 
@@ -143,7 +147,14 @@ class HubRung:
         """
         source = self._found()
         if self.ladder.keep:
-            folder = cached_snapshot(source.hub, self.checkpoint.revision, code=source.code, endpoint=source.endpoint)
+            folder = cached_snapshot(
+                source.hub,
+                self.checkpoint.revision,
+                commit=source.commit,
+                code=source.code,
+                endpoint=source.endpoint,
+                token=source.token,
+            )
             yield self._load(folder)
             return
         held = hub_store.hold(source)

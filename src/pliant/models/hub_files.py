@@ -1,42 +1,44 @@
-"""Which files of a hub repository are fetched, how, and what is said when that fails.
+"""Which files of a hub repository are fetched, and what they must be to be kept.
 
-Idea: huggingface-hub's own client does the talking (its settings hold: HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN); this adds the choice
-of files (one set of safetensors, configuration, tokenizer; never pickles or other frameworks' weights), patience with a
-network that breaks off, and one line for each thing that can go wrong.
-Cost: three small requests a revision, then the files. A download that breaks off goes on where it stopped; one whose process
-was killed keeps the files that were complete.
+Idea: of all files only those of one model are taken (one set of safetensors, configuration, tokenizer; never pickles or other
+frameworks' weights). A file goes by its name only when its size and hashes are those that the hub announced, in its list of files
+and in the headers of the file itself; until then it is called `NAME.incomplete`. Names and commits are checked before they become
+paths.
+Cost: two small requests a revision and one a file, then the files. A download that breaks off goes on where it stopped; one whose
+process was killed keeps the files that were complete.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
+import shutil
 from collections.abc import Generator, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from threading import Event
-from typing import Any
+from urllib.parse import quote
 
 from pliant.errors import PliantError
-from pliant.files import disk_errors
+from pliant.files import cache_folder, disk_errors, inside, write_atomic
+from pliant.forms import read_text
 from pliant.models.checkpoint import FACTS_FILE
+from pliant.models.hub_client import Cancelled, Site, Unreachable, opened
+from pliant.models.hub_listing import COMMIT, File, list_files, repository
+from pliant.models.hub_patience import patiently
 from pliant.models.weight_files import INDEX, SINGLE, TOKENIZER_FILES, why_no_weights
+from pliant.spec import digest
 
+PART = ".incomplete"
+"""What a file is called after its own name until it is whole and checked."""
+LARGEST_OTHER = 256 * 2**20
+"""Bytes of the largest file that is no weights, and of the largest whose size the hub does not tell."""
+MOST_FILES = 1_000
+"""Files of one model beyond which none is fetched."""
 _SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
-LISTING_TIMEOUT = 10.0
-"""Seconds that the hub may take to answer a small request. It is asked once: patience belongs to downloads."""
-
-
-class Cancelled(Exception):
-    """A download that nobody waits for any more."""
-
-
-class Unreachable(PliantError):
-    """The hub did not answer, which may pass."""
-
-
-class SwitchedOff(Unreachable):
-    """The user keeps this process off the hub."""
+_USABLE = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[\w.+=@ -]*[\w+=@-]", re.IGNORECASE)
+"""A part of a name that every file system takes."""
 
 
 def chosen_files(names: Iterable[str], address: str, *, gguf_file: str | None = None, code: bool = False) -> list[str]:
@@ -61,131 +63,181 @@ def chosen_files(names: Iterable[str], address: str, *, gguf_file: str | None = 
         problem = why_no_weights(present)
     if not weights:
         raise PliantError(f"{address}: {problem}")
-    return sorted(chosen | weights)
+    files = sorted(chosen | weights)
+    unusable = [name for name in files if name.endswith(PART) or not all(map(_USABLE.fullmatch, name.split("/")))]
+    if unusable:
+        raise PliantError(f"{address}: no file can be called {unusable[0]!r} here")
+    if len(files) > MOST_FILES:
+        raise PliantError(f"{address}: the hub lists {len(files):,} files of one model, more than the {MOST_FILES:,} that are fetched")
+    return files
 
 
-def list_revisions(hub: str, endpoint: str | None = None) -> dict[str, str]:
-    """Branch or tag -> commit. Raises PliantError when the hub or the repository cannot be had."""
-    from huggingface_hub import HfApi
-
-    with hub_errors(hub, endpoint):
-        refs = HfApi(endpoint=endpoint).list_repo_refs(hub)
-        return {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}
-
-
-def list_files(hub: str, commit: str, endpoint: str | None = None) -> list[str]:
-    """Every file of one commit. Raises PliantError when the hub or the commit cannot be had."""
-    with hub_errors(f"{hub}@{commit}", endpoint):
-        return _files(hub, commit, endpoint)
-
-
-def _files(hub: str, revision: str, endpoint: str | None) -> list[str]:
-    """Every file of a revision, in one request; the client's own listing of files asks for half a minute where nobody answers."""
-    from huggingface_hub import HfApi
-
-    found = HfApi(endpoint=endpoint).model_info(hub, revision=revision, timeout=LISTING_TIMEOUT)
-    return [file.rfilename for file in found.siblings or ()]
-
-
-def fetch(hub: str, commit: str, names: Sequence[str], folder: Path, endpoint: str | None = None, cancelled: Event | None = None) -> None:
+def fetch(hub: str, commit: str, files: Sequence[File], folder: Path, site: Site, lock: Path, cancelled: Event | None = None) -> None:
     """Download files of one commit into `folder`; those that are complete there already are not fetched again.
 
-    Raises Unreachable when the hub stops answering, PliantError when it refuses or the disk is full, and Cancelled soon
-    after `cancelled` is set.
+    Args:
+        hub: Name of the repository.
+        commit: 40 hexadecimal digits.
+        files: What the hub announced of each.
+        folder: Where they go.
+        site: The hub.
+        lock: A file that keeps two processes from writing the same.
+        cancelled: Where it is set, the download ends soon.
+
+    Raises Unreachable when the hub stops answering, PliantError when it refuses or lies or the disk is full, and Cancelled.
     """
-    from huggingface_hub import hf_hub_download
-
-    meter: Any = _meter(cancelled or Event())
-    for name in names:
-        with hub_errors(f"{hub}@{commit}", endpoint), disk_errors(folder):
-            hf_hub_download(hub, name, revision=commit, local_dir=folder, endpoint=endpoint, tqdm_class=meter)
-
-
-def _meter(cancelled: Event) -> type:
-    """A progress bar that shows nothing and breaks the download off once `cancelled` is set."""
-    from tqdm import tqdm
-
-    class Meter(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            settings.pop("name", None)  # huggingface-hub's own bars have a name
-            super().__init__(*arguments, **{**settings, "disable": True})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            if cancelled.is_set():
-                raise Cancelled
-            return super().update(n)
-
-    return Meter
+    cancelled = cancelled or Event()
+    with disk_errors(folder), _one_at_a_time(lock, cancelled):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            if not (folder / file.name).is_file():
+                _fetch_file(hub, commit, file, inside(folder, file.name), site, cancelled)
 
 
-def cached_snapshot(
-    hub: str, revision: str | None, *, gguf_file: str | None = None, code: bool = False, endpoint: str | None = None
-) -> Path:
-    """The folder of a revision in the hub's own cache, downloaded where it is missing; without a connection, what is cached.
-
-    Raises PliantError when it can be had neither from the hub nor from the cache.
-    """
-    from huggingface_hub import snapshot_download
-
-    address = hub if revision is None else f"{hub}@{revision}"
+def _fetch_file(hub: str, commit: str, file: File, target: Path, site: Site, cancelled: Event) -> None:
+    where = f"{hub}@{commit[:12]}: {file.name}"
+    path = f"/{hub}/resolve/{commit}/{quote(file.name)}"
+    if file.size is None or not file.hashes:
+        with opened(site, "HEAD", path, where) as answer:
+            file = file.announced_by(answer)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + PART)
     try:
-        with hub_errors(address, endpoint):
-            names = chosen_files(_files(hub, revision or "main", endpoint), address, gguf_file=gguf_file, code=code)
-            return Path(snapshot_download(hub, revision=revision, allow_patterns=names, endpoint=endpoint))
-    except Unreachable as error:
-        cached = _in_cache(hub, revision, gguf_file or "config.json")
-        if cached is None:
-            reason = str(error).removeprefix(f"{address}: ")
-            raise PliantError(f"{address}: not a folder here, and {reason}") from error
-        return cached
+        file = _download(file, path, part, site, where, cancelled)
+        _check_content(part, file, where)
+    except PliantError as error:
+        if not isinstance(error, Unreachable):
+            part.unlink(missing_ok=True)
+        raise
+    part.replace(target)
 
 
-def cached_commit(hub: str, revision: str) -> str | None:
-    """The commit of a revision in the hub's own cache, if it is there."""
-    cached = _in_cache(hub, revision, "config.json")
-    return cached.name if cached is not None else None
+def _download(file: File, path: str, part: Path, site: Site, where: str, cancelled: Event) -> File:
+    """Completes `part`; gives the file as it was announced in the end."""
+    start = part.stat().st_size if part.is_file() and not part.is_symlink() else 0
+    if start and start == file.size:
+        return file
+    if file.size is None or start > file.size:
+        start = 0
+    with opened(site, "GET", path, where, {"range": f"bytes={start}-"} if start else None) as answer:
+        file = file.announced_by(answer)
+        if answer.status == 200:
+            start = 0
+        elif not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
+            raise PliantError(f"{where}: the hub sends another part than it was asked for")
+        room = _room(file, part, where) - start
+        if not start:
+            part.unlink(missing_ok=True)  # whatever it is
+        with part.open("ab" if start else "xb") as stream:
+            for chunk in answer.body(room, cancelled=cancelled):
+                stream.write(chunk)
+    return file
 
 
-def _in_cache(hub: str, revision: str | None, file: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
+def _room(file: File, part: Path, where: str) -> int:
+    """How long the file may be. Raises PliantError when that is more than such a file, or this disk, can be."""
+    if file.size is None:
+        return LARGEST_OTHER
+    if not file.name.endswith((".safetensors", ".gguf")) and file.size > LARGEST_OTHER:
+        raise PliantError(f"{where}: is larger ({file.size / 1e9:.2f} GB) than such a file can be")
+    free = shutil.disk_usage(part.parent).free
+    if file.size > free:
+        raise PliantError(f"{where}: takes {file.size / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free in {part.parent}; free some disk")
+    return file.size
 
-    with hub_errors(hub, None):
-        found = try_to_load_from_cache(hub, file, revision=revision)
-    return Path(found).parent if isinstance(found, str) else None
+
+def _check_content(part: Path, file: File, where: str) -> None:
+    """Raises PliantError when the size or a hash differs from what was announced."""
+    size = part.stat().st_size
+    if file.size is not None and size != file.size:
+        raise PliantError(f"{where}: has {size:,} bytes where the hub announced {file.size:,}")
+    for announced in file.hashes:
+        with part.open("rb") as stream:
+            if len(announced) == 64:
+                found = {hashlib.file_digest(stream, "sha256").hexdigest()}
+            else:  # of a small file as git takes it; some mirrors name the plain one
+                found = {hashlib.file_digest(stream, "sha1").hexdigest()}
+                stream.seek(0)
+                found |= {hashlib.file_digest(stream, lambda: hashlib.sha1(b"blob %d\0" % size)).hexdigest()}
+        if announced not in found:
+            raise PliantError(f"{where}: its content is not what the hub announced (hash {announced[:12]}...); it was deleted")
 
 
 @contextlib.contextmanager
-def hub_errors(address: str, endpoint: str | None) -> Generator[None]:
-    """Turns the client's many exceptions into one line about `address`."""
-    from huggingface_hub import constants, errors
+def _one_at_a_time(lock: Path, cancelled: Event) -> Generator[None]:
+    from filelock import FileLock, Timeout
 
-    site = endpoint or constants.ENDPOINT
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    while True:
+        try:
+            held.acquire(timeout=0.5)
+            break
+        except Timeout:
+            if cancelled.is_set():
+                raise Cancelled from None
     try:
         yield
-    except (PliantError, Cancelled):
-        raise
-    except errors.OfflineModeIsEnabled:
-        raise SwitchedOff(f"{address}: the hub is switched off (HF_HUB_OFFLINE is set) and it is not in the cache") from None
-    except errors.GatedRepoError:
-        raise PliantError(f"{address}: access must be asked for on its page at {site}, then log in with `hf auth login`") from None
-    except errors.RevisionNotFoundError:
-        raise PliantError(f"{address}: the repository has no such revision") from None
-    except errors.RepositoryNotFoundError:
-        raise PliantError(f"{address}: no such repository at {site} (or it is private: log in with `hf auth login`)") from None
-    except errors.HFValidationError as error:
-        raise PliantError(f"{address}: not a hub name ({str(error).splitlines()[0]})") from None
-    except errors.RemoteEntryNotFoundError as error:
-        raise PliantError(f"{address}: a file vanished from the repository ({str(error).splitlines()[-1]})") from None
-    except errors.HfHubHTTPError as error:
-        raise Unreachable(f"{address}: the hub at {site} answered {error.response.status_code}") from error
-    except OSError as error:
-        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-            raise  # the disk's complaint
-        raise Unreachable(f"{address}: the download from {site} broke off or the hub cannot be reached ({_reason(error)})") from error
-    except Exception as error:  # whatever the HTTP library calls a lost connection
-        raise Unreachable(f"{address}: the hub at {site} cannot be reached ({_reason(error)})") from error
+    finally:
+        held.release()
 
 
-def _reason(error: BaseException) -> str:
-    root = error.__cause__ or error
-    return f"{type(root).__name__}: {(str(root).splitlines() or [''])[0][:120]}".rstrip(": ")
+def cached_snapshot(
+    hub: str,
+    revision: str | None,
+    *,
+    commit: str | None = None,
+    gguf_file: str | None = None,
+    code: bool = False,
+    endpoint: str | None = None,
+    token: bool = False,
+) -> Path:
+    """The folder of a revision in the hub's own cache, downloaded where it is missing; without a connection, what is cached.
+
+    A `commit` says where the revision stood when it was listed; this one is taken, wherever the revision has moved since. An endpoint
+    of one's own has a cache of its own, so that nothing it says is later taken for the public hub's.
+
+    Raises PliantError when it can be had neither from the hub nor from the cache.
+    """
+    site = Site(endpoint, token)
+    address = hub if revision is None else f"{hub}@{revision}"
+    try:
+        found, files = list_files(hub, commit or revision or "main", site)
+    except Unreachable as error:
+        cached = _in_cache(hub, commit or revision, gguf_file or "config.json", site)
+        if cached is None:
+            reason = str(error).partition(": ")[2]
+            raise PliantError(f"{address}: not a folder here, and {reason}") from error
+        return cached
+    chosen = [files[name] for name in chosen_files(files, address, gguf_file=gguf_file, code=code)]
+    cache = _cache(hub, site)
+    folder = inside(cache / "snapshots", found)
+    lock = cache.parent / ".locks" / cache.name / f"{found}.lock"
+    patiently(lambda: fetch(hub, found, chosen, folder, site, lock), folder, Event())
+    if found != revision:
+        write_atomic(inside(cache / "refs", revision or "main"), found)
+    return folder
+
+
+def cached_commit(hub: str, revision: str, endpoint: str | None = None) -> str | None:
+    """The commit of a revision in the cache of `cached_snapshot`, if it is there."""
+    cached = _in_cache(hub, revision, "config.json", Site(endpoint))
+    return cached.name if cached is not None else None
+
+
+def _cache(hub: str, site: Site) -> Path:
+    """Where the hub's own client keeps a repository, or would keep it if it knew more than one hub."""
+    from huggingface_hub import constants
+
+    root = cache_folder() / "hub-kept" / digest(site.url)[:8] if site.foreign else Path(constants.HF_HUB_CACHE)
+    return root / f"models--{repository(hub).replace('/', '--')}"
+
+
+def _in_cache(hub: str, revision: str | None, file: str, site: Site) -> Path | None:
+    """The folder of a revision, as the hub's own client lays it out: `refs/REVISION` holds the commit, `snapshots/COMMIT` its files."""
+    cache = _cache(hub, site)
+    commit = revision or "main"
+    with contextlib.suppress(PliantError):  # not there
+        commit = read_text(inside(cache / "refs", commit), 100).strip()
+    folder = cache / "snapshots" / commit
+    return folder if COMMIT.fullmatch(commit) and (folder / file).is_file() else None

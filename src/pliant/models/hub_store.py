@@ -1,12 +1,9 @@
 """Checkpoints of the hub on this disk: there while somebody uses them, one fetched ahead, gone afterwards.
 
-Idea: each revision has a folder and a lock file. Whoever uses a revision, in whatever process, holds its lock shared; whoever
-lets go of it last can lock it alone, and deletes it. The system frees the locks of a process that is killed, so what it left
-behind is found and deleted by the next one. A revision is fetched ahead only while no more than one other is here, so a
-series of any length needs the disk of two.
-When to use: through `HubLadder`. The hub's own cache is never touched.
-What goes wrong: several worker processes hold one revision each, and at most one more is fetched ahead. Without file locks
-(Windows) only one process may use the store.
+Idea: each revision has a folder, named by its commit, which stays while somebody holds it (`hub_holders`). A revision is fetched
+ahead only while no more than one other is here, so a series of any length needs the disk of two.
+When to use: through `HubLadder`. The hub's own cache is never touched, and nothing outside the store is deleted or locked.
+What goes wrong: several worker processes hold one revision each, and at most one more is fetched ahead.
 """
 
 from __future__ import annotations
@@ -14,37 +11,45 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import shutil
 import threading
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from pliant.errors import PliantError
-from pliant.files import cache_folder, disk_errors
-from pliant.models.hub_files import Cancelled, SwitchedOff, Unreachable, chosen_files, fetch, list_files
+from pliant.files import cache_folder
+from pliant.models.hub_client import Cancelled, Site
+from pliant.models.hub_files import chosen_files, fetch
+from pliant.models.hub_holders import Holder, alone, folders, sweep
+from pliant.models.hub_listing import checked_commit, list_files, repository
+from pliant.models.hub_patience import patiently
 from pliant.spec import digest
 
 PLACES = 2
 """Checkpoints on disk beyond which nothing is fetched ahead."""
-PAUSES = (1.0, 4.0, 16.0)
-"""Seconds to wait before each further attempt when the hub stops answering."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One commit of one repository."""
+    """One commit of one repository. Raises PliantError when they cannot be a folder's name."""
 
     hub: str
     commit: str
     endpoint: str | None = None
     code: bool = False
+    token: bool = False
+
+    def __post_init__(self) -> None:
+        checked_commit(self.commit, repository(self.hub))
+
+    @property
+    def site(self) -> Site:
+        """The hub it is on."""
+        return Site(self.endpoint, self.token)
 
     @property
     def store(self) -> Path:
         """The folder of all commits of this repository."""
-        return cache_folder() / "hub" / f"{self.hub.replace('/', '--')}-{digest(f'{self.endpoint} {self.hub}')[:8]}"
+        return _store(self.hub, self.endpoint)
 
     @property
     def folder(self) -> Path:
@@ -52,39 +57,32 @@ class Source:
         return self.store / self.commit
 
 
+def _store(hub: str, endpoint: str | None) -> Path:
+    return cache_folder() / "hub" / f"{repository(hub).replace('/', '--')}-{digest(f'{endpoint} {hub}')[:8]}"
+
+
 class Held:
     """A source whose folder stays until `release`."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        with disk_errors(source.store):
-            source.store.mkdir(parents=True, exist_ok=True)
-            self._lock = (source.store / f"{source.commit}.lock").open("w")
-        _flock(self._lock, exclusive=False)
+        self._holder = Holder(source.folder)
         self.cancelled = threading.Event()
 
     def download(self) -> None:
         """Fetch what is missing, with patience. Raises PliantError, or Cancelled."""
-        for pause in PAUSES:
-            try:
-                return self._download()
-            except SwitchedOff:
-                raise
-            except Unreachable:
-                self.cancelled.wait(pause)
-        return self._download()
+        patiently(self._download, self.source.folder, self.cancelled)
 
     def _download(self) -> None:
         source = self.source
-        address = f"{source.hub}@{source.commit[:12]}"
-        names = chosen_files(list_files(source.hub, source.commit, source.endpoint), address, code=source.code)
-        fetch(source.hub, source.commit, names, source.folder, source.endpoint, self.cancelled)
+        _, files = list_files(source.hub, source.commit, source.site)
+        names = chosen_files(files, f"{source.hub}@{source.commit[:12]}", code=source.code)
+        lock = source.store / f"{source.commit}.lock"
+        fetch(source.hub, source.commit, [files[name] for name in names], source.folder, source.site, lock, self.cancelled)
 
     def release(self) -> None:
         """Let go of the folder; the last holder deletes it."""
-        if _flock(self._lock, exclusive=True, wait=False):
-            shutil.rmtree(self.source.folder, ignore_errors=True)
-        _unlock(self._lock)
+        self._holder.release()
 
 
 class _Ahead:
@@ -100,9 +98,9 @@ class _Ahead:
 
     def _work(self) -> None:
         with contextlib.suppress(PliantError, Cancelled, OSError):  # the rung itself says what is wrong when its turn comes
-            with _alone(self.source.store):
-                _sweep(self.source.store, keep=self.source)
-                if len(_folders(self.source.store)) >= PLACES:
+            with alone(self.source.store):
+                sweep(self.source.store, keep=self.source.folder)
+                if len(folders(self.source.store)) >= PLACES:
                     return
                 self.held = Held(self.source)
                 self.held.cancelled = self._cancelled
@@ -137,8 +135,8 @@ def hold(source: Source) -> Held:
     elif ahead is not None:
         ahead.drop()
     if held is None:
-        with _alone(source.store):
-            _sweep(source.store, keep=source)
+        with alone(source.store):
+            sweep(source.store, keep=source.folder)
             held = Held(source)
     try:
         held.download()  # completes, or finds complete, what was fetched ahead
@@ -179,7 +177,7 @@ def _forget_ahead() -> _Ahead | None:
 
 def tidy_at_exit(hub: str, endpoint: str | None) -> None:
     """When this process ends, delete what workers that were killed left of this repository."""
-    _to_tidy.add(Source(hub, "", endpoint).store)
+    _to_tidy.add(_store(hub, endpoint))
 
 
 _to_tidy: set[Path] = set()
@@ -189,55 +187,5 @@ _to_tidy: set[Path] = set()
 def _tidy() -> None:
     drop_ahead()
     for store in filter(Path.is_dir, _to_tidy):
-        with contextlib.suppress(PliantError, OSError), _alone(store):
-            _sweep(store)
-
-
-def _folders(store: Path) -> set[Path]:
-    return {path for path in store.iterdir() if path.is_dir()}
-
-
-def _sweep(store: Path, keep: Source | None = None) -> None:
-    """Delete what killed processes left: every folder that nobody holds, and half files of the one to keep."""
-    kept = keep.folder if keep is not None else None
-    for folder in _folders(store):
-        with contextlib.suppress(OSError), (store / f"{folder.name}.lock").open("w") as lock:
-            if _flock(lock, exclusive=True, wait=False):
-                if folder != kept:
-                    shutil.rmtree(folder, ignore_errors=True)
-                for half in folder.rglob("*.incomplete"):
-                    half.unlink(missing_ok=True)
-                _unlock(lock)
-
-
-@contextlib.contextmanager
-def _alone(store: Path) -> Generator[None]:
-    """Only one process at a time decides what may stand in the store."""
-    with disk_errors(store):
-        store.mkdir(parents=True, exist_ok=True)
-        stream = (store / "store.lock").open("w")
-    with stream:
-        _flock(stream, exclusive=True)
-        yield
-
-
-def _flock(stream: IO[str], *, exclusive: bool, wait: bool = True) -> bool:
-    """Whether the lock was had."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this system
-        return True
-    try:
-        fcntl.flock(stream, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _unlock(stream: IO[str]) -> None:
-    """Give the lock back, also where a forked child still has the file open."""
-    with contextlib.suppress(ImportError):
-        import fcntl
-
-        fcntl.flock(stream, fcntl.LOCK_UN)
-    stream.close()
+        with contextlib.suppress(PliantError, OSError), alone(store):
+            sweep(store)

@@ -29,15 +29,17 @@ from dataclasses import dataclass
 from pliant.errors import PliantError
 from pliant.numbers import parse_count
 
+_STEP, _COUNT = r"(?P<step>[0-9]{1,15})", r"[0-9]{1,6}(?:\.[0-9]{1,3})?"
+"""Bounded, since names come from elsewhere: a longer row of digits is no step, and the name tells nothing."""
 PATTERNS = tuple(
     re.compile(pattern)
     for pattern in (
-        r"step(?P<step>\d+)",
-        r"(?:stage(?P<stage>\d+)-)?(?:ingredient(?P<ingredient>\d+)-)?step(?P<step>\d+)-tokens(?P<tokens>\d+(?:\.\d{1,3})?[KMBT])",
-        r"step-(?P<step>\d+)-(?P<tokens>\d+(?:\.\d{1,3})?[KMB])T",
-        r"step(?P<step>\d+)-seed-(?P<seed>[\w-]+)",
-        r"global_step(?P<step>\d+)",
-        r"(?P<step>\d+)",
+        rf"step{_STEP}",
+        rf"(?:stage(?P<stage>[0-9]{{1,2}})-)?(?:ingredient[0-9]{{1,9}}-)?step{_STEP}-tokens(?P<tokens>{_COUNT}[KMBT])",
+        rf"step-{_STEP}-(?P<tokens>{_COUNT}[KMB])T",
+        rf"step{_STEP}-seed-(?P<seed>[\w-]+)",
+        rf"global_step{_STEP}",
+        rf"{_STEP}",
     )
 )
 """At most one of them matches a name as a whole."""
@@ -133,7 +135,10 @@ def _from_name(name: str, in_stage: int | None, stage_ends: Mapping[int, int]) -
             f"revision {name!r} counts the tokens of its own stage, and no revision of stage {missing[0]} tells where it began; "
             f"give a map `tokens: {{{name}: ...}}`"
         )
-    return in_stage + sum(stage_ends[stage] for stage in before)
+    tokens = in_stage + sum(stage_ends[stage] for stage in before)
+    if tokens >= 2**63:
+        raise PliantError(f"revision {name!r} would stand behind {tokens:.0e} tokens; give a map `tokens: {{{name}: ...}}`")
+    return tokens
 
 
 def _some(names: Sequence[str]) -> str:
