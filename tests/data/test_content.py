@@ -131,9 +131,7 @@ def test_pipes_devices_and_folders_are_no_files(tmp_path: Path) -> None:
         texts("/dev/zero")
 
 
-def test_a_document_that_is_not_the_one_that_was_hashed_is_never_given(
-    jsonl: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_document_that_is_not_the_one_that_was_hashed_is_never_given(jsonl: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Even when the files claim to be unchanged."""
     path = jsonl(OLD)
     corpus = Corpus.parse(path)

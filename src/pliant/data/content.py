@@ -38,7 +38,8 @@ def contents(paths: Sequence[Path]) -> list[str]:
     known = _remembered(target)
     lasting = {name: known[name] for name in marks if name in known}
     found: list[str] = []
-    with progress("reading what changed", sum(regular(path).st_size for path, name in zip(paths, marks, strict=True) if name not in known)) as advance:
+    unread = sum(regular(path).st_size for path, name in zip(paths, marks, strict=True) if name not in known)
+    with progress("looking for changes in the data", unread) as advance:
         for path, name in zip(paths, marks, strict=True):
             started = time.time()
             found.append(known.get(name) or _hashed(path, advance))

@@ -28,6 +28,7 @@ CHATS = ("messages", "conversations", "conversation", "chat", "dialogue", "turns
 PATIENCE = 100_000
 """Records after which a field that none of them had is not waited for any longer."""
 
+_NAMES = 1000  # most names of fields that are kept to be told
 _OPTIONAL = {"input"}
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -43,7 +44,8 @@ class Wanted:
         self.named = holes(self.template) if self.template else (field,) if field else ()
         self._unseen = set(self.named)
         self._usual: tuple[str, ...] = ()
-        self._records, self._names = 0, ()
+        self._records = 0
+        self._names: dict[str, None] = {}  # of all records, to say what there is
 
     def text(self, record: Any) -> str:
         """The text of one record: a string, or a mapping of fields. Raises PliantError for anything else."""
@@ -70,7 +72,7 @@ class Wanted:
         for name in found:
             if names.count(name) > 1:
                 raise PliantError(f"{names.count(name)} {whose}s are called {name!r}; rename all but one")
-        self._names = self._names or tuple(names)
+        self._names |= dict.fromkeys(names)
         return found
 
     def check(self) -> None:
@@ -80,7 +82,8 @@ class Wanted:
             raise PliantError(f"no field {name!r} in any of {self._records} records; {nearest(name, self._names)}")
 
     def _look_for(self, fields: Mapping[str, Any]) -> None:
-        self._names = self._names or tuple(fields)
+        if len(self._names) < _NAMES:
+            self._names |= dict.fromkeys(fields)
         self._unseen.difference_update(fields)
         self._records += 1
         if self._records >= PATIENCE:
@@ -142,8 +145,8 @@ def _plain(record: Mapping[str, Any], name: str) -> str:
         return str(value)
     if isinstance(value, list) and value and isinstance(value[0], Mapping):
         raise PliantError(
-            f"field {_short(name)!r} holds a chat (a list of turns), which is not read as it is; make one text of each record's turns, as your "
-            "tokenizer's apply_chat_template does, and store it as {\"text\": ...}, or as fields question and answer"
+            f"field {_short(name)!r} holds a chat (a list of turns), which is not read as it is; make one text of each record's "
+            'turns, as apply_chat_template of transformers does, and store it as {"text": ...}, or as fields question and answer'
         )
     raise PliantError(f"field {_short(name)!r} holds {_called(cast('object', value))}, not text")
 
@@ -152,7 +155,7 @@ def _refuse_number(fields: Mapping[str, Any], name: str) -> None:
     value = fields.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
         raise PliantError(
-            f"field {_short(name)!r} holds a number, not text; name the field that is text, or write field: '{{{_short(name)}}}' if digits are"
+            f"field {_short(name)!r} holds a number, not text; name another, or write '{{{_short(name)}}}' if digits are the text"
         )
 
 
@@ -162,5 +165,6 @@ def _short(name: str) -> str:
 
 def _called(value: object) -> str:
     """What a value is, in words of JSON."""
-    names = {dict: "a mapping", list: "a list", bool: "true or false", int: "a number", float: "a number", bytes: "bytes", str: "a text"}
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+    kind = type(value).__name__
+    names = {"NoneType": "null", "dict": "a mapping", "list": "a list", "bool": "true or false", "int": "a number", "float": "a number"}
+    return names.get(kind, kind)

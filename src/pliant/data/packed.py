@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.data.corpus import Corpus, Document
 from pliant.data.content import contents
+from pliant.data.corpus import Corpus, Document
 from pliant.data.once import read_once
 from pliant.data.split import Part
 from pliant.data.tokenizer import Tokenizer

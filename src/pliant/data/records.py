@@ -24,7 +24,7 @@ def json_records(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
         if first and line.lstrip().startswith(b"["):
             rest = stream.read(LARGEST_LIST - len(line) + 1)
             if len(rest) > LARGEST_LIST - len(line):
-                raise PliantError(f"{path}: is a list larger than such a file can be ({LARGEST_LIST / 1e9:.1f} GB); write one record a line")
+                raise PliantError(f"{path}: is larger than a list can be ({LARGEST_LIST / 1e9:.1f} GB); write one record a line")
             yield from enumerate(_parsed(path, number, line + rest), 1)
             return
         first = False
@@ -63,7 +63,7 @@ def csv_records(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple
             if cells:
                 yield reader.line_num, {name: cells[place] for name, place in needed.items()}
     except csv.Error as error:
-        raise PliantError(f"{path} line {reader.line_num}: is not such a table ({error}); a quote may be open since an earlier line") from None
+        raise PliantError(f"{path} line {reader.line_num}: is no such table ({error}); a quote may be open since an earlier line") from None
 
 
 def _columns(path: Path, names: list[str], wanted: Wanted) -> dict[str, int]:
