@@ -136,7 +136,7 @@ def test_a_document_that_is_not_the_one_that_was_hashed_is_never_given(jsonl: Ca
     path = jsonl(OLD)
     corpus = Corpus.parse(path)
     fixed = contents([Path(path)])
-    monkeypatch.setattr("pliant.data.corpus.contents", lambda paths: fixed)
+    monkeypatch.setattr("pliant.data.corpus.contents", lambda paths, glance: fixed)
     corpus.fingerprint()
     for other in (NEW, OLD[:2], [*OLD, "more"], []):
         corpus.fingerprint()

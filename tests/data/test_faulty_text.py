@@ -35,7 +35,7 @@ CASES: dict[str, tuple[str, bytes, str]] = {  # file, content, complaint
     "utf-16 without mark": ("a.txt", "text".encode("utf-16-le"), "line 1: holds a NUL byte"),
     "utf-16 csv": ("a.csv", "text,id\na,1\n".encode("utf-16"), "is UTF-16 text"),
     "nul": ("a.txt", b"one\ntwo\0\n", "line 2: holds a NUL byte"),
-    "nul lines": ("a.jsonl", GOOD + b'{"text": "\0"}\n', "line 2: is not valid JSON"),
+    "nul lines": ("a.jsonl", GOOD + b'{"text": "\0"}\n', "line 2: holds a NUL byte"),
     "gzip by another name": ("a.txt", gzip.compress(b"text"), "is gzip data; let its name end in .gz"),
     "xz by another name": ("a.jsonl", lzma.compress(GOOD), "is xz data"),
     "bzip2": ("a.txt.bz2", bz2.compress(b"text"), "is bzip2 data; unpack it"),
@@ -178,6 +178,15 @@ def test_a_file_that_claims_to_be_empty_is_not_waited_for(tmp_path: Path) -> Non
     os.truncate(tmp_path / "a.txt", 0)
     with pytest.raises(PliantError, match="the corpus is empty"):
         texts(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.json", "a.parquet", "a.txt.gz", "a.jsonl.xz", "a.jsonl.zst", "a.bin"])
+def test_a_terabyte_of_nothing_is_refused_at_a_glance(tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(PliantError, match=f"{name}.*(NUL byte|is damaged)") as caught:
+        texts(tmp_path / name)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_relative_paths_and_absolute_ones_are_the_same_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

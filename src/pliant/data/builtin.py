@@ -45,7 +45,7 @@ _FILE_OPENING = re.compile(r"(?:\s|#[^\n]*\n)*([rRuU]?)\Z")
 def builtin(name: str) -> Path:
     """The JSONL file of a built-in corpus, made on first use. Raises PliantError for a name that is none."""
     if name not in ("prose", "code"):
-        raise PliantError(f"unknown corpus builtin:{name}; {nearest(name, ('prose', 'code'))}")
+        raise PliantError(f"unknown corpus builtin:{name[:40]}; {nearest(name, ('prose', 'code'))}")
     packages = _packages() if name == "prose" else []
     versions = [platform.python_version(), sysconfig.get_path("stdlib"), *(folder.name for folder in packages)]
 

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -27,8 +27,8 @@ _BLOCK = 1 << 20  # bytes
 _SETTLED = 2.5  # seconds after which a file's next change is sure to have another time
 
 
-def contents(paths: Sequence[Path]) -> list[str]:
-    """The SHA-256 of each file, as 64 hexadecimal digits.
+def contents(paths: Sequence[Path], glance: Callable[[Path], None] = lambda path: None) -> list[str]:
+    """The SHA-256 of each file, as 64 hexadecimal digits. Before a file is read, `glance` may refuse it.
 
     Raises PliantError for what is no regular file, cannot be read, or is written to meanwhile.
     """
@@ -42,8 +42,11 @@ def contents(paths: Sequence[Path]) -> list[str]:
     with progress("looking for changes in the data", unread) as advance:
         for path, name in zip(paths, marks, strict=True):
             started = time.time()
-            found.append(known.get(name) or _hashed(path, advance))
-            if name not in known:
+            if name in known:
+                found.append(known[name])
+            else:
+                glance(path)
+                found.append(_hashed(path, advance))
                 if not name.endswith(f" {mark(path)}"):
                     raise changed(path)
                 if _last_change(path) < started - _SETTLED:

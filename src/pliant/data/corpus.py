@@ -27,7 +27,7 @@ from pliant.data.content import changed, contents, mark
 from pliant.data.fields import holes
 from pliant.data.locate import COMPRESSIONS, kind_of, locate
 from pliant.data.once import read_once
-from pliant.data.readers import read
+from pliant.data.readers import glance, read
 from pliant.data.split import Part, Split
 from pliant.errors import PliantError
 from pliant.files import cache_folder
@@ -114,7 +114,7 @@ class Corpus(Spec):
     def _cached(self, paths: list[Path]) -> Path:
         """Where the split of this content is kept: what the files hold, and all else that decides how they are read."""
         kinds = [(kind_of(path), path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else "") for path in paths]
-        key = digest(json.dumps([_FORMAT, self.field, kinds, contents(paths)]))
+        key = digest(json.dumps([_FORMAT, self.field, kinds, contents(paths, glance)]))
         return cache_folder() / "corpora" / f"{key}.npz"
 
     def _changed(self, paths: list[Path]) -> PliantError:

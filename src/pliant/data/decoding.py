@@ -43,7 +43,7 @@ def decompressed(path: Path, raw: BinaryIO) -> IO[bytes]:
     if suffix == ".gz":
         return cast("IO[bytes]", gzip.open(raw))
     if suffix == ".xz":
-        return lzma.open(raw)
+        return lzma.open(raw, format=lzma.FORMAT_XZ)  # zeros are endless empty files of its older format
     if suffix == ".zst":
         import pyarrow
 
@@ -56,10 +56,7 @@ def blocks(path: Path, stream: IO[bytes]) -> Iterator[str]:
     decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     lines, held = 1, 0
     while block := stream.read(_BLOCK):
-        if lines == 1 and held == 0:
-            _refuse_binary(path, block)
-        if b"\0" in block:
-            raise _no_text(path, lines + block.count(b"\n", 0, block.index(b"\0")))
+        refuse_binary(path, block, lines if lines > 1 or held else 0)
         try:
             yield decoder.decode(block)
         except UnicodeDecodeError as error:
@@ -80,7 +77,7 @@ def lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
         if number == 1:
-            _refuse_binary(path, line)
+            refuse_binary(path, line)
             line = line.removeprefix(_BOM)
         if len(line) > LONGEST_LINE:
             raise _too_long(path, number)
@@ -128,14 +125,14 @@ def faults(path: Path) -> Generator[None]:
         raise PliantError(f"{path}: is damaged or was cut short ({error}); fetch it again") from None
 
 
-def _refuse_binary(path: Path, start: bytes) -> None:
-    for magic, what in _NO_TEXT.items():
-        if start.startswith(magic):
+def refuse_binary(path: Path, block: bytes, line: int = 0) -> None:
+    """Raises PliantError for bytes that are no text. `line` is that of the block's beginning, 0 for the file's own."""
+    for magic, what in _NO_TEXT.items() if line == 0 else ():
+        if block.startswith(magic):
             raise PliantError(f"{path}: is {what.replace('FILE', path.name)}")
-
-
-def _no_text(path: Path, line: int) -> PliantError:
-    return PliantError(f"{path} line {line}: holds a NUL byte, so it is no UTF-8 text; name other files with a glob, or convert it")
+    if (place := block.find(b"\0")) >= 0:
+        line = max(line, 1) + block.count(b"\n", 0, place)
+        raise PliantError(f"{path} line {line}: holds a NUL byte, so it is no UTF-8 text; name other files with a glob, or convert it")
 
 
 def _too_long(path: Path, line: int) -> PliantError:

@@ -68,10 +68,10 @@ class Wanted:
         wanted = self.named or usual(tuple(names))
         found = [name for name in dict.fromkeys(wanted) if name in names]
         if not found:
-            raise PliantError(f"no field {wanted[0]!r}; {nearest(wanted[0], names)}")
+            raise PliantError(f"no field {_short(wanted[0])!r}; {nearest(wanted[0], names)}")
         for name in found:
             if names.count(name) > 1:
-                raise PliantError(f"{names.count(name)} {whose}s are called {name!r}; rename all but one")
+                raise PliantError(f"{names.count(name)} {whose}s are called {_short(name)!r}; rename all but one")
         self._names |= dict.fromkeys(names)
         return found
 
@@ -79,7 +79,7 @@ class Wanted:
         """At the end of the records: raises PliantError when none had a field that was asked for."""
         if self._unseen and self._records:
             name = min(self._unseen, key=self.named.index)
-            raise PliantError(f"no field {name!r} in any of {self._records} records; {nearest(name, self._names)}")
+            raise PliantError(f"no field {_short(name)!r} in any of {self._records} records; {nearest(name, self._names)}")
 
     def _look_for(self, fields: Mapping[str, Any]) -> None:
         if len(self._names) < _NAMES:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pliant.data.content import changed, regular
-from pliant.data.decoding import blocks, decompressed, faults
+from pliant.data.decoding import blocks, decompressed, faults, refuse_binary
 from pliant.data.fields import Wanted
 from pliant.data.locate import LINES, TABLES, kind_of
 from pliant.data.records import csv_records, json_records
@@ -51,6 +51,17 @@ def read(paths: list[Path], field: str | None, advance: Advance = lambda amount:
         wanted.check()
     except PliantError as error:
         raise error.within(str(paths[0])) from None
+
+
+def glance(path: Path) -> None:
+    """A look at a file's beginning, before gigabytes are read in vain. Raises PliantError for what is plainly not of its kind."""
+    if not regular(path).st_size:
+        return
+    with faults(path), path.open("rb") as raw:
+        if kind_of(path) not in TABLES:
+            refuse_binary(path, decompressed(path, raw).read(1 << 16))
+        elif not any(raw.read(64)):
+            raise PliantError(f"{path}: is damaged or no {kind_of(path)[1:]} file (it begins with nothing but zeros); fetch it again")
 
 
 def _texts(path: Path, raw: BinaryIO, wanted: Wanted, alone: bool) -> Iterator[str]:
