@@ -156,16 +156,15 @@ BAD_FILES: dict[str, tuple[str, bytes | str, str | None, str]] = {  # file, cont
     "encoding": ("a.txt", b"ok\nok\n\xff\xfe bad", None, "a.txt line 3: is not UTF-8"),
     "cut character": ("a.txt", b"ok\n\xe2\x80", None, "a.txt line 2: is not UTF-8"),
     "json encoding": ("a.jsonl", GOOD.encode() + b'{"text": "\xff"}\n', None, "a.jsonl line 2: is not UTF-8"),
-    "json": ("a.jsonl", GOOD + '{"text": \n' + GOOD, None, "a.jsonl line 2: is not JSON"),
-    "json list": ("a.json", '[{"text": "a"},\n{"text": "b"}\n', None, "a.json line 3: is not JSON"),
-    "json object": ("a.json", '{\n "text": "a"\n}\n', None, "a.json line 1: is not JSON"),
-    "json number": ("a.jsonl", GOOD + "17\n", None, "line 2: a record must be a mapping of fields, not int"),
-    "json depth": ("a.jsonl", "[" * 200_000, None, "a.jsonl line 1: is nested too deeply"),
-    "null": ("a.jsonl", GOOD + '{"text": null}\n', None, "line 2: field 'text' holds null"),
-    "list": ("a.jsonl", '{"text": ["a"]}\n', None, "line 1: field 'text' holds list, not text"),
+    "json": ("a.jsonl", GOOD + '{"text": \n' + GOOD, None, r"a.jsonl line 2: is not valid JSON \(Expecting value: column 9"),
+    "json list": ("a.json", '[{"text": "a"},\n{"text": "b"}\n', None, r"a.json: is not valid JSON \(.* line 3 "),
+    "json object": ("a.json", '{\n "text": "a"\n}\n', None, "a.json line 1: is not valid JSON .* one record a line, or one list"),
+    "json number": ("a.jsonl", GOOD + "17\n", None, "line 2: a record must be a mapping of fields, not a number"),
+    "json depth": ("a.jsonl", "[" * 200_000, None, "a.jsonl line 1: is not valid JSON .*nested too deeply"),
+    "list": ("a.jsonl", '{"text": ["a"]}\n', None, "line 1: field 'text' holds a list, not text"),
     "no usual field": ("a.jsonl", '{"title": "a", "abstract": "b"}\n', None, "There are title, abstract; say field"),
-    "field": ("a.jsonl", QUESTION, "qestion", "line 1: no field 'qestion'; did you mean 'question'"),
-    "template": ("a.jsonl", QUESTION, "{question}{anser}", "no field 'anser'; did you mean 'answer'"),
+    "field": ("a.jsonl", QUESTION, "qestion", "no field 'qestion' in any of 1 records; did you mean 'question'"),
+    "template": ("a.jsonl", QUESTION, "{question}{anser}", "no field 'anser' in any of 1 records; did you mean 'answer'"),
     "text field": ("a.txt", "a", "text", "is plain text, which has no fields"),
     "gz": ("a.txt.gz", gzip.compress(b"abc" * 1000)[:-12], None, "a.txt.gz: is damaged or was cut short"),
     "gz garbage": ("a.txt.gz", b"not gzip", None, "a.txt.gz: is damaged"),
@@ -291,13 +290,18 @@ def test_characters(jsonl: Callable[..., str]) -> None:
     assert corpus.characters("train") == sum(len(document.text) for document in corpus.documents("train"))
 
 
-def test_a_damaged_cache_is_named(jsonl: Callable[..., str], cache: Path) -> None:
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_damaged_cache_is_made_anew(jsonl: Callable[..., str], cache: Path, size: int) -> None:
     corpus = parse(jsonl(TEXTS))
-    corpus.fingerprint()
+    before = corpus.fingerprint()
     (stored,) = (cache / "corpora").glob("*.npz")
-    os.truncate(stored, 100)
-    with pytest.raises(PliantError, match=r"npz: is damaged; delete it"):
-        corpus.fingerprint()
+    whole = stored.read_bytes()
+    middle = len(whole) // 2
+    stored.write_bytes(whole[:size] if size >= 0 else whole[:middle] + bytes([whole[middle] ^ 4]) + whole[middle + 1 :])
+    for damaged in (cache / "contents").glob("*.json"):
+        damaged.write_text("[[" if size else '{"a": 1}')
+    assert corpus.fingerprint() == before
+    assert stored.read_bytes()[:2] == b"PK"
 
 
 def test_a_large_file_is_streamed(tmp_path: Path) -> None:

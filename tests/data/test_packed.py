@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import signal
 import subprocess
@@ -213,14 +212,29 @@ def test_text_that_the_tokenizer_cannot_spell(jsonl: Callable[..., str]) -> None
         packed(Corpus.parse(jsonl(["中文", "字"], "b.jsonl")), ByteTokenizer("ascii"), "all")
 
 
-def test_damaged_files_in_the_cache_are_named(corpus: Corpus) -> None:
+@pytest.mark.parametrize("name", ["tokens.bin", "offsets.npy", "documents.npy", "packed.json"])
+def test_damaged_files_in_the_cache_are_made_anew(corpus: Corpus, name: str) -> None:
+    whole = packed(corpus, ByteTokenizer())
+    folder, fingerprint, tokens = whole.folder, whole.fingerprint, bytes(whole.tokens)
+    content = (folder / name).read_bytes()
+    flipped = content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+    for damage in (content[:10], b"", content + b"00", flipped, None):
+        (folder / name).unlink()
+        if damage is not None:
+            (folder / name).write_bytes(damage)
+        with pytest.raises(PliantError, match="damaged; delete it"):
+            Packed(folder)
+        again = packed(corpus, ByteTokenizer())
+        assert (again.folder, again.fingerprint, bytes(again.tokens)) == (folder, fingerprint, tokens)
+
+
+def test_a_changed_fact_is_noticed(corpus: Corpus) -> None:
     folder = packed(corpus, ByteTokenizer()).folder
-    os.truncate(folder / "tokens.bin", 10)
-    with pytest.raises(PliantError, match="is damaged; delete it"):
-        packed(corpus, ByteTokenizer())
-    (folder / "packed.json").write_text("{")
-    with pytest.raises(PliantError, match="damaged; delete it"):
-        packed(corpus, ByteTokenizer())
+    facts = (folder / "packed.json").read_text()
+    (folder / "packed.json").write_text(facts.replace('"ends": false', '"ends": true'))
+    assert (folder / "packed.json").read_text() != facts
+    assert packed(corpus, ByteTokenizer()).windows(5)[0].tokens.shape == (6,)
+    assert (folder / "packed.json").read_text() == facts
 
 
 BUILD = """

@@ -7,7 +7,9 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from pliant.errors import PliantError
 from pliant.measures.curvature import predicted_rises
+from pliant.models import Checkpoint
 
 
 def tiny(vocabulary=11, width=8, layers=1):
@@ -88,3 +90,21 @@ def test_the_ranking_is_that_of_expected_measured_rises():
     predicted = [float(found[name, 0].mean()) for name in moves]
     assert spearmanr(predicted, measured).statistic > 0.9
     assert np.sum(predicted) == pytest.approx(np.sum(measured), rel=0.25)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers(bad):
+    model = tiny()
+    model.checkpoint = Checkpoint(name="broken")
+    with torch.no_grad():
+        model.network.model.layers[0].mlp.up_proj.weight[0, 0] = bad
+    with pytest.raises(PliantError, match=r"broken.*not a finite number"):
+        predicted_rises(model, windows(1, 6), lambda name, value: {0: value})
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.network.parameters())
+
+
+def test_moves_that_are_too_large_for_a_number():
+    model = tiny()
+    model.checkpoint = Checkpoint(name="fine")
+    with pytest.raises(PliantError, match=r"fine: the gradient of .* is not finite"):
+        predicted_rises(model, windows(1, 6), lambda name, value: {0: torch.full_like(value, 1e38)} if "up_proj" in name else {})

@@ -86,3 +86,11 @@ def test_unlike_readings_do_not_pair() -> None:
         reading(AFTER, metric="accuracy", unit="share").perplexity()
     with pytest.raises(ValueError, match="60 samples"):
         Reading("loss", "nats/token", IDS, AFTER[:5], WEIGHTS)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused_by_sample(bad: float) -> None:
+    with pytest.raises(PliantError, match=r"loss: the value of sample b is .*, not a finite number"):
+        Reading("loss", "nats/token", ["a", "b"], np.array([1.0, bad]), np.ones(2))
+    with pytest.raises(PliantError, match="loss: the weight of sample a is"):
+        Reading("loss", "nats/token", ["a", "b"], np.ones(2), np.array([bad, 1.0]))

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 from pathlib import Path
 from statistics import mean
 
@@ -14,6 +15,7 @@ from pliant.models import load
 from pliant.train import Diverged, TrainedLadder, TrainedRung
 from pliant.train.ladder import NewModel
 from pliant.train.rung import LOG_FILE
+from pliant.train.state import STATE_FILE
 
 
 @pytest.fixture
@@ -183,6 +185,33 @@ def test_a_run_that_diverges_is_not_tried_again(fields, tmp_path, monkeypatch):
     assert str(second.value) == str(first.value)
     assert (second.value.step, second.value.lr) == (first.value.step, 1e6)
     assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[" * 5000, "[1]", '{"step": 3}', '{"message": "a", "loss": Infinity}', '{"message": 1}'])
+def test_a_damaged_record_of_a_run_that_diverged(fields, tmp_path, damage, capsys):
+    rung = ladder(fields, lr=1e6, clip=0, schedule="constant", warmup=0, tokens=8192).rungs(folder=tmp_path)[0]
+    with pytest.raises(Diverged) as first:
+        rung.train()
+    (record,) = tmp_path.glob("*.diverged.json")
+    whole = record.read_text()
+    record.write_text(damage)
+    with pytest.raises(Diverged, match=re.escape(str(first.value))):
+        rung.train()
+    assert "the run is made again" in capsys.readouterr().err
+    assert record.read_text() == whole
+
+
+@pytest.mark.parametrize("damage", [None, 0, 1000])
+def test_a_trajectory_whose_state_is_lost_starts_over(fields, tmp_path, damage, capsys):
+    short, long = ladder(fields, schedule="constant", tokens=[512, 1024]).rungs(folder=tmp_path / "a")
+    expected = load(ladder(fields, schedule="constant", tokens=[512, 1024]).rungs(folder=tmp_path / "b")[1].train()).weights()
+    state = short.train() / STATE_FILE
+    if damage is None:
+        state.unlink()
+    else:
+        os.truncate(state, damage)
+    assert load(long.train()).weights() == expected
+    assert "trained from its first step" in capsys.readouterr().err
 
 
 def test_a_rung_that_was_killed_goes_on(fields, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
@@ -162,3 +163,49 @@ def test_a_folder_that_cannot_be_written(text, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PliantError, match="cannot write"):
         run(text, tmp_path / "file")
+
+
+def damaged(path, change):
+    """The state with its tensors or its header changed."""
+    with safe_open(path, "pt") as stored:
+        header, tensors = stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    change(header, tensors)
+    save_file(tensors, path, metadata=header)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda header, tensors: header.pop("seconds"), "parts are missing"),
+        (lambda header, tensors: header.update(seconds="long"), "parts are missing"),
+        (lambda header, tensors: tensors.pop("losses"), "parts are missing"),
+        (lambda header, tensors: tensors.pop("random.cpu"), "parts are missing"),
+        (lambda header, tensors: tensors["losses"].fill_(float("nan")), "a loss is not a number"),
+        (lambda header, tensors: tensors.update({"losses": torch.ones(31)}), "made 31 steps, more than the 30"),
+        (lambda header, tensors: tensors.update({"random.cpu": torch.zeros(3)}), "random state"),
+        (lambda header, tensors: tensors.pop("network.model.norm.weight"), "network.model.norm.weight is missing"),
+        (lambda header, tensors: tensors.update({"optimizer.exp_avg.model.norm.weight": torch.zeros(3)}), "of another shape"),
+        (lambda header, tensors: header.update(run="other"), "is of another run"),
+    ],
+)
+def test_a_state_with_parts_that_are_damaged(text, tmp_path, change, message):
+    run(text, tmp_path)
+    damaged(tmp_path / STATE_FILE, change)
+    with pytest.raises(PliantError, match=rf"{message}.*; remove it to start"):
+        run(text, tmp_path)
+    (tmp_path / STATE_FILE).unlink()
+    run(text, tmp_path)
+
+
+def test_a_state_that_is_no_file(text, tmp_path):
+    os.mkfifo(tmp_path / STATE_FILE)
+    with pytest.raises(PliantError, match="is not a file; remove it"):
+        run(text, tmp_path)
+
+
+def test_the_state_of_a_longer_run_is_not_taken_for_a_shorter_one(text, tmp_path):
+    model = build("llama-16x2", load_tokenizer("ascii"))
+    recipe = RECIPE.model_copy(update={"schedule": "constant", "warmup": 2})
+    train(model, text, recipe, folder=tmp_path, quiet=True)
+    with pytest.raises(PliantError, match="made 30 steps, more than the 12 of this one"):
+        train(build("llama-16x2", load_tokenizer("ascii")), text, recipe.model_copy(update={"steps": 12}), folder=tmp_path, quiet=True)

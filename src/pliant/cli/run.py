@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pliant.changes import recorded
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
 from pliant.cli.output import note, print_json, print_table
 from pliant.numbers import format_count, format_seconds
@@ -120,7 +121,7 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     reasons = Counter(record["error"] for record in failed)
     for error, count in reasons.most_common(MOST_REASONS):
         first = next(record for record in failed if record["error"] == error)
-        where = f"{first['checkpoint']}, {recorded(first["change_json"]).name()}, {first['measure']}" + (
+        where = f"{first['checkpoint']}, {recorded(first['change_json']).name()}, {first['measure']}" + (
             f" and {count - 1} more" if count > 1 else ""
         )
         note(f"pliant: failed: {where}: {error}")

@@ -25,10 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pliant.data.once import built_once
+from pliant.data.content import contents
+from pliant.data.once import read_once
 from pliant.data.transliterate import transliterate
 from pliant.errors import PliantError
-from pliant.files import cache_folder
+from pliant.files import cache_folder, write_atomic
 from pliant.progress import progress
 from pliant.spec import digest, nearest
 
@@ -44,9 +45,12 @@ _FILE_OPENING = re.compile(r"(?:\s|#[^\n]*\n)*([rRuU]?)\Z")
 def builtin(name: str) -> Path:
     """The JSONL file of a built-in corpus, made on first use. Raises PliantError for a name that is none."""
     if name not in ("prose", "code"):
-        raise PliantError(f"unknown corpus builtin:{name}; {nearest(name, ('prose', 'code'))}")
+        raise PliantError(f"unknown corpus builtin:{name[:40]}; {nearest(name, ('prose', 'code'))}")
     packages = _packages() if name == "prose" else []
     versions = [platform.python_version(), sysconfig.get_path("stdlib"), *(folder.name for folder in packages)]
+
+    place = cache_folder() / "builtin" / f"{name}-{digest(json.dumps([_FORMAT, *versions]))}.jsonl"
+    seal = place.with_suffix(".sha256")
 
     def build(target: Path) -> None:
         files = _library_files()
@@ -59,8 +63,13 @@ def builtin(name: str) -> Path:
             texts = _docstrings(texts)
         documents = _shuffled("\n\n".join(_limited(_unique(map(_plain, texts)))))
         target.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="ascii")
+        write_atomic(seal, contents([target])[0])
 
-    return built_once(cache_folder() / "builtin" / f"{name}-{digest(json.dumps([_FORMAT, *versions]))}.jsonl", build)
+    def read(path: Path) -> Path | None:
+        whole = path.is_file() and seal.is_file() and seal.read_bytes() == contents([path])[0].encode()
+        return path if whole else None
+
+    return read_once(place, build, read)
 
 
 def _packages() -> list[Path]:

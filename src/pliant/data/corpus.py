@@ -1,15 +1,17 @@
 """A corpus: which text, and how to read it.
 
 A plain string is the usual form: `builtin:prose`, `builtin:code`, a file, a folder, a glob (`shards/*.jsonl.xz`), or a hub
-data set (`hub:owner/name`). Text files, JSONL, JSON, Parquet and Arrow are read, also compressed. Documents are streamed:
+data set (`hub:owner/name`). Text files, JSONL, JSON, CSV, Parquet and Arrow are read, also compressed. Documents are streamed:
 a corpus larger than memory costs some 30 bytes of memory per document. Exact duplicates are read once. The held-out part is
-fixed by the documents' hashes (see `split`). Cost: the first use reads everything once to hash it; afterwards that is
-looked up by path, size and modification time.
+fixed by the documents' hashes (see `split`). Cost: the first use reads everything twice, to hash the files and the documents;
+afterwards both are looked up. What a file holds decides, not its name or time (see `content`), and each document is checked
+against its hash again when it is used.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,16 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from pliant.data.locate import locate
-from pliant.data.once import built_once
-from pliant.data.readers import read
+from pliant.data.content import changed, contents, mark
+from pliant.data.fields import holes
+from pliant.data.locate import COMPRESSIONS, kind_of, locate
+from pliant.data.once import read_once
+from pliant.data.readers import glance, read
 from pliant.data.split import Part, Split
 from pliant.errors import PliantError
 from pliant.files import cache_folder
 from pliant.progress import progress
 from pliant.spec import Content, digest
 
-_FORMAT = 1  # raise it when documents are cut, hashed or split differently
+_FORMAT = 2  # raise it when documents are cut, hashed or split differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Corpus(Content):
     )
     field: str | None = Field(
         None,
+        min_length=1,
         description="the field of a record that holds the text, or a template such as '{question}\\n{answer}'; "
         "by default the first of text, content, document, body ... that there is, or question and answer, prompt and completion ...",
     )
@@ -62,7 +67,10 @@ class Corpus(Content):
     @classmethod
     def _with_line_ends(cls, field: str | None) -> str | None:
         """A template typed in a shell or between single quotes spells its line ends as backslash n."""
-        return field.replace("\\n", "\n") if field and "{" in field else field
+        if not field or "{" not in field:
+            return field
+        holes(field)
+        return field.replace("\\n", "\n")
 
     def label(self) -> str:
         """Its source, as tables show it."""
@@ -74,12 +82,14 @@ class Corpus(Content):
         Raises PliantError for a missing, unreadable, empty or too small corpus.
         """
         paths = locate(self.source)
-        key, split, selected = self._key(paths), self.split(), self._selected(part)
-        for number, text in enumerate(read(paths, self.field)):
-            if number < len(selected) and selected[number]:
-                yield Document(f"{int(split.hashes[number]):016x}", text)
-        if self._key(paths) != key:
-            raise PliantError(f"{self.source}: changed while it was read; run the same command again")
+        place, split, selected, number = self._cached(paths), self.split(), self._selected(part), 0
+        for number, text in enumerate(read(paths, self.field), 1):
+            if number > len(selected) or (selected[number - 1] and int(digest(text), 16) != split.hashes[number - 1]):
+                raise self._changed(paths)
+            if selected[number - 1]:
+                yield Document(f"{int(split.hashes[number - 1]):016x}", text)
+        if number != len(selected) or self._cached(paths) != place:
+            raise self._changed(paths)
 
     def characters(self, part: Part = "train") -> int:
         """How many characters the documents of a part hold together."""
@@ -90,14 +100,10 @@ class Corpus(Content):
         return digest(self.split().hashes[self._selected("all")].astype("<u8").tobytes())
 
     def split(self) -> Split:
-        """The side of every document. Read from the cache when no file has changed since the corpus was last read."""
-        key = self._key(locate(self.source))
-        target = built_once(cache_folder() / "corpora" / f"{key}.npz", self._scan)
-        try:
-            with np.load(target) as stored:
-                return Split(stored["hashes"], stored["lengths"], stored["sides"])
-        except (OSError, ValueError, KeyError, BadZipFile):
-            raise PliantError(f"{target}: is damaged; delete it and run the same command again") from None
+        """The side of every document. Read from the cache when the same content was read before."""
+        paths = locate(self.source)
+        marks = [mark(path) for path in paths]
+        return read_once(self._cached(paths), lambda target: self._scan(target, paths, marks), _stored)
 
     def _selected(self, part: Part) -> NDArray[np.bool_]:
         try:
@@ -105,19 +111,36 @@ class Corpus(Content):
         except PliantError as error:
             raise error.within(self.source) from None
 
-    def _key(self, paths: list[Path]) -> str:
-        """The same until a file is added, removed or written to."""
-        stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        return digest(json.dumps([_FORMAT, self.field, stats]))
+    def _cached(self, paths: list[Path]) -> Path:
+        """Where the split of this content is kept: what the files hold, and all else that decides how they are read."""
+        kinds = [(kind_of(path), path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else "") for path in paths]
+        key = digest(json.dumps([_FORMAT, self.field, kinds, contents(paths, glance)]))
+        return cache_folder() / "corpora" / f"{key}.npz"
 
-    def _scan(self, target: Path) -> None:
-        """Read everything once and note each document's hash and length."""
+    def _changed(self, paths: list[Path]) -> PliantError:
+        """The complaint that the documents are not those of the split, which is made anew the next time, lest it be at fault."""
+        self._cached(paths).unlink(missing_ok=True)
+        return changed(self.source)
+
+    def _scan(self, target: Path, paths: list[Path], marks: list[str]) -> None:
+        """Read everything once and note each document's hash and length. Raises PliantError when a file no longer has its mark."""
         hashes, lengths = array("Q"), array("I")
-        paths = locate(self.source)
         with progress(f"reading {self.source}", sum(path.stat().st_size for path in paths)) as advance:
             for text in read(paths, self.field, advance):
                 hashes.append(int(digest(text), 16))
                 lengths.append(len(text))
+        if [mark(path) for path in paths] != marks:
+            raise changed(self.source)
         split = Split.of(np.array(hashes, np.uint64), np.array(lengths, np.uint32))
         with target.open("wb") as stream:
             np.savez(stream, hashes=split.hashes, lengths=split.lengths, sides=split.sides)
+
+
+def _stored(target: Path) -> Split | None:
+    """A split from the cache; none where there is none, or one that is damaged."""
+    try:
+        with np.load(target) as stored:
+            split = Split(stored["hashes"], stored["lengths"], stored["sides"])
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, zlib.error, BadZipFile):
+        return None
+    return split if len(split.hashes) == len(split.lengths) == len(split.sides) else None

@@ -22,17 +22,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pliant.data.content import contents
 from pliant.data.corpus import Corpus, Document
-from pliant.data.once import built_once
+from pliant.data.once import read_once
 from pliant.data.split import Part
 from pliant.data.tokenizer import Tokenizer
 from pliant.errors import PliantError
 from pliant.files import cache_folder
 from pliant.progress import progress
 from pliant.spec import digest
+from pliant.spec.yaml import read_json
 
-_FORMAT = 1  # raise it when the same corpus and tokenizer would give other files
+_FORMAT = 2  # raise it when the same corpus and tokenizer would give other files
 _GROUP = 1 << 22  # characters tokenised at once
+_FILES = ("tokens.bin", "offsets.npy", "documents.npy")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,10 @@ class Packed:
     def __init__(self, folder: Path, name: str = "") -> None:
         self.folder, self.name = folder, name or folder.name
         try:
-            facts = json.loads((folder / "packed.json").read_text())
+            facts = read_json(folder / "packed.json")
+            written = [facts.pop("sealed"), *facts["files"]]
+            if written != [digest(json.dumps(facts)), *contents([folder / name for name in _FILES])]:
+                raise ValueError("other bytes than were written")
             self.fingerprint: str = facts["fingerprint"]
             self.vocab_size: int = facts["vocab_size"]
             self._ends: bool = facts["ends"]
@@ -62,7 +68,7 @@ class Packed:
             self.offsets: NDArray[np.int64] = np.load(folder / "offsets.npy", mmap_mode="r")
             """Where each document starts, and the number of tokens at the end: (documents + 1)."""
             self._documents: NDArray[np.uint64] = np.load(folder / "documents.npy", mmap_mode="r")
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, PliantError):
             raise PliantError(f"{folder}: is no folder of packed tokens, or damaged; delete it and run the same command again") from None
         if len(self.offsets) != len(self._documents) + 1 or int(self.offsets[-1]) != len(self.tokens):
             raise PliantError(f"{folder}: is damaged; delete it and run the same command again")
@@ -143,8 +149,18 @@ def packed(corpus: Corpus, tokenizer: Tokenizer, part: Part = "train") -> Packed
     Raises PliantError for whatever is wrong with the corpus, for an empty part, or when the cache cannot be written.
     """
     key = digest(json.dumps([_FORMAT, corpus.fingerprint(), tokenizer.fingerprint, part]))
-    folder = built_once(cache_folder() / "packed" / key, lambda target: _pack(corpus, tokenizer, part, target))
-    return Packed(folder, f"{corpus.source} ({part} part)")
+    name = f"{corpus.source} ({part} part)"
+    return read_once(
+        cache_folder() / "packed" / key, lambda target: _pack(corpus, tokenizer, part, target), lambda folder: _stored(folder, name)
+    )
+
+
+def _stored(folder: Path, name: str) -> Packed | None:
+    """Packed tokens from the cache; none where there are none, or damaged ones."""
+    try:
+        return Packed(folder, name)
+    except PliantError:
+        return None
 
 
 def _pack(corpus: Corpus, tokenizer: Tokenizer, part: Part, folder: Path) -> None:
@@ -169,13 +185,14 @@ def _pack(corpus: Corpus, tokenizer: Tokenizer, part: Part, folder: Path) -> Non
     np.save(folder / "offsets.npy", starts)
     np.save(folder / "documents.npy", numbers)
     content.update(starts.tobytes() + numbers.tobytes())
-    facts = {
+    facts: dict[str, Any] = {
         "fingerprint": content.hexdigest()[:16],
         "dtype": dtype.name,
         "vocab_size": tokenizer.vocab_size,
         "ends": tokenizer.end_id is not None,
+        "files": contents([folder / file for file in _FILES]),
     }
-    (folder / "packed.json").write_text(json.dumps(facts))
+    (folder / "packed.json").write_text(json.dumps(facts | {"sealed": digest(json.dumps(facts))}))
 
 
 def _framed(tokens: NDArray[np.int32], tokenizer: Tokenizer) -> NDArray[np.int32]:

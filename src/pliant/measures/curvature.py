@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.errors import PliantError
+from pliant.measures.likelihood import NOT_A_NUMBER
 from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 from pliant.statistics import Array
@@ -39,7 +41,8 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
     and the rise of the loss per token is 1/2 d' F d = E (g . d)^2 / (2 T).
 
     The parameters `displace` returns an empty mapping for cost nothing. Means of the values over windows are the
-    prediction; their spread gives its standard error. The model is left as it was.
+    prediction; their spread gives its standard error. The model is left as it was. Raises PliantError for losses and gradients
+    that are not finite.
     """
     import torch
 
@@ -58,7 +61,10 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
             parameter.requires_grad_(True)
         with progress("sensitivity", len(windows)) as advance:
             for window in windows:
-                _log_likelihood_of_own_labels(network, torch.tensor([window], device=model.device), generator).backward()
+                try:
+                    _log_likelihood_of_own_labels(network, torch.tensor([window], device=model.device), generator).backward()
+                except PliantError as error:
+                    raise error.within(model.checkpoint.address) from None
                 _collect(values, wanted, displace, len(window))
                 advance(1)
     finally:
@@ -66,7 +72,11 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
             parameter.grad = gradient
             parameter.requires_grad_(requires_grad)
         network.train(was_training)
-    return {key: np.array(rises) for key, rises in values.items()}
+    found = {key: np.array(rises) for key, rises in values.items()}
+    for (name, _), rises in found.items():
+        if not np.isfinite(rises).all():
+            raise PliantError(f"{model.checkpoint.address}: the gradient of {name} is not finite; measure in a wider number type")
+    return found
 
 
 def _log_likelihood_of_own_labels(network: nn.Module, tokens: Tensor, generator: Generator) -> Tensor:
@@ -74,7 +84,10 @@ def _log_likelihood_of_own_labels(network: nn.Module, tokens: Tensor, generator:
     import torch
 
     logits = network(input_ids=tokens, use_cache=False).logits[0]
-    labels = torch.multinomial(torch.log_softmax(logits.detach().float(), dim=-1).exp(), 1, generator=generator)
+    logs = torch.log_softmax(logits.detach().float(), dim=-1)
+    if bool(logs.isnan().any()):
+        raise PliantError(NOT_A_NUMBER)
+    labels = torch.multinomial(logs.exp(), 1, generator=generator)
     return -token_losses(logits, labels[:, 0]).sum()
 
 

@@ -68,7 +68,10 @@ class Loss(Measure):
         return [partial(self._read, windows[start:end], text.fingerprint) for start, end in pairwise(starts)]
 
     def _read(self, windows: Sequence[Window], data: str, model: Model) -> Reading:
-        losses = sequence_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
+        try:
+            losses = sequence_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
+        except PliantError as error:
+            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
         return Reading(
             metric="loss",
             unit="nats/token",

@@ -62,6 +62,8 @@ class Reading:
     counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read. `shares` is
     how many shares of the samples were read under changes of their own, see `pliant.measures.shares`; `better` says whether a
     lower or a higher value is better.
+
+    Raises PliantError for values and weights that are not finite numbers.
     """
 
     metric: str
@@ -79,6 +81,10 @@ class Reading:
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.values) == len(self.weights):
             raise ValueError(f"{len(self.samples)} samples, {len(self.values)} values and {len(self.weights)} weights")
+        for what, numbers in (("value", self.values), ("weight", self.weights)):
+            bad = np.flatnonzero(~np.isfinite(numbers))
+            if len(bad):
+                raise PliantError(f"{self.metric}: the {what} of sample {self.samples[bad[0]]} is {numbers[bad[0]]}, not a finite number")
 
     @property
     def clusters(self) -> NDArray[np.int64]:

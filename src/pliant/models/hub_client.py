@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from pliant.errors import PliantError
-from pliant.forms import SIZE_LIMIT, parse_json
+from pliant.spec.yaml import SIZE_LIMIT, parse_json
 
 PATIENCE = 8.0
 """Seconds that a hub may be silent."""

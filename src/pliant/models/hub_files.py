@@ -22,13 +22,13 @@ from urllib.parse import quote
 
 from pliant.errors import PliantError
 from pliant.files import cache_folder, disk_errors, inside, write_atomic
-from pliant.forms import read_text
 from pliant.models.checkpoint import FACTS_FILE
 from pliant.models.hub_client import Cancelled, Site, Unreachable, opened
 from pliant.models.hub_listing import COMMIT, File, list_files, repository
 from pliant.models.hub_patience import patiently
 from pliant.models.weight_files import INDEX, SINGLE, TOKENIZER_FILES, why_no_weights
 from pliant.spec import digest
+from pliant.spec.yaml import read_text
 
 PART = ".incomplete"
 """What a file is called after its own name until it is whole and checked."""

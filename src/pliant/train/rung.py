@@ -8,22 +8,26 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.data import Corpus, Packed, packed
 from pliant.data.once import built_once
+from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.methods import Method
 from pliant.models.checkpoint import Checkpoint
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
-from pliant.spec import digest
+from pliant.progress import remark
+from pliant.spec import Spec, digest
+from pliant.spec.yaml import read_json
 from pliant.train.log import Diverged
 from pliant.train.loop import train
 from pliant.train.new_model import NewModel
 from pliant.train.recipe import Recipe
-from pliant.train.state import STATE_FILE
+from pliant.train.state import STATE_FILE, is_whole
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -120,7 +124,7 @@ class TrainedRung:
 
         record = self.folder / f"{self.identity}.diverged.json"
         if record.exists():
-            raise Diverged(**json.loads(record.read_text()))
+            _raise_again(record)
         self._start_from_previous()
         model = self.model.build(self.seed)
         model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
@@ -128,8 +132,8 @@ class TrainedRung:
         try:
             log = train(model, self._objective, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
         except Diverged as error:
-            told = {"message": str(error), "step": error.step, "loss": error.loss, "lr": error.lr}
-            write_atomic(record, json.dumps({name: value for name, value in told.items() if value == value}))  # NaN is no JSON
+            numbers = {name: value for name, value in (("loss", error.loss), ("lr", error.lr)) if isfinite(value)}  # others are no JSON
+            write_atomic(record, Divergence(message=str(error), step=error.step, **numbers).model_dump_json())
             shutil.rmtree(self._unfinished, ignore_errors=True)
             raise
         model.checkpoint = self.checkpoint.model_copy(update=log.checkpoint_facts())
@@ -142,6 +146,9 @@ class TrainedRung:
         """Put the state at the end of the previous rung where the loop looks for an unfinished run."""
         if self.previous is not None and not (self._unfinished / STATE_FILE).exists():
             stored = self.previous.folder / self.previous.identity / STATE_FILE
+            if not is_whole(stored):
+                remark(f"{stored}: is missing or damaged, so {self.checkpoint.address} is trained from its first step")
+                return
             write_atomic(self._unfinished / STATE_FILE, stored.read_bytes())
 
     @property
@@ -166,3 +173,22 @@ class TrainedRung:
         defaults = type(self.recipe).model_fields
         chosen = [getattr(self.recipe, name) for name in ("schedule", "optimizer") if getattr(self.recipe, name) != defaults[name].default]
         return [part.label() for part in (*chosen, *self.methods)]
+
+
+class Divergence(Spec):
+    """What is kept of a run that diverged, so that it need not diverge again."""
+
+    message: str
+    step: int = 0
+    loss: float | None = None
+    lr: float | None = None
+
+
+def _raise_again(record: Path) -> None:
+    """Raises Diverged as the run did; a damaged record is left out, and the run made again."""
+    try:
+        told = Divergence.parse(read_json(record), str(record))
+    except PliantError as error:
+        remark(f"{error}; the run is made again")
+        return
+    raise Diverged(told.message, told.step, nan if told.loss is None else told.loss, nan if told.lr is None else told.lr)

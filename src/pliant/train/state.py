@@ -7,8 +7,9 @@ What goes wrong: resumed runs equal uninterrupted ones bit for bit only on the s
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,13 +71,15 @@ class State:
     def load(self, run: Run, optimizer: Optimizer, states: Sequence[MethodState]) -> list[float]:
         """Put everything back, and return the losses so far; none where nothing was saved.
 
-        Raises PliantError when the file cannot be read or belongs to another run.
+        Raises PliantError when the file cannot be read, is damaged, belongs to another run, or to one that went on for longer.
         """
         import torch
         from safetensors import SafetensorError, safe_open
 
         if self.path is None or not self.path.exists():
             return []
+        if not self.path.is_file():
+            raise PliantError(f"{self.path}: is not a file; remove it to start the run afresh")
         try:
             with safe_open(self.path, framework="pt") as stored:
                 header = stored.metadata() or {}
@@ -85,12 +88,49 @@ class State:
             raise PliantError(f"{self.path}: cannot be read ({error}); remove it to start the run afresh") from None
         if header.get("run") != self.run_identity:
             raise PliantError(f"{self.path}: is of another run (recipe, data, seed or first weights differ); remove it to start afresh")
+        if damage := _damage(run, header, tensors):
+            raise PliantError(f"{self.path}: {damage}; remove it to start the run afresh")
         self._before = float(header["seconds"])
         _put_back(run, optimizer, states, tensors)
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], run.model.device)
         return [float(loss) for loss in tensors["losses"]]
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a state is there and ends where its header says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.is_file():
+            with safe_open(path, framework="pt") as stored:
+                return "losses" in stored.keys()  # noqa: SIM118 (it is no mapping)
+    except (SafetensorError, OSError):
+        pass
+    return False
+
+
+def _damage(run: Run, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """What keeps a state from being put back; nothing where it can be."""
+    import torch
+
+    from pliant.models.model import stored_tensors
+
+    losses, random = tensors.get("losses"), tensors.get("random.cpu")
+    if not re.fullmatch(r"[0-9.e+-]{1,40}", header.get("seconds", "")) or losses is None or random is None or losses.dim() != 1:
+        return "is damaged (parts are missing)"
+    if len(losses) > run.steps:
+        return f"is of a run that made {len(losses)} steps, more than the {run.steps} of this one"
+    if not bool(losses.isfinite().all()):
+        return "is damaged (a loss is not a number)"
+    if (random.dtype, random.shape) != (torch.uint8, torch.get_rng_state().shape):
+        return "is damaged, or of another version of torch (the random state differs in length)"
+    parameters = [(f"optimizer.{moment}.{name}", p) for name, p in run.parameters().items() for moment in ("exp_avg", "exp_avg_sq")]
+    shapes = {name: tensor.shape for name, tensor in parameters if name in tensors}
+    shapes |= {f"network.{name}": tensor.shape for name, tensor in stored_tensors(run.network)}
+    wrong = [name for name, shape in shapes.items() if name not in tensors or tensors[name].shape != shape]
+    return f"is damaged ({wrong[0]} is missing or of another shape)" if wrong else ""
 
 
 def _tensors(run: Run, optimizer: Optimizer, states: Sequence[MethodState]) -> Iterator[tuple[str, Tensor]]:
