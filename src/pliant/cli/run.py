@@ -121,7 +121,8 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     reasons = Counter(record["error"] for record in failed)
     for error, count in reasons.most_common(MOST_REASONS):
         first = next(record for record in failed if record["error"] == error)
-        where = f"{first['checkpoint']}, {recorded(first['change_json']).name()}, {first['measure']}" + (
+        change = recorded(first["change_json"]).name()
+        where = f"{first['checkpoint']}, {change}, {first['measure']}" + (
             f" and {count - 1} more" if count > 1 else ""
         )
         note(f"pliant: failed: {where}: {error}")
