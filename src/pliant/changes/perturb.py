@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pliant.changes.change import Change
-from pliant.changes.weights import TENSORS, check_finite, select
+from pliant.changes.weights import TENSORS, check_finite, named_tensors, select
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from pliant.measures import Measure, Reading
     from pliant.models import Model
@@ -96,6 +97,15 @@ class Perturb(Change):
                 minus = part(model)
             parts.append(replace(plus, values=(plus.values + minus.values) / 2))
         return joined(parts)
+
+    @property
+    def needs_shapes(self) -> bool:
+        """Where tensors are chosen by their names."""
+        return named_tensors(self.tensors)
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Raises PliantError when no tensor has such a name."""
+        select(network, self.tensors)
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type."""

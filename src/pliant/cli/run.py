@@ -109,6 +109,7 @@ def _plan_form(planned: Plan, folder: Path, workers: int) -> dict[str, Any]:
         "ledger": str(folder),
         "finished": planned.finished,
         "cells": cells,
+        "skipped": planned.skipped,
         "remarks": planned.remarks,
         **cost,
     }
@@ -130,7 +131,7 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
         note(f'pliant: {len(reasons) - MOST_REASONS} further reasons: pliant show {folder} --sql "{query}"')
     if as_json:
         answer = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
-        print_json(answer | {"seconds": seconds})
+        print_json(answer | {"seconds": seconds, "remarks": runs.remarks})
         return
     broken = f", {len(failed)} failed" if failed else ""
     print(f"{runs.study.name}: {len(records) - len(failed)} records{broken} in {folder} ({format_seconds(seconds)})")

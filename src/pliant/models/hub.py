@@ -30,6 +30,8 @@ from pliant.models.revisions import parse, tokens_of
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models.model import Model
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -124,6 +126,12 @@ class HubRung:
     def identity(self) -> str:
         """Of the commit. Raises PliantError when there is no such revision."""
         return self.ladder.identity_of(self._found().commit)
+
+    def outline(self) -> PreTrainedModel | None:
+        """The network without numbers, where its configuration has been fetched."""
+        from pliant.models.outline import folder_outline
+
+        return folder_outline(self.source.folder) if self.source is not None else None
 
     def _found(self) -> hub_store.Source:
         if self.source is None:

@@ -16,6 +16,8 @@ from pliant.numbers import Count
 from pliant.spec import Spec, digest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models.checkpoint import Checkpoint
     from pliant.models.model import Model
 
@@ -38,6 +40,13 @@ class Rung(Protocol):
         """Names the content of what will be opened, whatever it is called; equal identities need measuring only once.
 
         Raises PliantError when this checkpoint cannot be had.
+        """
+        ...
+
+    def outline(self) -> PreTrainedModel | None:
+        """The network without numbers (on PyTorch's device `meta`); None where that is not known before it is opened.
+
+        Rungs of one architecture may answer with the same object.
         """
         ...
 
