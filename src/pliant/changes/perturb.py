@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from pliant.models import Model
 
 
+MOST_DECIBELS = 300.0
+"""Beyond them noise, or the weights, are below the last digit of any number type."""
+
+
 class Perturb(Change):
     """Add Gaussian noise to the weight matrices."""
 
@@ -58,6 +62,8 @@ class Perturb(Change):
     def _sensible(self) -> Perturb:
         if self.unit != "snr_db" and self.scale <= 0:
             raise ValueError(f"scale must be above 0 in unit {self.unit}")
+        if self.unit == "snr_db" and abs(self.scale) > MOST_DECIBELS:
+            raise ValueError(f"scale must lie within {MOST_DECIBELS:g} decibels (got {self.scale:g})")
         if self.split and self.draws % 2:
             raise ValueError(f"draws must be even with split, since pairs of draws share the samples among them (got {self.draws})")
         return self
@@ -108,7 +114,10 @@ class Perturb(Change):
         select(network, self.tensors)
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
-        """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type."""
+        """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type.
+
+        Raises PliantError that names the tensor whose type cannot hold the sum.
+        """
         import torch
 
         weights = select(model.network, self.tensors)
@@ -117,7 +126,11 @@ class Perturb(Change):
         for name, weight in weights.items():
             noise = standard_normal(seed, draw // 2, name, weight.shape).to(weight.device)
             wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
-            weight.copy_(torch.add(wide, noise, alpha=sign * deviations[name]))
+            held = deviations[name] <= torch.finfo(wide.dtype).max
+            if held:
+                weight.copy_(torch.add(wide, noise, alpha=sign * deviations[name]))
+            if not held or not torch.isfinite(weight).all():
+                raise PliantError(f"{name}: noise of this scale is more than {str(weight.dtype).removeprefix('torch.')} can hold; lower it")
 
     def _deviations(self, model: Model, weights: dict[str, Tensor]) -> dict[str, float]:
         """The noise's standard deviation by tensor."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.errors import PliantError
+from pliant.measures.likelihood import NOT_A_NUMBER
 from pliant.progress import progress
 from pliant.statistics import Array
 
@@ -38,7 +40,8 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
     and the rise of the loss per token is 1/2 d' F d = E (g . d)^2 / (2 T).
 
     The parameters `displace` returns an empty mapping for cost nothing. Means of the values over windows are the
-    prediction; their spread gives its standard error. The model is left as it was.
+    prediction; their spread gives its standard error. The model is left as it was. Raises PliantError for a model whose
+    losses or gradients are not finite.
     """
     import torch
 
@@ -65,7 +68,10 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
             parameter.grad = gradient
             parameter.requires_grad_(requires_grad)
         network.train(was_training)
-    return {key: np.array(rises) for key, rises in values.items()}
+    found = {key: np.array(rises) for key, rises in values.items()}
+    if not all(np.isfinite(rises).all() for rises in found.values()):
+        raise PliantError(NOT_A_NUMBER)
+    return found
 
 
 def _log_likelihood_of_own_labels(network: nn.Module, tokens: Tensor, generator: Generator) -> Tensor:
@@ -73,6 +79,8 @@ def _log_likelihood_of_own_labels(network: nn.Module, tokens: Tensor, generator:
     import torch
 
     logs = torch.log_softmax(network(input_ids=tokens, use_cache=False).logits[0].float(), dim=-1)
+    if logs.isnan().any():
+        raise PliantError(NOT_A_NUMBER)
     labels = torch.multinomial(logs.detach().exp(), 1, generator=generator)
     return logs.gather(-1, labels).sum()
 

@@ -107,7 +107,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     stated = [_stated(study, rung) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
     skipped = study.checkpoints.skipped() if isinstance(study.checkpoints, FolderLadder) else {}
-    damaged = [rung.damage for rung in known if isinstance(rung, FolderRung) and rung.damage is not None]
+    damaged = dict.fromkeys(rung.damage for _, _, rung in listed if isinstance(rung, FolderRung) and rung.damage is not None)
     remarks = [*left_out(skipped), *damaged, *twins.values(), *impossible(known, [(cell.change, cell.rung) for cell in waiting]), *_unanswerable(study, known)]
     return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
 
