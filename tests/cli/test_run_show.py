@@ -30,7 +30,10 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     code, out, _ = pliant("show", ledger, "--sql", "select measure, n from records limit 1")
     assert out.split() == ["measure", "n", "generic", "4"]
     code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0, "--json")
-    assert json.loads(out) | {"seconds": 0} == {"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0}
+    assert json.loads(out) | {"seconds": 0} == {
+        **{"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0},
+        "remarks": [],
+    }
 
 
 def test_each_standard_error_stands_beside_what_it_is_of(study, tmp_path, pliant):

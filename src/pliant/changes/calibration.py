@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 KEEP_BYTES = 2**30
 """Moments and their factors kept in memory before the rest goes to a temporary folder."""
 
-NOT_FINITE = "not finite numbers on the calibration text; the weights are damaged, or too large for their number type"
+NOT_FINITE = "no finite numbers on the calibration text; its weights are damaged, or too large for their number type"
 """What is said when a model overflows, which float16 does beyond 65,504."""
 
 BATCH_TOKENS = 8192
@@ -228,7 +228,7 @@ class _Stream:
         assert self.expected is not None
         expected, found = self.expected.float(), self.hidden[0].float()
         if not bool(torch.isfinite(expected).all()):
-            raise PliantError(f"what the last block gives: {NOT_FINITE}")
+            raise PliantError(f"what the last block gives is {NOT_FINITE}")
         if not torch.allclose(found, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max())):
             raise PliantError(f"{type(self.network).__name__} does not run block by block; only method rtn can round it")
 
@@ -276,7 +276,7 @@ def collect(layers: dict[str, Any], run: Callable[[], Any]) -> tuple[dict[str, s
         inputs.moments /= counts[name]
         inputs.magnitudes /= counts[name]
         if not bool(inputs.moments.isfinite().all()):
-            raise PliantError(f"the inputs of {name}: {NOT_FINITE}")
+            raise PliantError(f"the inputs of {name} are {NOT_FINITE}")
     return shared, sums
 
 

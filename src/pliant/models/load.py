@@ -110,8 +110,8 @@ def load_folder(
     place = _device(device)
     number = _dtype(dtype, place)
     if gguf_file is None:
-        check_config(folder, trust_remote_code)
         weight_files(folder)
+        check_config(folder, trust_remote_code)
     else:
         check_gguf(folder, gguf_file)
     with torch.device("cpu"):

@@ -95,6 +95,6 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
     if paths:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        connection.execute(f"create or replace view {name} as from read_parquet([{files}])")
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}], hive_partitioning = false)")
     else:
         connection.register(name, arrow_schema().empty_table())
