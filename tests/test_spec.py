@@ -168,7 +168,7 @@ class Swept(Spec):
     size: int = 0
     name: str = ""
     parts: tuple[int, ...] = ()
-    inner: dict[str, int] = {}
+    inner: dict[str, int] = Field({})
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400, 1e30])

@@ -23,6 +23,7 @@ ASIDE = "old"
 """What was in the place of a folder that is being put there."""
 _tidied: set[Path] = set()
 
+
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Generator[Path]:
     """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
@@ -83,7 +84,10 @@ def _locked_folder(target: Path) -> tuple[Path, BaseFileLock]:
 
 
 def replace_folder(place: Path, made: Path, target: Path) -> None:
-    """Put the folder `made`, inside the workplace `place`, where `target` is. A kill between loses neither: the next workplace puts it back."""
+    """Put the folder `made`, inside the workplace `place`, where `target` is.
+
+    Killed in the middle of it, `target` is missing until the next workplace is made there, which puts it back.
+    """
     if target.exists():
         target.rename(place / ASIDE)
     made.rename(target)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from pliant.errors import PliantError
 from pliant.measures.curvature import predicted_rises
 
 
@@ -88,3 +89,15 @@ def test_the_ranking_is_that_of_expected_measured_rises():
     predicted = [float(found[name, 0].mean()) for name in moves]
     assert spearmanr(predicted, measured).statistic > 0.9
     assert np.sum(predicted) == pytest.approx(np.sum(measured), rel=0.25)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_losses_and_gradients_that_are_no_numbers_are_one_line(value):
+    model, name = tiny(), "model.layers.0.mlp.up_proj.weight"
+    with torch.no_grad():
+        model.network.get_parameter(name).fill_(value)
+        model.network.get_parameter("model.layers.0.mlp.gate_proj.weight").fill_(value)
+    moves = {"all": torch.full((12, 8), 1e30)}
+    with pytest.raises(PliantError, match="not a finite number"):
+        predicted_rises(model, windows(2, 6), lambda parameter, _: moves if parameter == name else {})
+    assert all(parameter.grad is None for parameter in model.network.parameters())

@@ -27,7 +27,9 @@ def test_a_folders_outline_has_the_shapes_of_its_weights(saved):
     assert rung.outline() is folder_outline(saved)  # built once
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", "{}", {"model_type": "mystery"}, {"hidden_size": "wide"}, {"num_hidden_layers": 10**9}])
+@pytest.mark.parametrize(
+    "content", [None, "{", "[]", "{}", {"model_type": "mystery"}, {"hidden_size": "wide"}, {"num_hidden_layers": 10**9}]
+)
 def test_what_cannot_be_known_is_nothing(saved, tmp_path, content):
     config = json.loads((saved / "config.json").read_text())
     if content is not None:

@@ -128,8 +128,13 @@ def test_the_shared_faults(shared_data, tmp_path, monkeypatch):
         assert len(plan(study).skipped) == skipped
     for state in ("null_rate", "truncated"):
         shutil.copytree(model, tmp_path / state / "checkpoint-100")
-        shutil.copy(faults / "damaged-trainer-state" / f"trainer_state_{state}.json", tmp_path / state / "checkpoint-100/trainer_state.json")
-        form = {"checkpoints": {"folders": f"{state}/*", "batch_tokens": 1000}, "measures": {"generic": {"loss": {"data": "stories.jsonl"}}}}
+        shutil.copy(
+            faults / "damaged-trainer-state" / f"trainer_state_{state}.json", tmp_path / state / "checkpoint-100/trainer_state.json"
+        )
+        form = {
+            "checkpoints": {"folders": f"{state}/*", "batch_tokens": 1000},
+            "measures": {"generic": {"loss": {"data": "stories.jsonl"}}},
+        }
         planned = plan(Study.parse({**form, "changes": [{"quantize": {"bits": 3, "group": 4}}]}))
         assert planned.rungs[0].checkpoint.tokens == 100_000
         assert ["trainer_state.json" in line for line in planned.remarks] == [True]

@@ -43,8 +43,7 @@ def change_command(
     out: OutOption,
     seed: SeedOption = 0,
     device: DeviceOption = None,
-    as_json: SeedOption = Annotated[int, typer.Option(help="Seed of what is random", min=0, max=2**63 - 1)]
-JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Writes a folder that transformers loads. Where the change is random, `--seed` gives another one."""
     from pliant.models import load, save
@@ -70,8 +69,7 @@ def quantize_command(
         ),
     ] = "both",
     device: DeviceOption = None,
-    as_json: SeedOption = Annotated[int, typer.Option(help="Seed of what is random", min=0, max=2**63 - 1)]
-JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Writes a folder that transformers loads: packed integers for kernels, and in its subfolder `simulated` the same
     weights rounded but stored in the model's own type. What the packed format cannot hold (asymmetric grids,

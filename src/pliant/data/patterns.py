@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 from pliant.errors import PliantError
@@ -33,10 +32,10 @@ def matching(pattern: str | Path) -> list[Path]:
     if os.path.lexists(path):
         return [path]
     parts = path.parts[1:] if path.anchor else path.parts
-    found = [path.anchor]
+    found = [Path(path.anchor)]
     for part in parts:
         found = list(dict.fromkeys(below for place in found for below in _matches(place, part)))
-    return sorted(map(Path, found))
+    return sorted(found)
 
 
 def is_pattern(path: str | Path) -> bool:
@@ -44,15 +43,15 @@ def is_pattern(path: str | Path) -> bool:
     return glob.has_magic(str(path))
 
 
-def _matches(place: str, part: str) -> Iterable[str]:
-    """What one part of a pattern stands for inside `place`, which is a folder's path, or empty for the current one."""
-    literal = os.path.join(place, part)
+def _matches(place: Path, part: str) -> list[Path]:
+    """What one part of a pattern stands for inside the folder `place`."""
+    literal = place / part
     if os.path.lexists(literal) or not glob.has_magic(part):
         return [literal] if os.path.lexists(literal) else []
-    if part == "**" and (not place or os.path.isdir(place)):
-        return [place, *(os.path.join(place, name) for name in glob.glob(part, root_dir=place or None, recursive=True))]
-    # brackets are more often part of a name than a choice of characters
-    for written in (part.replace("[", "[[]"), part):
-        if names := glob.glob(written, root_dir=place or None):
-            return [os.path.join(place, name) for name in names]
-    return []
+    if part == "**":
+        return [place, *_names(place, part)] if place.is_dir() else []
+    return _names(place, part.replace("[", "[[]")) or _names(place, part)  # brackets are more often part of a name than a choice
+
+
+def _names(place: Path, part: str) -> list[Path]:
+    return [place / name for name in glob.glob(part, root_dir=place, recursive=True)]  # noqa: PTH207 (Path.glob does not know `**` for files)

@@ -23,7 +23,8 @@ from pliant.spec import nearest
 if TYPE_CHECKING:
     import duckdb
 
-CSV = "nullstr = ['', 'NA', 'N/A', 'n/a', 'null', 'NULL', 'None'], sample_size = -1, hive_partitioning = false"  # a folder called lr=1 is no column
+CSV = "nullstr = ['', 'NA', 'N/A', 'n/a', 'null', 'NULL', 'None'], sample_size = -1, hive_partitioning = false"
+"""A folder called lr=1 is no column."""
 READERS = {
     ".csv": f"read_csv(?, {CSV})",
     ".tsv": f"read_csv(?, delim = '\t', {CSV})",

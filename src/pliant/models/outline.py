@@ -52,7 +52,9 @@ def _of_configuration(text: str) -> PreTrainedModel | None:
     described: Any = parse_json(text, "config.json")
     try:
         # without what would import kernels or unpackers, or fetch them
-        plain = {name: value for name, value in described.items() if name not in ("quantization_config", "auto_map") and "attn_impl" not in name}
+        plain = {
+            name: value for name, value in described.items() if name not in ("quantization_config", "auto_map") and "attn_impl" not in name
+        }
         config = CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
         if config.num_hidden_layers > MOST_LAYERS:
             return None

@@ -108,7 +108,13 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
     skipped = study.checkpoints.skipped() if isinstance(study.checkpoints, FolderLadder) else {}
     damaged = dict.fromkeys(rung.damage for _, _, rung in listed if isinstance(rung, FolderRung) and rung.damage is not None)
-    remarks = [*left_out(skipped), *damaged, *twins.values(), *impossible(known, [(cell.change, cell.rung) for cell in waiting]), *_unanswerable(study, known)]
+    remarks = [
+        *left_out(skipped),
+        *damaged,
+        *twins.values(),
+        *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
+        *_unanswerable(study, known),
+    ]
     return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
 
 
@@ -117,7 +123,9 @@ def _check_size(study: Study, listed: Sequence[Any]) -> None:
     count = len(listed) * len(study.changes)
     if count > MOST_CELLS:
         told = f"{len(listed)} checkpoints and seeds with {len(study.changes)} changes each"
-        raise PliantError(f"{told} are {count:,} cells, more than a study can have ({MOST_CELLS:,}); leave some out, or make several studies")
+        raise PliantError(
+            f"{told} are {count:,} cells, more than a study can have ({MOST_CELLS:,}); leave some out, or make several studies"
+        )
 
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:

@@ -50,7 +50,7 @@ class NewModel(Spec):
 
     def outline(self) -> PreTrainedModel:
         """The network without numbers: names and shapes of its tensors."""
-        return _outline(self)
+        return _outline(self.preset, self.tokenizer, self.context)
 
     def counts(self) -> tuple[int, int]:
         """Its parameters: in total, and without embeddings and head."""
@@ -62,6 +62,6 @@ def _vocabulary(tokenizer: str) -> int:
     return load_tokenizer(tokenizer).vocab_size
 
 
-@cache
-def _outline(model: NewModel) -> PreTrainedModel:
-    return preset_outline(model.preset, model.words(), model.context)
+@cache  # every rung of a plan asks
+def _outline(preset: str, tokenizer: str, context: int) -> PreTrainedModel:
+    return preset_outline(preset, load_tokenizer(tokenizer), context)
