@@ -10,7 +10,7 @@ from pydantic import Field
 
 from pliant.errors import PliantError
 from pliant.numbers import Count
-from pliant.spec import Catalog, Spec
+from pliant.spec import Catalog, Spec, sweep
 
 
 class Round(Spec):
@@ -143,3 +143,52 @@ def test_a_long_list_of_names_is_cut_where_it_stops_helping():
     told = nearest("zzz", [f"model.layers.{number}.weight" for number in range(100)])
     assert len(told) < 400
     assert told.endswith(f" and {100 - told.count('weight')} more")
+
+
+@pytest.mark.parametrize(
+    ("form", "number"),
+    [
+        ({"size": ["2..1000000000"]}, "999,999,999"),
+        ({"size": ["1..300"], "name": ["a"] * 300}, "90,000"),
+    ],
+)
+def test_sweeps_are_counted_before_they_are_made(form, number):
+    with pytest.raises(PliantError, match=number):
+        next(iter(sweep(form, Swept)))
+
+
+@pytest.mark.parametrize("text", ["2..1" + "0" * 30, "2.." + "9" * 5000])
+def test_a_range_beyond_numbers_is_one_short_line(text):
+    with pytest.raises(PliantError, match="beyond") as caught:
+        next(iter(sweep({"size": [text]}, Swept)))
+    assert len(str(caught.value)) < 120
+
+
+class Swept(Spec):
+    size: int = 0
+    name: str = ""
+    parts: tuple[int, ...] = ()
+    inner: dict[str, int] = Field({})
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400, 1e30])
+def test_whole_numbers_fit_64_bits(number):
+    for form in ({"size": number}, {"parts": [1, number]}):
+        with pytest.raises(PliantError, match=r"2\^63|maximum size"):
+            Swept.parse(form)
+    assert Swept.parse({"size": 2**63 - 1, "parts": [-(2**63)]}).size == 2**63 - 1
+
+
+@pytest.mark.parametrize("key", [1, True, None, 1.5, ("a",)])
+def test_names_are_text_however_deep(key):
+    for form in ({key: 1}, {"inner": {key: 1}}, {"inner": {"a": [{"b": {key: 1}}]}}):
+        with pytest.raises(PliantError, match="names are text") as caught:
+            Swept.parse(form)
+        assert len(str(caught.value)) < 120
+
+
+def test_a_form_that_holds_itself_is_one_line():
+    form = {"size": 1}
+    form["inner"] = form
+    with pytest.raises(PliantError, match="nested too deeply"):
+        Swept.parse(form)

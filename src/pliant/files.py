@@ -5,40 +5,109 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+TEMPORARY = ".tmp"
+LOCK = "pliant.lock"
+"""Inside a workplace; tells it from the temporary folders of other programs."""
+ASIDE = "old"
+"""What was in the place of a folder that is being put there."""
+_tidied: set[Path] = set()
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Generator[Path]:
     """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
 
-    A killed process leaves at most a hidden `.name.XXXX.tmp` file, never half of `target`.
+    A killed process never leaves half of `target`; see `workplace` for what it does leave.
 
     Raises PliantError when the folder cannot be written or the disk is full.
     """
     if target.is_dir():
         raise PliantError(f"cannot write {target}: it is a folder; give the name of a file")
+    with workplace(target) as place, disk_errors(target):
+        temporary = place / "file"
+        temporary.touch()
+        yield temporary
+        with temporary.open("rb+") as stream:  # the rename must not overtake the data
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+
+
+@contextlib.contextmanager
+def workplace(target: Path) -> Generator[Path]:
+    """A hidden folder beside `target` (`.NAME.XXXX.tmp`) in which to make it; it is gone, with what is left in it, when the block ends.
+
+    A process that is killed leaves it behind. The system frees the lock inside, so the next process that works in that place
+    knows it for rubbish and deletes it; first it puts back what `replace_folder` had put aside.
+
+    Raises PliantError when nothing can be made there.
+    """
     with disk_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+            _tidy(target.parent.absolute())
+            place, lock = _locked_folder(target)
         except FileNotFoundError as error:  # a place where nobody can make anything
             raise PliantError(f"cannot write {target}: nothing can be made in that folder; choose another") from error
-        os.close(handle)
-    temporary = Path(name)
     try:
-        with disk_errors(target):
-            yield temporary
-            with temporary.open("rb+") as stream:  # the rename must not overtake the data
-                os.fsync(stream.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(target)
+        yield place
     finally:
-        temporary.unlink(missing_ok=True)
+        lock.release()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _locked_folder(target: Path) -> tuple[Path, BaseFileLock]:
+    """A new folder beside `target`, and the lock inside it, held."""
+    from filelock import FileLock, Timeout
+
+    while True:
+        place = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent))
+        lock = FileLock(place / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # another process took it for rubbish before it was locked
+            continue
+        except (OSError, NotImplementedError):  # no locks here: without its mark nobody takes it for rubbish
+            (place / LOCK).unlink(missing_ok=True)
+        if place.exists():
+            return place, lock
+
+
+def replace_folder(place: Path, made: Path, target: Path) -> None:
+    """Put the folder `made`, inside the workplace `place`, where `target` is.
+
+    Killed in the middle of it, `target` is missing until the next workplace is made there, which puts it back.
+    """
+    if target.exists():
+        target.rename(place / ASIDE)
+    made.rename(target)
+
+
+def _tidy(folder: Path) -> None:
+    """Delete the workplaces in `folder` that killed processes left; each process looks once, since most folders stay clean."""
+    if folder in _tidied:
+        return
+    _tidied.add(folder)
+    from filelock import FileLock, Timeout
+
+    for lock in folder.glob(f".*{TEMPORARY}/{LOCK}"):
+        place = lock.parent
+        target = folder / place.name[1:].removesuffix(TEMPORARY).rpartition(".")[0]
+        with contextlib.suppress(Timeout, OSError, NotImplementedError):
+            with FileLock(lock).acquire(timeout=0):
+                if (place / ASIDE).exists() and not target.exists():
+                    (place / ASIDE).rename(target)
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def write_atomic(target: Path, content: str | bytes) -> None:

@@ -44,8 +44,9 @@ def forwarded(listener: Listener) -> Generator[None]:
 
 
 def remark(message: str) -> None:
-    """A line for people, on standard error."""
-    print(f"note: {message}", file=sys.stderr, flush=True)
+    """A line for people, on standard error; none inside a task whose progress another shows, who says what is to be said."""
+    if _listener.get() is None:
+        print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def _told(listener: Listener, label: str, total: float) -> Advance:

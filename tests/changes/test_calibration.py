@@ -1,5 +1,6 @@
 """Calibration statistics against what hooks on an ordinary forward pass see."""
 
+import gc
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from pliant.errors import PliantError
 from pliant.quantization import calibration
-from pliant.quantization.calibration import calibrate, decoder_blocks
+from pliant.quantization.calibration import block_by_block, calibrate, decoder_blocks
 
 FAMILIES = ["llama", "gpt_neox", "gpt2", "gemma2"]
 
@@ -77,9 +78,39 @@ def test_what_does_not_fit_in_memory_is_kept_in_a_folder_with_the_same_content(m
     monkeypatch.setattr(calibration, "KEEP_BYTES", 40_000)
     spilled = calibrate(model(), windows())
     assert spilled._folder is not None
+    assert any(spilled._folder.glob("*.safetensors"))
     for (names, inputs), (other_names, other) in zip(kept.groups(), spilled.groups(), strict=True):
         assert names == other_names
         assert torch.equal(inputs.moments, other.moments)
+    folder = spilled._folder
+    del spilled, inputs, other
+    gc.collect()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("recollect", [False, True])
+@pytest.mark.parametrize(("layer", "named"), [("mlp.up_proj", "mlp.down_proj"), ("self_attn.v_proj", "self_attn.o_proj")])
+def test_a_model_that_overflows_is_one_line_that_names_the_layer(layer, named, recollect):
+    subject = model()
+    subject.network.half()
+    with torch.no_grad():
+        subject.network.get_parameter(f"model.layers.1.{layer}.weight").mul_(3e4).clamp_(-6e4, 6e4)
+        subject.network.get_parameter("model.layers.1.mlp.gate_proj.weight").mul_(3e4 if "mlp" in layer else 1.0).clamp_(-6e4, 6e4)
+        norm = "post_attention_layernorm" if "mlp" in layer else "input_layernorm"
+        subject.network.get_parameter(f"model.layers.1.{norm}.weight").fill_(100.0)
+    with pytest.raises(PliantError, match=rf"layers\.1\.{named}.*too large for their number type") as caught:
+        list(block_by_block(subject, windows(), recollect=recollect))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_overflow_behind_the_last_layer_is_one_line_as_well():
+    subject = model()
+    subject.network.half()
+    with torch.no_grad():
+        subject.network.get_parameter("model.layers.2.mlp.down_proj.weight").fill_(6e4)
+        subject.network.get_parameter("model.layers.2.mlp.up_proj.weight").mul_(100.0)
+    with pytest.raises(PliantError, match="what the last block gives is no finite numbers"):
+        calibrate(subject, windows())
 
 
 def test_the_network_is_left_as_it_was():

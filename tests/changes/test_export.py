@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -187,3 +190,31 @@ def test_both_forms_are_written_from_one_rounding(outlying, tmp_path, method):
     save_packed(change, outlying, tmp_path / "again", keep=False)
     assert load(tmp_path / "again").weights() == load(tmp_path / "packed").weights()
     assert outlying.weights() != before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import transformers
+from pliant.changes import Quantize
+from pliant.quantization.packing import save_packed
+from pliant.data.tokenizer import load_tokenizer
+from pliant.models.presets import build
+model = build("llama-32x2", load_tokenizer("ascii"), seed=0, context=64)
+model.network.save_pretrained = lambda folder, **rest: os.kill(os.getpid(), signal.SIGKILL)
+save_packed(Quantize(bits=4, tensors="linear"), model, Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_export_leaves_nothing_for_ever(model, tmp_path, monkeypatch):
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "out")], check=False).returncode == -signal.SIGKILL
+    assert [path.name.startswith(".out.") for path in tmp_path.iterdir()] == [True]
+    monkeypatch.setattr("pliant.files._tidied", set())  # as in a process of its own
+    save_packed(Quantize(bits=4, tensors="linear"), model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_model_that_overflows_cannot_be_folded_and_says_so(model):
+    with torch.no_grad():
+        model.network.get_parameter("model.norm.weight").fill_(float("inf"))
+    assert "not finite" in unpackable(Quantize(bits=4, method="awq", calibration="builtin:prose", tensors="linear"), model)

@@ -282,3 +282,32 @@ def test_the_interval_of_split_noise_holds_the_truth(model: Model, text: str) ->
             held[shares] += found.low < rises.mean() < found.high
     assert 0.865 < held[16] / 1000 < 0.925
     assert held[1] / 1000 < 0.7
+
+
+def test_noise_beyond_a_number_type_is_one_line_and_nothing_is_kept(model, tmp_path):
+    before = model.weights()
+    for change in (Perturb(scale=1e300), Perturb(scale=1e39, unit="init"), Perturb(scale=1e306, draws=2)):
+        with pytest.raises(PliantError, match=r"embed_tokens\.weight: noise of this scale is more than float32 can hold"):
+            change.save(model, tmp_path / "out")
+    assert model.weights() == before
+    model.network.half()
+    with pytest.raises(PliantError, match="more than float16 can hold"), Perturb(scale=1e6).applied(model):
+        pass
+    assert not list(tmp_path.iterdir())
+    with Perturb(scale=1e3).applied(model):
+        pass
+
+
+@pytest.mark.parametrize("scale", [1e6, -1e6, 301])
+def test_decibels_are_such_as_numbers_have(scale):
+    with pytest.raises(PliantError, match="within 300 decibels"):
+        Perturb(scale=scale, unit="snr_db")
+
+
+@pytest.mark.parametrize("tensors", ["*.mlpp.*", "mat"])
+def test_names_that_match_nothing_are_known_from_shapes(model, tensors):
+    change = Perturb(scale=0.1, tensors=tensors)
+    assert change.needs_shapes
+    assert not Perturb(scale=0.1).needs_shapes
+    with pytest.raises(PliantError, match="no weight matrix"):
+        change.check(model.network)

@@ -148,3 +148,26 @@ def test_a_sweep_over_methods_makes_no_change_twice():
         ("gptq", True, 16),
     ]
     assert [change for change in found if change.method == "rtn"] == [Quantize(bits=4)]
+
+
+def test_shapes_alone_tell_what_cannot_be_done(model):
+    """What `check` refuses, `applied` refuses as well, and the other way round."""
+    refused = ({"group": 32}, {"tensors": "*.mlpp.*"}, {"exceptions": {"*.mlpp.*": 8}}, {"group": 48}, {"group": 9})
+    allowed = (
+        {"group": 16},
+        {"group": 48, "tensors": "*down_proj*"},
+        {"group": 48, "exceptions": {"*down_proj*": 8, "*": 16}},
+        {"exceptions": {"*": 16}},
+    )
+    for fields in (*refused, *allowed):
+        change = Quantize(bits=4, **fields)
+        assert change.needs_shapes
+        for attempt in (lambda change=change: change.check(model.network), lambda change=change: change.applied(model).__enter__()):
+            if fields in refused:
+                with pytest.raises(PliantError):
+                    attempt()
+            else:
+                attempt()
+    assert not any(
+        Quantize(bits=4, tensors=tensors, group=group).needs_shapes for tensors in ("matrices", "linear") for group in ("tensor", "channel")
+    )

@@ -30,7 +30,10 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     code, out, _ = pliant("show", ledger, "--sql", "select measure, n from records limit 1")
     assert out.split() == ["measure", "n", "generic", "4"]
     code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0, "--json")
-    assert json.loads(out) | {"seconds": 0} == {"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0}
+    assert json.loads(out) | {"seconds": 0} == {
+        **{"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0},
+        "remarks": [],
+    }
 
 
 def test_each_standard_error_stands_beside_what_it_is_of(study, tmp_path, pliant):
@@ -90,13 +93,15 @@ def test_a_dry_run_plans_and_leaves_nothing(study, tmp_path, pliant):
 
 def test_a_failed_cell_ends_with_1_and_is_shown(study, tmp_path, pliant):
     form = yaml.safe_load(study.read_text())
-    study.write_text(yaml.safe_dump(form | {"changes": [{"quantize": {"bits": 3, "group": 7}}]}))
+    too_much = {"bits": 3, "method": "gptq", "calibration": str(tmp_path / "text.jsonl"), "samples": 10**6}
+    study.write_text(yaml.safe_dump(form | {"changes": [{"quantize": too_much}]}))
     code, out, told = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)
     assert (code, "1 failed" in out) == (1, True)
     code, out, _ = pliant("show", tmp_path / "ledger", "--json")
     failed = [record for record in json.loads(out) if record["status"] == "failed"]
     assert (code, len(failed), failed[0]["value"]) == (0, 1, None)
-    line = f"failed: {failed[0]['checkpoint']}, quantize(bits=3, group=7), generic: {failed[0]['error']}"
+    change = f"quantize(bits=3, method=gptq, calibration={tmp_path / 'text.jsonl'}, samples=1000000)"
+    line = f"failed: {failed[0]['checkpoint']}, {change}, generic: {failed[0]['error']}"
     assert line in told
     assert line.replace("generic: ", "generic, ") in pliant("show", tmp_path / "ledger")[2]
 
@@ -153,3 +158,41 @@ def test_ctrl_c_ends_with_130_and_says_where_the_results_are(study, tmp_path, pl
     assert (code, out) == (130, "")
     assert str(tmp_path / "ledger") in errors
     assert len(Ledger(tmp_path / "ledger").records()) == 1
+
+
+def test_what_is_left_out_is_said_wherever_the_plan_is(study, tmp_path, pliant):
+    (tmp_path / "model" / "global_step1").mkdir()  # beside whole weights it is no matter
+    (tmp_path / "more" / "zero").mkdir(parents=True)
+    (tmp_path / "more" / "zero" / "zero_to_fp32.py").write_text("")
+    (tmp_path / "model").rename(tmp_path / "more" / "model")
+    form = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(form | {"checkpoints": [str(tmp_path / "more" / "*")]}))
+    code, out, err = pliant("run", study, "--ledger", tmp_path / "ledger", "--dry-run")
+    assert (code, "more/zero" in err, "DeepSpeed" in err, "zero_to_fp32" in err) == (0, True, True, True)
+    planned = json.loads(pliant("run", study, "--ledger", tmp_path / "ledger", "--dry-run", "--json")[1])
+    assert list(planned["skipped"]) == [str(tmp_path / "more" / "zero")]
+    code, out, err = pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0, "--json")
+    assert (code, json.loads(out)["remarks"] == planned["remarks"], "more/zero" in err) == (0, True, True)
+
+
+def test_a_model_in_a_folder_of_any_name_is_measured(study, tmp_path, pliant):
+    place = tmp_path / "run[lr=1e-4,bs=8]" / "checkpoint-*"
+    place.parent.mkdir()
+    (tmp_path / "model").rename(place)
+    (place / "trainer_state.json").write_text('{"global_step": 100, "log_hist')
+    (place / "pliant.json").unlink()
+    code, out, err = pliant("measure", "loss", "--model", place, "--data", tmp_path / "text.jsonl", "--samples", 2, "--json")
+    assert (code, json.loads(out)["metric"]) == (0, "loss")
+    assert str(place / "trainer_state.json") in err
+
+
+def test_seeds_are_such_as_ledgers_hold(study, tmp_path, pliant):
+    for seed in (-1, 2**63, 10**30):
+        for command in (
+            ["change", "perturb", "-o", tmp_path / "out"],
+            ["measure", "loss", "--data", "x", "--change", "perturb: {scale: 1}"],
+        ):
+            code, _, err = pliant(
+                *command, "--model", tmp_path / "model", *(["--scale", 1] if command[0] == "change" else []), "--seed", seed
+            )
+            assert (code, "seed" in err) == (2, True)

@@ -26,7 +26,8 @@ def test_no_file_means_no_facts(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ("[]", "not a file that pliant wrote"),
         (json.dumps({"format": 99, "checkpoint": {"name": "x"}}), "newer version"),
         (json.dumps({"format": 1, "checkpoint": {"name": "x", "tokenz": 1}}), "did you mean 'tokens'"),

@@ -199,7 +199,6 @@ DAMAGE = [
     (lambda folder: edit_config(folder, transformers_weights="pytorch_model.bin"), "no safetensors file"),
     (lambda folder: edit_config(folder, hidden_size="wide"), "transformers cannot load it"),
     (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer"),
-    (lambda folder: (folder / "pliant.json").write_text("{"), "pliant.json"),
 ]
 
 

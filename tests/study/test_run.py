@@ -177,7 +177,7 @@ def test_a_ledger_that_cannot_be_written_says_so(form, tmp_path, monkeypatch):
     def refuse(*arguments, **settings):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(PliantError, match="cannot write"):
         run(form, tmp_path / "ledger", workers=0)
 

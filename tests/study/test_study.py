@@ -53,6 +53,14 @@ def test_the_forms_of_checkpoints(form):
         assert type(Study.parse(form | {"checkpoints": checkpoints}).checkpoints) is ladder
 
 
+def test_a_folder_with_an_at_is_a_folder(form, tmp_path, monkeypatch):
+    (tmp_path / "run@home" / "checkpoint-1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for checkpoints in ("run@home", "run@home/checkpoint-*", "./gone@home/checkpoint-*", str(tmp_path / "gone@home"), "~/gone@home"):
+        assert type(Study.parse(form | {"checkpoints": checkpoints}).checkpoints) is FolderLadder
+    assert type(Study.parse(form | {"checkpoints": "gone@home"}).checkpoints) is HubLadder
+
+
 def test_a_file_gives_a_study_its_name(form, tmp_path):
     path = tmp_path / "overtraining.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in form.items() if key != "name"}))
@@ -81,7 +89,10 @@ BAD = [
     ({"measures": {"generic": {"loss": {"data": ["x", "y"]}}}}, "a list is not allowed"),
     ({"measures": {}}, "measures"),
     ({"measures": ["loss"]}, "give names with measures"),
+    ({"measures": {"": {"loss": {"data": "x"}}}}, "a name is empty"),
     ({"seeds": []}, "seeds"),
+    ({"seeds": True}, "a seed is a whole number"),
+    ({"seeds": [0, False]}, "a seed is a whole number"),
     ({"seeds": "many"}, "seeds"),
     ({"seeds": [0.5]}, "seeds"),
     ({"seeds": [-1]}, "seeds"),
@@ -101,6 +112,17 @@ def test_what_is_wrong_is_said_in_one_line(form, tmp_path, wrong, message):
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("names", ["1: {m}, '1': {m}", "1: {m}", "yes: {m}", "null: {m}", "1.5: {m}", "2020-01-01: {m}"])
+def test_names_of_measures_are_text(form, tmp_path, names):
+    """What YAML reads as `1` and as `"1"` would be one measure under a name of text."""
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump({**form, "measures": {}}).replace("measures: {}", f"measures: {{{names}}}".replace("{m}", "{loss: {data: x}}"))
+    )
+    with pytest.raises(PliantError, match=r"measures: names are text.*put it in quotes"):
+        Study.read(path)
 
 
 @pytest.mark.parametrize("missing", ["checkpoints", "measures"])

@@ -15,7 +15,7 @@ from pliant.changes.perturb import Perturb
 from pliant.changes.quantize import Quantize
 from pliant.changes.recorded import Recorded
 from pliant.errors import PliantError
-from pliant.spec import Catalog
+from pliant.spec import Catalog, check_count
 
 CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Finetune, Chain)
 
@@ -30,7 +30,10 @@ def parse_changes(form: Any, where: str = "changes") -> list[Change]:
     """
     if not isinstance(form, list) or not form:
         raise PliantError(f"{where}: expected a list of changes such as `- quantize: {{bits: 4}}`, got {form!r}")
-    changes = [change for number, item in enumerate(form, 1) for change in _expand(item, f"{where}, item {number}")]
+    changes: list[Change] = []
+    for number, item in enumerate(form, 1):
+        changes += _expand(item, f"{where}, item {number}")
+        check_count((len(changes),), f"{where}: its items")
     return list({change.hash(): change for change in changes}.values())
 
 
@@ -41,6 +44,7 @@ def _expand(item: Any, where: str) -> list[Change]:
     if not links:
         raise PliantError(f"{where}: a chain needs at least one change")
     try:
+        check_count(map(len, links), "the chain's lists")
         return [chain[0] if len(chain) == 1 else Chain(links=chain) for chain in itertools.product(*links)]
     except PliantError as error:
         raise error.within(where) from None

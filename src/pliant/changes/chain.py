@@ -11,6 +11,8 @@ from pliant.changes.change import Change
 from pliant.spec import Content
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models import Model
 
 
@@ -108,6 +110,16 @@ class Chain(Change):
     def label(self) -> str:
         """`finetune(...) + quantize(...)`."""
         return " + ".join(link.label() for link in self.links)
+
+    @property
+    def needs_shapes(self) -> bool:
+        """Whether any link does."""
+        return any(link.needs_shapes for link in self.links)
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Every link: none of them alters a shape."""
+        for link in self.links:
+            link.check(network)
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Every link in order."""

@@ -31,6 +31,8 @@ from pliant.errors import PliantError
 from pliant.spec import Content, Spec
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.measures import Measure, Reading
     from pliant.models import Model
 
@@ -146,6 +148,14 @@ class Change(Spec):
     def stochastic(self) -> bool:
         """Whether the seed matters. A change that is not stochastic is measured once, whatever the seeds of the study."""
         return False
+
+    @property
+    def needs_shapes(self) -> bool:
+        """Whether `check` has anything to look at; where not, no network is built for it."""
+        return False
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Raises PliantError for what the names and shapes of the network's tensors do not allow; their numbers need not be there."""
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Change `model` in place; `applied` puts the weights back, `undo` takes what else has to be undone."""

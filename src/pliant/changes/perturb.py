@@ -28,16 +28,20 @@ from pydantic import Field, model_validator
 
 from pliant.changes.change import Change
 from pliant.errors import PliantError
-from pliant.models.modules import TENSORS, check_finite, select
+from pliant.models.modules import TENSORS, check_finite, named_tensors, select
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from pliant.models import Model
 
 
 UNITS = {"rms": "relative to weight RMS", "init": "relative to initial spread", "snr_db": "by signal to noise"}
 """The units of noise, in words."""
+
+MOST_DECIBELS = 300.0
+"""Beyond them noise, or the weights, are below the last digit of any number type."""
 
 
 class Perturb(Change):
@@ -63,6 +67,8 @@ class Perturb(Change):
     def _sensible(self) -> Perturb:
         if self.unit != "snr_db" and self.scale <= 0:
             raise ValueError(f"scale must be above 0 in unit {self.unit}")
+        if self.unit == "snr_db" and abs(self.scale) > MOST_DECIBELS:
+            raise ValueError(f"scale must lie within {MOST_DECIBELS:g} decibels (got {self.scale:g})")
         if self.split and self.draws % 2:
             raise ValueError(f"draws must be even with split, since pairs of draws share the samples among them (got {self.draws})")
         return self
@@ -94,8 +100,20 @@ class Perturb(Change):
         """Yes."""
         return True
 
+    @property
+    def needs_shapes(self) -> bool:
+        """Where tensors are chosen by their names."""
+        return named_tensors(self.tensors)
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Raises PliantError when no tensor has such a name."""
+        select(network, self.tensors)
+
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
-        """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type."""
+        """Add the noise of (seed, draw). Arithmetic is in float32 at least; the sum is rounded to the weights' own type.
+
+        Raises PliantError that names the tensor whose type cannot hold the sum.
+        """
         import torch
 
         weights = select(model.network, self.tensors)
@@ -104,7 +122,11 @@ class Perturb(Change):
         for name, weight in weights.items():
             noise = standard_normal(seed, draw // 2, name, weight.shape).to(weight.device)
             wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
-            weight.copy_(torch.add(wide, noise, alpha=sign * deviations[name]))
+            held = deviations[name] <= torch.finfo(wide.dtype).max
+            if held:
+                weight.copy_(torch.add(wide, noise, alpha=sign * deviations[name]))
+            if not held or not torch.isfinite(weight).all():
+                raise PliantError(f"{name}: noise of this scale is more than {str(weight.dtype).removeprefix('torch.')} can hold; lower it")
 
     def _deviations(self, model: Model, weights: dict[str, Tensor]) -> dict[str, float]:
         """The noise's standard deviation by tensor."""

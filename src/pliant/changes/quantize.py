@@ -24,14 +24,15 @@ from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
 from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
-from pliant.models.modules import TENSORS, check_finite, naming, select
+from pliant.models.modules import TENSORS, check_finite, named_tensors, naming, select
 from pliant.numbers import Count
-from pliant.quantization.grid import Scheme, Slice
+from pliant.quantization.grid import Scheme, Slice, slices
 from pliant.quantization.nearest import Rounded, nearest
 from pliant.spec import nearest as nearest_name
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from pliant.models import Model
     from pliant.quantization.calibration import Inputs
@@ -128,6 +129,21 @@ class Quantize(Change):
         """With the unit behind it."""
         return f"{value} bits"
 
+    @property
+    def needs_shapes(self) -> bool:
+        """Where rows are to be divided, or tensors chosen by their names."""
+        return isinstance(self.group, int) or bool(self.exceptions) or named_tensors(self.tensors)
+
+    def check(self, network: PreTrainedModel) -> None:
+        """Raises PliantError that names the tensor a group does not divide, and for names that no tensor has."""
+        weights = select(network, self.tensors)
+        self._check_exceptions(network)
+        spared = self.method != "rtn" and self.uncalibrated == "skip"  # which tensors, calibration tells
+        for name, weight in weights.items():
+            if self.bits_of(name) < 16 and not spared:
+                with naming(name):
+                    slices(weight, self.group)
+
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Round every selected tensor.
 
@@ -149,7 +165,7 @@ class Quantize(Change):
         Raises PliantError as `apply` does, and for exceptions that name no tensor.
         With `recollect`, put each into the network before asking for the next.
         """
-        self._check_exceptions(model)
+        self._check_exceptions(model.network)
         for name, weight in weights.items():
             check_finite(name, weight)
         left = {name: weight for name, weight in weights.items() if self.bits_of(name) < 16}
@@ -163,9 +179,9 @@ class Quantize(Change):
         """The bits of one tensor: its exception's, or `bits`."""
         return next((bits for pattern, bits in self.exceptions.items() if fnmatchcase(name, pattern)), self.bits)
 
-    def _check_exceptions(self, model: Model) -> None:
+    def _check_exceptions(self, network: PreTrainedModel) -> None:
         """Raises PliantError for a pattern that no tensor's name matches: a slip of the pen would leave no trace."""
-        names = [name for name, _ in model.network.named_parameters()]
+        names = [name for name, _ in network.named_parameters()]
         for pattern in self.exceptions:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise PliantError(f"exceptions: no tensor is called {pattern!r}; {nearest_name(pattern, names)}")

@@ -20,6 +20,7 @@ ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gg
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="New folder for the changed model", show_default=False)]
 DeviceOption = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, mps", show_default=False)]
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, or auto for the checkpoint's own", show_default=False)]
+SeedOption = Annotated[int, typer.Option(help="Seed of what is random", min=0, max=2**63 - 1)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document")]
 
 EXAMPLES = {
@@ -40,7 +41,7 @@ def change_command(
     *,
     model: ModelOption,
     out: OutOption,
-    seed: Annotated[int, typer.Option(help="Seed of what is random")] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:

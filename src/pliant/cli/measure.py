@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pliant.cli.change import DeviceOption, JsonOption, ModelOption
+from pliant.cli.change import DeviceOption, JsonOption, ModelOption, SeedOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure, Reading
@@ -28,7 +28,7 @@ def measure_command(
     change: Annotated[
         list[str] | None, typer.Option(help="Change the model first, as YAML; repeat for a chain", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the change")] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -109,6 +109,7 @@ def _plan_form(planned: Plan, folder: Path, workers: int) -> dict[str, Any]:
         "ledger": str(folder),
         "finished": planned.finished,
         "cells": cells,
+        "skipped": planned.skipped,
         "remarks": planned.remarks,
         **cost,
     }
@@ -122,16 +123,14 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     for error, count in reasons.most_common(MOST_REASONS):
         first = next(record for record in failed if record["error"] == error)
         change = recorded(first["change_json"]).name()
-        where = f"{first['checkpoint']}, {change}, {first['measure']}" + (
-            f" and {count - 1} more" if count > 1 else ""
-        )
+        where = f"{first['checkpoint']}, {change}, {first['measure']}" + (f" and {count - 1} more" if count > 1 else "")
         note(f"pliant: failed: {where}: {error}")
     if len(reasons) > MOST_REASONS:
         query = "select * from records where status = 'failed'"
         note(f'pliant: {len(reasons) - MOST_REASONS} further reasons: pliant show {folder} --sql "{query}"')
     if as_json:
         answer = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
-        print_json(answer | {"seconds": seconds})
+        print_json(answer | {"seconds": seconds, "remarks": runs.remarks})
         return
     broken = f", {len(failed)} failed" if failed else ""
     print(f"{runs.study.name}: {len(records) - len(failed)} records{broken} in {folder} ({format_seconds(seconds)})")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from pathlib import Path
 
+from pliant.data.patterns import at_home, is_pattern, matching
 from pliant.errors import PliantError
 from pliant.spec import nearest
 
@@ -22,8 +22,9 @@ def kind_of(path: Path) -> str:
 def locate(source: str) -> list[Path]:
     """The files of a source, sorted by name.
 
-    A folder stands for its Parquet and Arrow files, else its JSON files, else all its files, those of folders within
-    included and hidden ones left out. Raises PliantError when there is none.
+    A path that exists is that path, also where it could be a pattern; what a pattern matches is read as if it were named. A
+    folder stands for its Parquet and Arrow files, else its JSON files, else all its files, those of folders within included
+    and hidden ones left out. Raises PliantError when there is none.
     """
     scheme, _, name = source.partition(":")
     if scheme == "builtin":
@@ -34,31 +35,34 @@ def locate(source: str) -> list[Path]:
         from pliant.data.hub import hub_files
 
         return hub_files(name)
-    path = Path(source).expanduser()
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return _of_folder(path)
-    if glob.has_magic(source):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        if not found:
-            raise PliantError(f"{source}: no file has such a name")
-        return found
+    found = matching(source)
+    if files := sorted({file for path in found for file in _files_of(path)}):
+        return files
+    raise PliantError(f"{source}: {_why_nothing(source, found)}")
+
+
+def _why_nothing(source: str, found: list[Path]) -> str:
+    """What is wrong with a source that stands for no file."""
+    if found and all(path.is_dir() for path in found):
+        return "the folder holds no text" if len(found) == 1 else "these folders hold no text"
+    if found:
+        return "is no file that can be read (a pipe, a device, or a link to nowhere)"
+    if is_pattern(source):
+        return "no file has such a name"
+    path = at_home(source)
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = nearest(path.name, beside)
-    raise PliantError(f"{source}: no such file or folder" + (f"; {hint}" if hint.startswith("did you mean") else ""))
+    return "no such file or folder" + (f"; {hint}" if hint.startswith("did you mean") else "")
 
 
-def _of_folder(folder: Path) -> list[Path]:
+def _files_of(path: Path) -> list[Path]:
+    """The files that a path which exists stands for."""
+    if not path.is_dir():
+        return [path] if path.is_file() else []
     found: list[Path] = []
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root, name) for name in names if not name.startswith(".")]
-    found = sorted(path for path in found if path.is_file() and path.stat().st_size > 0)
-    for kinds in (TABLES, LINES):
-        chosen = [path for path in found if kind_of(path) in kinds]
-        if chosen:
-            return chosen
-    if not found:
-        raise PliantError(f"{folder}: the folder holds no text")
-    return found
+    found = [file for file in found if file.is_file() and file.stat().st_size > 0]
+    chosen = ([file for file in found if kind_of(file) in kinds] for kinds in (TABLES, LINES))
+    return next(filter(None, chosen), found)

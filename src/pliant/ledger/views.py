@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from pliant.ledger.ledger import Ledger
 
+READING = "union_by_name = true, hive_partitioning = false"
+"""Older shards lack columns; no part of a path is a column."""
+
 WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis, coalesce(position, if(axis is null, tokens, null)) as position,
     coalesce(better, if(metric in {HIGHER_ONCE}, 'higher', 'lower')) as better"""
 """What records of versions that did not have these columns meant."""
@@ -102,6 +105,6 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
     if paths:
         files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        connection.execute(f"create or replace view {name} as from read_parquet([{files}], union_by_name = true)")
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}], {READING})")
     else:
         connection.register(name, arrow_schema().empty_table())

@@ -8,6 +8,7 @@ over-training (arXiv 2604.13627).
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.numbers import Count
 from pliant.spec import Spec
+from pliant.spec.yaml import read_json
 
 FACTS_FILE = "pliant.json"
 FACTS_FORMAT = 1
@@ -65,14 +67,11 @@ def read_facts(folder: Path) -> Checkpoint | None:
     Raises PliantError when the file is damaged or from a newer version.
     """
     path = folder / FACTS_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise PliantError(f"{path}: cannot be read ({error}); remove it to load the weights without its facts") from None
+    content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-        raise PliantError(f"{path}: not a file that pliant wrote; remove it to load the weights without its facts")
+        raise PliantError(f"{path}: not a file that pliant wrote")
     if content["format"] > FACTS_FORMAT:
         raise PliantError(f"{path}: written by a newer version of pliant (format {content['format']}); update pliant")
     return Checkpoint.parse(content.get("checkpoint"), str(path))

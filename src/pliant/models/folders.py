@@ -3,31 +3,40 @@
 Idea: facts come from what lies beside the weights (`pliant.json`, `trainer_state.json`), then from the folder's name, read
 like a hub revision; what the user states wins over both.
 Cost: listing reads headers only; `identity` reads every weight once (one to two gigabytes a second).
-What goes wrong: a Trainer folder written without `include_num_input_tokens_seen` knows no tokens; give `batch_tokens`.
+What goes wrong: a Trainer folder written without `include_num_input_tokens_seen` knows no tokens; give `batch_tokens`. Sharded
+training leaves folders that hold no weights anybody can load: they are left out by name, with what to do about them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import glob
+import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from pliant.data.patterns import at_home, is_pattern, matching
 from pliant.errors import PliantError
-from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.checkpoint import Checkpoint
 from pliant.models.gguf import gguf_parameters
 from pliant.models.ladder import Stored
 from pliant.models.revisions import parse, tokens_of
-from pliant.models.trainer_state import read_trainer_state
-from pliant.models.weight_files import content_hash, stored_parameters, weight_files
+from pliant.models.trainer_state import facts_beside
+from pliant.models.weight_files import INDEX, SINGLE, content_hash, stored_parameters, weight_files, why_no_weights
+from pliant.numbers import LARGEST
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models.model import Model
+
+
+UNFINISHED = "tmp-checkpoint-"
+"""How the Trainer calls a folder until all of it is written."""
 
 
 class FolderLadder(Stored):
@@ -48,36 +57,47 @@ class FolderLadder(Stored):
 
         Raises PliantError when a path does not exist or a pattern matches no checkpoint.
         """
-        paths = list(dict.fromkeys(path for pattern in self.folders for path in _matches(pattern)))
-        self._check_token_map(paths)
-        rungs = [FolderRung(self, str(path), self._facts(path)) for path in paths]
+        paths, skipped = self._found()
+        self._check_token_map([*paths, *skipped])
+        rungs = [self._rung(path) for path in paths]
         return sorted(rungs, key=lambda rung: (rung.checkpoint.tokens is None, rung.checkpoint.tokens or 0, _natural(rung.path)))
+
+    def skipped(self) -> dict[str, str]:
+        """The folders that are matched but hold no checkpoint: why, and what to do, by their path."""
+        return {str(path): reason for path, reason in self._found()[1].items()}
+
+    def _found(self) -> tuple[list[Path], dict[Path, str]]:
+        """The checkpoints, and the folders beside them that are none with the reason."""
+        paths: list[Path] = []
+        skipped: dict[Path, str] = {}
+        for pattern in self.folders:
+            chosen, others = _matches(pattern)
+            paths += chosen
+            skipped |= others
+        return list(dict.fromkeys(paths)), {path: reason for path, reason in skipped.items() if path not in paths}
 
     def _check_token_map(self, paths: list[Path]) -> None:
         unknown = sorted(set(self.tokens or ()) - {path.name for path in paths})
         if unknown:
             raise PliantError(f"tokens: {unknown[0]!r} is none of the folders ({', '.join(sorted(path.name for path in paths)[:4])})")
 
-    def _facts(self, path: Path) -> Checkpoint:
+    def _rung(self, path: Path) -> FolderRung:
         """What is known without loading. A folder that cannot be read is reported when it is opened."""
-        facts: dict[str, Any] = {}
+        facts, damage = facts_beside(path, self.batch_tokens) if path.is_dir() else ({}, None)
         with contextlib.suppress(PliantError):
-            if path.is_file():
-                facts = {"params": gguf_parameters(path)}
-            else:
-                stored = read_facts(path)
-                facts = stored.model_dump(exclude_none=True) if stored is not None else read_trainer_state(path, self.batch_tokens)
-                facts["params"] = stored_parameters(weight_files(path))
+            facts["params"] = gguf_parameters(path) if path.is_file() else stored_parameters(weight_files(path))
         tokens = (self.tokens or {}).get(path.name, facts.get("tokens"))
         tokens = self._tokens_in_name(path.name) if tokens is None else tokens
-        return Checkpoint.model_validate({**facts, "name": str(path), "revision": None, "tokens": tokens})
+        known = Checkpoint.parse({**facts, "name": str(path), "revision": None, "tokens": tokens}, str(path))
+        return FolderRung(self, str(path), known, damage)
 
     def _tokens_in_name(self, name: str) -> int | None:
         """From names such as `step1000-tokens4B`, or `checkpoint-500` where the batch is given."""
         step = name.removeprefix("checkpoint-")
         if parse(step) is not None:
             with contextlib.suppress(PliantError):
-                return tokens_of([step], batch_tokens=self.batch_tokens)[step]
+                tokens = tokens_of([step], batch_tokens=self.batch_tokens)[step]
+                return tokens if tokens <= LARGEST else None
         return None
 
 
@@ -88,6 +108,8 @@ class FolderRung:
     ladder: FolderLadder
     path: str
     checkpoint: Checkpoint
+    damage: str | None = None
+    """What lies beside the weights and cannot be read, though the weights can."""
     cost: float = 0.0
 
     @property
@@ -97,6 +119,12 @@ class FolderRung:
         if path.is_file():
             return self.ladder.identity_of(content_hash(path.parent, [path]))
         return self.ladder.identity_of(content_hash(path, weight_files(path)))
+
+    def outline(self) -> PreTrainedModel | None:
+        """The network without numbers, where its configuration tells."""
+        from pliant.models.outline import folder_outline
+
+        return folder_outline(Path(self.path))
 
     @contextlib.contextmanager
     def open(self) -> Generator[Model]:
@@ -110,27 +138,60 @@ class FolderRung:
         yield replace(model, checkpoint=model.checkpoint.model_copy(update=stated))
 
 
-def _matches(pattern: str) -> Iterator[Path]:
-    """The checkpoints a path or pattern stands for."""
-    expanded = str(Path(pattern).expanduser())
-    if not glob.has_magic(expanded):
-        if not Path(expanded).exists():
-            raise PliantError(f"{pattern}: no such folder")
-        inner = [] if _holds_model(Path(expanded)) else sorted(filter(_holds_model, Path(expanded).iterdir()))
-        return iter(inner or [Path(expanded)])  # a folder of checkpoints stands for them
-    found = [Path(name) for name in sorted(glob.glob(expanded, recursive=True)) if _holds_model(Path(name))]  # noqa: PTH207
+def _matches(pattern: str) -> tuple[list[Path], dict[Path, str]]:
+    """The checkpoints a path or pattern stands for, and the folders it matches that are none, with the reason.
+
+    Raises PliantError when it stands for no checkpoint.
+    """
+    found = matching(pattern)
     if not found:
-        raise PliantError(f"{pattern}: matches no checkpoint (a folder with config.json and weights, or a .gguf file)")
-    return iter(found)
+        raise PliantError(f"{pattern}: {'matches no checkpoint or other folder' if is_pattern(pattern) else 'no such folder'}")
+    if found == [at_home(pattern)]:
+        (named,) = found
+        if not named.is_dir() and named.suffix != ".gguf":
+            raise PliantError(f"{pattern}: a checkpoint is a folder (config.json, {SINGLE}, tokenizer) or a .gguf file")
+        inside = [] if named.is_file() or _holds_weights(named) else _inside(named)
+        if not any(map(_is_checkpoint, inside)):
+            return found, {}  # what it lacks is said when it is opened
+        found = inside  # a folder of checkpoints stands for them
+    checkpoints = [path for path in found if _is_checkpoint(path)]
+    skipped = {path: _why_not(path) for path in found if path not in checkpoints and (path.is_dir() or path.is_symlink())}
+    if not checkpoints:
+        example = next((f"; {path}: {reason}" for path, reason in skipped.items()), "")
+        more = f" ({len(skipped) - 1} more like it)" if len(skipped) > 1 else ""
+        raise PliantError(f"{pattern}: matches no checkpoint (a folder with config.json and {SINGLE}, or a .gguf file){example}{more}")
+    return checkpoints, skipped
 
 
-def _holds_model(path: Path) -> bool:
-    """Whether a checkpoint may be meant: a folder with weights of any kind, or a GGUF file."""
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds, without what is hidden."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether to measure it: a folder with weights, however damaged, that was not given up while it was written; or a GGUF file."""
+    return _holds_weights(path) and not path.name.startswith(UNFINISHED) if path.is_dir() else path.suffix == ".gguf"
+
+
+def _holds_weights(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (SINGLE, INDEX))
+
+
+def _why_not(path: Path) -> str:
+    """Why a folder is left out, and what to do."""
     if not path.is_dir():
-        return path.suffix == ".gguf"
-    return any(next(path.glob(name), None) is not None for name in ("config.json", "*.safetensors", "*.safetensors.index.json", "*.bin"))
+        return "is a link to nowhere"
+    if path.name.startswith(UNFINISHED):
+        return f"saving was cut short; if its weights are whole, rename it to {path.name.removeprefix('tmp-')}"
+    try:
+        inside = _inside(path)
+        if any(map(_is_checkpoint, inside)):
+            return f"holds checkpoints, not weights of its own; name them as well: {path}/*"
+        return why_no_weights(file.name for file in path.iterdir())
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Orders `checkpoint-500` before `checkpoint-1000`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -17,7 +17,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -32,6 +32,8 @@ from pliant.models.revisions import parse, tokens_of
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models.model import Model
 
 
@@ -127,12 +129,19 @@ class HubRung:
     checkpoint: Checkpoint
     source: hub_store.Source | None
     ahead: hub_store.Source | None
+    damage: ClassVar[None] = None
     cost: float = 0.0
 
     @property
     def identity(self) -> str:
         """Of the commit. Raises PliantError when there is no such revision."""
         return self.ladder.identity_of(self._found().commit)
+
+    def outline(self) -> PreTrainedModel | None:
+        """The network without numbers, where its configuration has been fetched."""
+        from pliant.models.outline import folder_outline
+
+        return folder_outline(self.source.folder) if self.source is not None else None
 
     def _found(self) -> hub_store.Source:
         if self.source is None:

@@ -18,6 +18,8 @@ from pliant.numbers import Count
 from pliant.spec import Spec, digest
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models.checkpoint import Checkpoint
     from pliant.models.model import Model
 
@@ -31,6 +33,11 @@ class Rung(Protocol):
         ...
 
     @property
+    def damage(self) -> str | None:
+        """What could not be read beside weights that are whole, in a line."""
+        ...
+
+    @property
     def cost(self) -> float:
         """Floating-point operations that opening it takes: 6 x parameters x tokens where it must be trained, 0 where it is stored."""
         ...
@@ -40,6 +47,13 @@ class Rung(Protocol):
         """Names the content of what will be opened, whatever it is called; equal identities need measuring only once.
 
         Raises PliantError when this checkpoint cannot be had.
+        """
+        ...
+
+    def outline(self) -> PreTrainedModel | None:
+        """The network without numbers (on PyTorch's device `meta`); None where that is not known before it is opened.
+
+        Rungs of one architecture may answer with the same object.
         """
         ...
 
@@ -60,6 +74,10 @@ class Ladder(Protocol):
     @property
     def one_at_a_time(self) -> bool:
         """Whether its rungs are to be finished in their order, one after the other: those that are downloaded and deleted again."""
+        ...
+
+    def skipped(self) -> dict[str, str]:
+        """What was meant as a checkpoint and is none: why, and what to do, by its path."""
         ...
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> Sequence[Rung]:
@@ -109,6 +127,10 @@ class Stored(Loading):
     batch_tokens: Annotated[Count, Field(gt=0)] | None = Field(
         default=None, description="Tokens a step, where names or files tell steps only"
     )
+
+    def skipped(self) -> dict[str, str]:
+        """Nothing, where only folders can be."""
+        return {}
 
     @property
     def one_at_a_time(self) -> bool:

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
-from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.checkpoint import Checkpoint
 from pliant.models.checks import check_complete, check_config, check_vocabulary
 from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
 from pliant.models.model import Model, parameter_counts
 from pliant.models.packed_weights import forget_packing, unpacking
 from pliant.models.revisions import tokens_of
-from pliant.models.trainer_state import read_trainer_state
+from pliant.models.trainer_state import facts_beside
 from pliant.models.weight_files import has_tokenizer, weight_files
+from pliant.progress import remark
 
 if TYPE_CHECKING:
     import torch
@@ -109,8 +110,8 @@ def load_folder(
     place = _device(device)
     number = _dtype(dtype, place)
     if gguf_file is None:
-        check_config(folder, trust_remote_code)
         weight_files(folder)
+        check_config(folder, trust_remote_code)
     else:
         check_gguf(folder, gguf_file)
     with torch.device("cpu"):
@@ -118,8 +119,9 @@ def load_folder(
     words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
     check_vocabulary(network, words, known.address)
     total, inner = parameter_counts(network)
-    stored = read_facts(folder)
-    facts = stored.model_dump(exclude_none=True) if stored is not None else read_trainer_state(folder)
+    facts, damage = facts_beside(folder)
+    if damage is not None:
+        remark(damage)
     facts |= {**known.model_dump(exclude_none=True), "revision": known.revision, "params": total, "params_non_embedding": inner}
     return Model(_moved(network, place), words, Checkpoint.model_validate(facts))
 

@@ -20,6 +20,11 @@ TENSORS = (
 )
 
 
+def named_tensors(tensors: str) -> bool:
+    """Whether `tensors` chooses by names, of which there may be none; the words for all and all linear ones always stand for some."""
+    return tensors not in ("matrices", "linear")
+
+
 def select(network: PreTrainedModel, tensors: str) -> dict[str, Tensor]:
     """The weights that `tensors` (see `TENSORS`) stands for, by name, detached but sharing the network's memory.
 

@@ -152,12 +152,18 @@ def build(preset: str, tokenizer: Tokenizer, seed: int = 0, context: int = 64) -
 
 def _network(shape: Preset, tokenizer: Tokenizer, seed: int, context: int) -> PreTrainedModel:
     import torch
+
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.random.manual_seed(seed)
+        return unfilled(shape, tokenizer, context)
+
+
+def unfilled(shape: Preset, tokenizer: Tokenizer, context: int) -> PreTrainedModel:
+    """The network as it is built on PyTorch's device of the moment, with random numbers of the moment."""
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
     special = {"bos_token_id": tokenizer.beginning_id, "eos_token_id": tokenizer.end_id, "pad_token_id": None}
     fields: dict[str, Any] = {**shape.config_fields(tokenizer.vocab_size, context), **special}
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.random.manual_seed(seed)
-        if shape.family == "llama":
-            return LlamaForCausalLM(LlamaConfig(**fields))
-        return GPTNeoXForCausalLM(GPTNeoXConfig(**fields))
+    if shape.family == "llama":
+        return LlamaForCausalLM(LlamaConfig(**fields))
+    return GPTNeoXForCausalLM(GPTNeoXConfig(**fields))

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
 from pliant.errors import PliantError
-from pliant.files import disk_errors
+from pliant.files import disk_errors, replace_folder, workplace
 from pliant.models.checkpoint import write_facts
 from pliant.models.load import quiet
 from pliant.models.model import Model
@@ -40,20 +38,13 @@ def _replaced_folder(target: Path) -> Generator[Path]:
     """A temporary folder beside `target` that takes its place when the block ends without an error."""
     if target.exists() and not (target.is_dir() and ((target / "config.json").is_file() or not any(target.iterdir()))):
         raise PliantError(f"{target}: holds something other than a model; choose another folder")
-    with disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
-    old = temporary.with_suffix(".old")
-    try:
-        yield temporary
+    with workplace(target) as place:
+        made = place / "model"
         with disk_errors(target):
-            temporary.chmod(0o755)
-            for path in temporary.iterdir():
+            made.mkdir()
+        yield made
+        with disk_errors(target):
+            for path in made.iterdir():
                 with path.open("rb+") as stream:  # the rename must not overtake the data
                     os.fsync(stream.fileno())
-            if target.exists():
-                target.rename(old)
-            temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            replace_folder(place, made, target)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from math import prod
@@ -20,7 +21,27 @@ from pliant.errors import PliantError
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+STATE_OF_TRAINER = r"(^|/)(optimizer|scheduler|scaler|training_args|rng_state|random_states|trainer_state|sampler|dl_state)[^/]*$"
+"""What training programs write beside weights, or without them."""
+UNUSABLE = (
+    (
+        r"fsdp_\d+(/|$)|\.distcp$|^\.metadata$",
+        "holds only the sharded weights of FSDP ({0}); merge them with `accelerate merge-weights`, and put config and tokenizer beside",
+    ),
+    (
+        r"^global_step|^zero_to_fp32\.py$|(zero_pp_rank|mp_rank)[^/]*\.pt$",
+        "holds only the sharded state of DeepSpeed ({0}); merge it with its zero_to_fp32.py --safe_serialization, and put config and "
+        "tokenizer beside",
+    ),
+    (r"^adapter_(config|model)\.", "holds an adapter, not a model; merge it into its base with peft (merge_and_unload) and save that"),
+    (r"\.gguf$", f"no {SINGLE}, but a GGUF; name that file, or load it with gguf_file={{0!r}}"),
+    (
+        r"\.(bin|pt|pth|ckpt|pkl)$",
+        "the weights are pickled ({0}), and unpickling runs whatever code is inside; convert them where you trust "
+        "them: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW) writes safetensors",
+    ),
+)
+"""What is found in the place of weights, by a pattern of its name, and what to do."""
 LONGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json", "chat_template*")
@@ -45,20 +66,20 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def why_no_weights(names: Iterable[str]) -> str:
-    """What is wrong with a folder of these files, which has no safetensors, and what to do."""
+    """What is wrong with a folder of these files and folders, which has no safetensors of a whole model, and what to do."""
     present = sorted(names)
-    gguf = next((name for name in present if name.endswith(".gguf")), None)
-    if gguf is not None:
-        return f"no {SINGLE}, but a GGUF; load it with gguf_file={gguf!r}"
-    pickle = next((name for name in present if name.endswith(PICKLES) and name != "training_args.bin"), None)
-    if pickle is not None:
-        return (
-            f"the weights are pickled ({pickle}), and unpickling runs whatever code is inside; convert them where you trust "
-            "them: AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW) writes safetensors"
-        )
-    if "adapter_config.json" in present:
-        return "holds an adapter, not a model; merge it into its base with peft (merge_and_unload) and save that"
-    return f"no weights here ({SINGLE} is missing)"
+    if not present:
+        return "is empty"
+    for pattern, reason in UNUSABLE:
+        found = next((name for name in present if re.search(pattern, name) and not re.search(STATE_OF_TRAINER, name)), None)
+        if found is not None:
+            return reason.format(found)
+    if any(re.search(STATE_OF_TRAINER, name) for name in present):
+        return f"no weights here ({SINGLE} is missing), only the state of an optimizer or trainer; save the model itself"
+    if "config.json" in present:
+        return f"no weights here ({SINGLE} is missing); saving was cut short, or the download: save it or download it again"
+    other = next((name for name in present if name.endswith(".safetensors")), None)
+    return f"no weights here ({SINGLE} is missing{f', there is only {other}' if other else ''})"
 
 
 def _shards(index: Path) -> list[str]:

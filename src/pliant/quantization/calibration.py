@@ -11,12 +11,15 @@ What goes wrong: text unlike the use to come; too few tokens for wide layers (se
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.files import disk_errors, workplace
 from pliant.progress import progress
 from pliant.quantization.gptq import Factor, factor
 
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 
 KEEP_BYTES = 2**30
 """Moments and their factors kept in memory before the rest goes to a temporary folder."""
+
+NOT_FINITE = "no finite numbers on the calibration text; its weights are damaged, or too large for their number type"
+"""What is said when a model overflows, which float16 does beyond 65,504."""
 
 BATCH_TOKENS = 8192
 """Tokens that go through a block at once."""
@@ -54,7 +60,7 @@ class Calibration:
     def __init__(self) -> None:
         self._shared: dict[str, str] = {}  # layer -> the layer whose inputs are the same tensor
         self._kept: dict[str, Inputs] = {}
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._bytes = 0
 
     def groups(self) -> Iterator[tuple[list[str], Inputs]]:
@@ -81,8 +87,12 @@ class Calibration:
     def _spill(self, layer: str, inputs: Inputs) -> None:
         from safetensors.torch import save_file
 
-        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="pliant-calibration-")
-        save_file({"moments": inputs.moments, "magnitudes": inputs.magnitudes}, Path(self._folder.name) / f"{layer}.safetensors")
+        if self._folder is None:
+            kept = ExitStack()
+            self._folder = kept.enter_context(workplace(Path(tempfile.gettempdir()) / "pliant-calibration"))
+            weakref.finalize(self, kept.close)
+        with disk_errors(self._folder):
+            save_file({"moments": inputs.moments, "magnitudes": inputs.magnitudes}, self._folder / f"{layer}.safetensors")
 
     def _load(self, layer: str) -> Inputs:
         if layer in self._kept:
@@ -90,7 +100,7 @@ class Calibration:
         from safetensors.torch import load_file
 
         assert self._folder is not None
-        stored = load_file(Path(self._folder.name) / f"{layer}.safetensors")
+        stored = load_file(self._folder / f"{layer}.safetensors")
         return Inputs(stored["moments"], stored["magnitudes"])
 
 
@@ -217,6 +227,8 @@ class _Stream:
 
         assert self.expected is not None
         expected, found = self.expected.float(), self.hidden[0].float()
+        if not bool(torch.isfinite(expected).all()):
+            raise PliantError(f"what the last block gives is {NOT_FINITE}")
         if not torch.allclose(found, expected, rtol=1e-2, atol=1e-3 * float(expected.abs().max())):
             raise PliantError(f"{type(self.network).__name__} does not run block by block; only method rtn can round it")
 
@@ -226,7 +238,10 @@ class _Entered(Exception):
 
 
 def collect(layers: dict[str, Any], run: Callable[[], Any]) -> tuple[dict[str, str], dict[str, Inputs]]:
-    """Input statistics of `layers` (by name) while `run` runs, and which layers share their inputs with which."""
+    """Input statistics of `layers` (by name) while `run` runs, and which layers share their inputs with which.
+
+    Raises PliantError that names the layer whose inputs are not finite.
+    """
     sums: dict[str, Inputs] = {}
     counts: dict[str, int] = {}
     shared: dict[str, str] = {}
@@ -260,6 +275,8 @@ def collect(layers: dict[str, Any], run: Callable[[], Any]) -> tuple[dict[str, s
     for name, inputs in sums.items():
         inputs.moments /= counts[name]
         inputs.magnitudes /= counts[name]
+        if not bool(inputs.moments.isfinite().all()):
+            raise PliantError(f"the inputs of {name} are {NOT_FINITE}")
     return shared, sums
 
 

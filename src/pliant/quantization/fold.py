@@ -62,6 +62,8 @@ def check(model: Model, weights: Mapping[str, Tensor]) -> None:
     doubled = {name: torch.full_like(weight[0], 2.0) for name, weight in weights.items()}
     with torch.no_grad():
         expected = _some_logits(model.network)
+        if not bool(torch.isfinite(expected).all()):
+            raise PliantError("the model's answers are not finite numbers; its weights are damaged, or too large for their number type")
         fold(model, weights, doubled)
         try:
             found = _some_logits(model.network)

@@ -10,8 +10,6 @@ them up (see `changes.fold`); zero points of asymmetric grids are in the format,
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pliant.changes.quantize import Quantize
 from pliant.changes.restore import restored
 from pliant.errors import PliantError
-from pliant.files import disk_errors
+from pliant.files import disk_errors, replace_folder, workplace
 from pliant.models.modules import select
 from pliant.quantization import fold
 from pliant.quantization.nearest import Rounded
@@ -60,9 +58,8 @@ def save_packed(change: Quantize, model: Model, folder: Path, simulated: bool = 
             weights[name].copy_(rounded.values)
             if rounded.stretch is not None:
                 stretches[name] = rounded.stretch
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            whole, unpacked = Path(temporary) / "model", Path(temporary) / SIMULATED
+        with workplace(folder) as place:
+            whole, unpacked = place / "model", place / SIMULATED
             if simulated:
                 models.save(model, unpacked)
             for name, divisor in (fold.fold(model, weights, stretches) if stretches else {}).items():
@@ -71,8 +68,7 @@ def save_packed(change: Quantize, model: Model, folder: Path, simulated: bool = 
             _write(change, model, packed, whole)
             if simulated:
                 unpacked.rename(whole / SIMULATED)
-            shutil.rmtree(folder, ignore_errors=True)
-            whole.rename(folder)
+            replace_folder(place, whole, folder)
 
 
 def unpackable(change: Quantize, model: Model | None = None) -> str | None:

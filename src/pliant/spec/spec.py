@@ -13,16 +13,24 @@ import itertools
 import json
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pliant.errors import PliantError
 from pliant.spec.validation import explain, members, nearest, shown
 from pliant.spec.yaml import read_yaml
+
+MOST_SWEPT = 10_000
+"""Combinations that one item of a list may stand for."""
+DEEPEST = 64
+"""Lists and mappings within each other that a form may have."""
+DIGITS = 18
+"""Of a whole number that files and columns hold, whatever its digits are."""
 
 
 class Spec(BaseModel):
@@ -34,6 +42,15 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
     kind: ClassVar[str] = "spec"
+
+    @field_validator("*")
+    @classmethod
+    def _held(cls, value: Any) -> Any:
+        """Whole numbers are such as files and columns hold."""
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ValueError("that is more than a whole number can be here (2^63)")
+        return value
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -72,6 +89,7 @@ class Spec(BaseModel):
         Raises PliantError that starts with `where`.
         """
         try:
+            _check_names(form)
             return cls.model_validate(form)
         except ValidationError as error:
             raise PliantError(explain(error, cls)).within(where or cls.kind) from None
@@ -89,11 +107,26 @@ def digest(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()[:16]
 
 
+def _check_names(form: Any, place: tuple[str, ...] = ()) -> None:
+    """Raises PliantError for a mapping, however deep inside `form`, one of whose keys is no text, as YAML's `1:` and `yes:` are not."""
+    where = f"{'.'.join(place)}: " if place else ""
+    if len(place) > DEEPEST:
+        raise PliantError(f"{where[:80]} ...: is nested too deeply")
+    if isinstance(form, Mapping):
+        for name, part in form.items():
+            if not isinstance(name, str):
+                raise PliantError(f"{where}names are text, and {str(name)[:40]} is not; put it in quotes")
+            _check_names(part, (*place, name))
+    elif isinstance(form, (list, tuple)):
+        for number, part in enumerate(form, 1):
+            _check_names(part, (*place, str(number)))
+
+
 def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
     """Every combination of a mapping's lists: `{bits: [3, 4]}` -> `{bits: 3}`, `{bits: 4}`.
 
     A list in a field that itself holds a list stays as it is, unless it is a list of lists. Inside a sweep, the text
-    `2..8` stands for every whole number from 2 to 8.
+    `2..8` stands for every whole number from 2 to 8. Raises PliantError for more than `MOST_SWEPT` combinations, before any is made.
     """
     if not isinstance(form, Mapping):
         yield form
@@ -107,14 +140,28 @@ def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
         swept = isinstance(value, list) and (not holds_list or (bool(value) and all(isinstance(item, list) for item in value)))
         if swept and not value:
             raise PliantError(f"field {name!r} is an empty list; give it at least one value")
-        axes.append(list(itertools.chain.from_iterable(_range(item) for item in value)) if swept else [value])
+        ranges = [_range(item) for item in value] if swept else [[value]]
+        check_count((sum(map(len, ranges)),), f"field {name!r}")
+        axes.append(list(itertools.chain.from_iterable(ranges)))
+    check_count(map(len, axes), "its lists")
     for combination in itertools.product(*axes):
         yield dict(zip(form, combination, strict=True))
 
 
 def _range(item: Any) -> Sequence[Any]:
     match = re.fullmatch(r"(\d+)\.\.(\d+)", item) if isinstance(item, str) else None
-    return range(int(match[1]), int(match[2]) + 1) if match else [item]
+    if match is None:
+        return [item]
+    if max(map(len, match.groups())) > DIGITS:
+        raise PliantError(f"{item[:40]!r} is beyond what a whole number can be")
+    return range(int(match[1]), int(match[2]) + 1)
+
+
+def check_count(lengths: Iterable[int], what: str) -> None:
+    """Raises PliantError when lists of these lengths have more than `MOST_SWEPT` combinations."""
+    count = prod(lengths)
+    if count > MOST_SWEPT:
+        raise PliantError(f"{what}: {count:,} combinations, more than the {MOST_SWEPT:,} that can be swept")
 
 
 Kind = TypeVar("Kind", bound=Spec)

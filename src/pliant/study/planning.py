@@ -21,6 +21,7 @@ from pliant.measures import Measure
 from pliant.models.ladder import axis_of
 from pliant.spec import described, digest
 from pliant.study.cost import TYPICAL_CONTEXT, Cost, evaluation, opening, training
+from pliant.study.foreseen import impossible, left_out
 
 if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pliant.study.study import Study
 
 MEANING = 1
+MOST_CELLS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,10 @@ class Plan:
     """Of all records the study will have."""
     facts: dict[str, dict[str, Any]]
     """By key, what the study says of stored checkpoints now, as columns of records. A ladder trained here has it in its keys."""
+    skipped: dict[str, str]
+    """Folders that the study's patterns match and that are no checkpoints: why, and what to do, by their path."""
     remarks: list[str]
-    """What a user should know before it runs, a line each."""
+    """What a user should know before it runs, a line each; what is skipped is among it."""
 
     @property
     def cost(self) -> Cost:
@@ -73,18 +77,20 @@ class Plan:
 def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) -> Plan:
     """The study's cells against what `ledger` holds.
 
-    Raises PliantError for checkpoints that cannot be found and data that cannot be read.
+    Raises PliantError for checkpoints that cannot be found, data that cannot be read, changes that the shapes of no checkpoint
+    allow, and more cells than can be kept account of.
     """
     finished = ledger.finished() if ledger is not None else set[str]()
     accelerator = device is not None and not device.startswith("cpu")
     readings = {name: described(measure) for name, measure in study.measures.items()}
     changes = [(change, described(change)) for change in study.changes]
+    listed = list(_rungs(study, ledger))
+    _check_size(study, listed)
     rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
     twins: dict[str, str] = {}
-    found = list(_rungs(study, ledger))
-    axis = axis_of([rung.checkpoint for _, _, rung in found])
-    for seed, identity, rung in found:
+    axis = axis_of([rung.checkpoint for _, _, rung in listed])
+    for seed, identity, rung in listed:
         number, first = rungs.setdefault(identity, (len(rungs), rung))
         if (name := rung.checkpoint.address) != first.checkpoint.address:
             twins[name] = f"{name} holds the same weights as {first.checkpoint.address}, under whose name it is measured"
@@ -101,8 +107,27 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     known = [rung for _, rung in rungs.values()]
     stated = [_stated(study, rung, axis) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
-    remarks = [*twins.values(), *_unanswerable(study, known)]
-    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, remarks)
+    ladder: Any = study.checkpoints
+    skipped = ladder.skipped()
+    damaged = dict.fromkeys(rung.damage for _, _, rung in listed if rung.damage is not None)
+    remarks = [
+        *left_out(skipped),
+        *damaged,
+        *twins.values(),
+        *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
+        *_unanswerable(study, known),
+    ]
+    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
+
+
+def _check_size(study: Study, listed: Sequence[Any]) -> None:
+    """Raises PliantError when every rung with every change would be more than a plan holds."""
+    count = len(listed) * len(study.changes)
+    if count > MOST_CELLS:
+        told = f"{len(listed)} checkpoints and seeds with {len(study.changes)} changes each"
+        raise PliantError(
+            f"{told} are {count:,} cells, more than a study can have ({MOST_CELLS:,}); leave some out, or make several studies"
+        )
 
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:

@@ -64,7 +64,7 @@ def run(
         with progress(study.name, planned.cost.seconds, quiet=quiet) as advance:
             _run(planned, store, executor, workers, device, advance)
         store.compact(at_least=MANY_SHARDS)
-    return Runs(study, store)
+    return Runs(study, store, tuple(planned.remarks))
 
 
 def as_study(study: Study | str | Path | Mapping[str, Any]) -> Study:

@@ -19,6 +19,8 @@ class Runs:
 
     study: Study
     ledger: Ledger
+    remarks: tuple[str, ...] = ()
+    """What was to be known before it ran; see `Plan.remarks`."""
 
     def records(self) -> list[dict[str, Any]]:
         """The study's records; see `Ledger.records`."""

@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, SerializeAsAny, field_validator
 
 from pliant.changes import Change, NoChange, parse_changes
+from pliant.data.patterns import matching
 from pliant.errors import PliantError
 from pliant.measures import MEASURES, Measure
 from pliant.models import FolderLadder, HubLadder
@@ -79,11 +80,15 @@ class Study(Spec):
     def _measures(cls, form: Any) -> dict[str, Measure]:
         if not isinstance(form, Mapping):
             raise PliantError(f"measures: give names with measures, such as `generic: {{loss: {{data: builtin:prose}}}}`, not {form!r}")
-        return {str(name): MEASURES.parse(measure, f"measures.{name}") for name, measure in cast("Mapping[Any, Any]", form).items()}
+        if "" in form:
+            raise PliantError("measures: a name is empty; records are told apart by it")
+        return {name: MEASURES.parse(measure, f"measures.{name}") for name, measure in cast("Mapping[str, Any]", form).items()}
 
     @field_validator("seeds", mode="before")
     @classmethod
     def _one_seed(cls, form: Any) -> Any:
+        if any(isinstance(seed, bool) for seed in cast("list[Any]", form if isinstance(form, (list, tuple)) else [form])):
+            raise ValueError("a seed is a whole number of at least 0")
         return (form,) if isinstance(form, int) else form
 
     @field_validator("seeds")
@@ -140,6 +145,6 @@ def parse_ladder(form: Any) -> Spec:
             first = str(next(iter(fields), ""))
             raise PliantError(f"{where}: unknown form {first!r}; {nearest(first, ('ladder', 'folders', 'hub'))}")
         return FolderLadder.parse(fields, where)
-    if isinstance(form, str) and "@" in form and not Path(form).exists():
+    if isinstance(form, str) and "@" in form and not form.startswith(("/", ".", "~")) and not matching(form):
         return HubLadder.parse(form, where)
     return FolderLadder.parse(form, where)

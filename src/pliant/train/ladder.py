@@ -49,6 +49,10 @@ class TrainedLadder(Optimisation):
             raise ValueError("a budget of no tokens trains nothing")
         return tuple(sorted(set(tokens)))
 
+    def skipped(self) -> dict[str, str]:
+        """Nothing: they are made."""
+        return {}
+
     @property
     def one_at_a_time(self) -> bool:
         """They stay."""

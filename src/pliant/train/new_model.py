@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from pliant.data import Tokenizer, load_tokenizer
+from pliant.models.outline import preset_outline
 from pliant.models.presets import Preset, build
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models import Model
 
 
@@ -45,6 +48,10 @@ class NewModel(Spec):
         """The network with fresh weights, on the CPU."""
         return build(self.preset, self.words(), seed, self.context)
 
+    def outline(self) -> PreTrainedModel:
+        """The network without numbers: names and shapes of its tensors."""
+        return _outline(self.preset, self.tokenizer, self.context)
+
     def counts(self) -> tuple[int, int]:
         """Its parameters: in total, and without embeddings and head."""
         return Preset.parse(self.preset).parameter_counts(_vocabulary(self.tokenizer))
@@ -53,3 +60,8 @@ class NewModel(Spec):
 @cache  # every rung of a plan asks, and reading a tokenizer can take a second
 def _vocabulary(tokenizer: str) -> int:
     return load_tokenizer(tokenizer).vocab_size
+
+
+@cache  # every rung of a plan asks
+def _outline(preset: str, tokenizer: str, context: int) -> PreTrainedModel:
+    return preset_outline(preset, load_tokenizer(tokenizer), context)

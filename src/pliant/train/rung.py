@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pliant.data import Corpus, Packed, packed
 from pliant.data.once import built_once
 from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.methods import Method
-from pliant.models.checkpoint import Checkpoint
+from pliant.models.checkpoint import Checkpoint, read_facts
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
 from pliant.progress import remark
@@ -30,6 +30,8 @@ from pliant.train.recipe import Recipe
 from pliant.train.state import STATE_FILE, is_whole
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pliant.models import Model
 
 LOG_FILE = "training.json"
@@ -47,6 +49,7 @@ class TrainedRung:
     methods: tuple[Method, ...]
     seed: int
     folder: Path
+    damage: ClassVar[None] = None
     previous: TrainedRung | None = None
     """The rung whose end is the beginning of this one, along a trajectory."""
 
@@ -95,12 +98,21 @@ class TrainedRung:
         methods = [method.canonical() for method in self.methods]
         return digest(json.dumps([MEANING, model, recipe, methods, self.seed, self._text.fingerprint], sort_keys=True))
 
+    def outline(self) -> PreTrainedModel:
+        """The network without numbers."""
+        return self.model.outline()
+
     @contextlib.contextmanager
     def open(self) -> Generator[Model]:
         """The trained model, on PyTorch's default device; trained now unless it was before. Raises what `train` does."""
         from pliant.models.load import load
 
-        model = load(self.train())
+        folder = self.train()
+        try:
+            read_facts(folder)  # which `load` can do without, but not the records of what was trained here
+        except PliantError as error:
+            raise PliantError(f"{error}; delete its folder, and it is trained again") from None
+        model = load(folder)
         yield replace(
             model, checkpoint=model.checkpoint.model_copy(update={"name": self.checkpoint.name, "revision": self.checkpoint.revision})
         )

@@ -23,14 +23,15 @@ from pliant.spec import nearest
 if TYPE_CHECKING:
     import duckdb
 
-CSV = "nullstr = ['', 'NA', 'N/A', 'n/a', 'null', 'NULL', 'None'], sample_size = -1"
+CSV = "nullstr = ['', 'NA', 'N/A', 'n/a', 'null', 'NULL', 'None'], sample_size = -1, hive_partitioning = false"
+"""A folder called lr=1 is no column."""
 READERS = {
     ".csv": f"read_csv(?, {CSV})",
     ".tsv": f"read_csv(?, delim = '\t', {CSV})",
-    ".parquet": "read_parquet(?)",
-    ".jsonl": "read_json(?, format = 'newline_delimited')",
-    ".ndjson": "read_json(?, format = 'newline_delimited')",
-    ".json": "read_json(?)",
+    ".parquet": "read_parquet(?, hive_partitioning = false)",
+    ".jsonl": "read_json(?, format = 'newline_delimited', hive_partitioning = false)",
+    ".ndjson": "read_json(?, format = 'newline_delimited', hive_partitioning = false)",
+    ".json": "read_json(?, hive_partitioning = false)",
 }
 PACKED = (".gz", ".zst")
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
@@ -135,7 +136,7 @@ def _load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise PliantError(f"{path}: no such file")
     if (path / "ledger.json").exists():
         raise PliantError(f"{path} is a ledger: give the answer to a query, such as Ledger({str(path)!r}).sql('select * from records')")
-    place = str(path / "*.parquet") if path.is_dir() else str(path)
+    place = sorted(map(str, path.glob("*.parquet"))) or str(path / "*.parquet") if path.is_dir() else str(path)
     plain = path.with_suffix("") if path.suffix.lower() in PACKED else path
     kind = ".parquet" if path.is_dir() else plain.suffix.lower()
     if kind not in READERS:
