@@ -14,7 +14,8 @@ from pliant.errors import PliantError
 from pliant.measures.measure import joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
-from pliant.study.record import Record, stated_facts
+from pliant.study.record import Record, arrow_table, stated_facts
+from pliant.study.valid import check
 
 if TYPE_CHECKING:
     from pliant.measures import Reading
@@ -91,7 +92,7 @@ class _Running:
     def _record(self, name: str, found: _Found, draw: int) -> Record:
         reading = joined(found.readings)
         estimate = reading.estimate()
-        return Record(
+        record = Record(
             **_about(self.cell, name, self.model.checkpoint),
             **found.place,
             weights=found.weights[0] if len(found.weights) == 1 else digest(" ".join(found.weights)),
@@ -108,6 +109,8 @@ class _Running:
             sample_values=reading.values,
             sample_weights=reading.weights,
         )
+        check(arrow_table([record]))  # here, where what the ledger would refuse is a failed record
+        return record
 
     def _wanted(self) -> list[str]:
         return [name for name in self.parts if name not in self.failures]

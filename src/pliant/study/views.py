@@ -7,11 +7,13 @@ them), on a connection whose only files are the ledger's shards and whose settin
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
+from pliant.files import as_utf8
 from pliant.study.record import SAMPLE_COLUMNS, Table, arrow_schema
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def answer(ledger: Ledger, query: str) -> Table:
     """The answer to one SELECT as an Arrow table. Raises PliantError; see `Ledger.sql`."""
     import duckdb
 
-    inside = f"from ({query.strip().rstrip(';')}\n)"
+    inside = as_utf8(f"from ({query.strip().rstrip(';')}\n)")
     with connect(ledger) as connection:
         statements = duckdb.extract_statements(inside)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -53,8 +55,8 @@ def _complaints(ledger: Ledger) -> Generator[None]:
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines() if line.strip()]
         known = " (tables: records, samples, rises)" if lines[0].startswith("Catalog Error: Table") else ""
-        damaged = "; delete that file, and the next run measures its cells again" if ".parquet" in lines[0] else ""
-        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{damaged}") from None
+        gone = "; another process has rewritten the ledger meanwhile: run the command again" if "No such file" in lines[0] else ""
+        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{gone}") from None
 
 
 @contextlib.contextmanager
@@ -62,14 +64,14 @@ def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
     `stored` that the studies still ask for), `records` and `samples`.
 
-    Raises PliantError with DuckDB's reason for whatever fails inside the block.
+    Every file is verified first. Raises PliantError for a damaged one, and with DuckDB's reason for whatever fails inside the block.
     """
     import duckdb
 
     with _complaints(ledger), duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False}) as connection:
         try:
             _views(connection, ledger)
-        except duckdb.IOException:  # a run merged the shards between our listing and reading them
+        except (duckdb.IOException, FileNotFoundError):  # a run merged the shards between our listing and reading them
             _views(connection, ledger)
         yield connection
 
@@ -89,12 +91,18 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
         f"create or replace view records as select * exclude ({lists}), change_json::json as change from (from shards {superseded})"
     )
     connection.execute(SAMPLES)
-    connection.execute("set allowed_paths = $paths", {"paths": [str(path) for path in shards + failures]})
+    names = [as_utf8(path) for path in shards + failures]
+    connection.execute("set allowed_paths = $paths", {"paths": names + [_literal(name) for name in names]})
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
     if paths:
-        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        connection.execute(f"create or replace view {name} as from read_parquet([{files}])")
+        files = ", ".join("'" + _literal(as_utf8(path)).replace("'", "''") + "'" for path in paths)
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}], hive_partitioning = false)")
     else:
         connection.register(name, arrow_schema().empty_table())
+
+
+def _literal(path: str) -> str:
+    """A path as DuckDB's patterns spell it, so that a folder may be called `run[lr=1e-4]`."""
+    return re.sub(r"[\[*?]", r"[\g<0>]", path)
