@@ -16,7 +16,8 @@ from pliant.errors import PliantError
 def atomic_path(target: Path, named: Callable[[Path], Path] | None = None) -> Generator[Path]:
     """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
 
-    Where a name depends on the content, `named` says it of the finished temporary file, in the place of `target`. A killed process leaves at most a hidden `.name.XXXX.tmp` file, never half of `target`.
+    Where its name depends on its content, `named` gives the place of the finished file instead. A killed process leaves at
+    most a hidden `.name.XXXX.tmp` file, never half of `target`.
 
     Raises PliantError when the folder cannot be written or the disk is full.
     """
@@ -59,7 +60,7 @@ def disk_errors(place: Path) -> Generator[None]:
             raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise PliantError(f"cannot write {place}: a part of that path is a file where a folder is needed, or the other way") from error
-        if error.errno in (errno.EIO, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE):
+        if error.errno in (errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE):
             raise PliantError(f"cannot write {place}: {error.strerror}") from error
         raise
     except Exception as error:

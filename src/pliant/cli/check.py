@@ -11,6 +11,7 @@ import typer
 
 from pliant.cli.change import JsonOption
 from pliant.cli.output import print_json, print_table
+from pliant.files import as_utf8
 
 
 def check_command(
@@ -29,13 +30,13 @@ def check_command(
     counts = Counter(finding.state for finding in found)
     states = {state: counts[state] for state in ("verified", "unverified", "damaged")}
     if as_json:
-        print_json({"ledger": str(folder), **states, "files": [asdict(finding) for finding in found]})
+        print_json({"ledger": as_utf8(folder), **states, "files": [asdict(finding) for finding in found]})
     else:
         if told := [finding for finding in found if finding.state != "verified"]:
             print_table(
                 ["file", "state", "what is wrong", "what to do"],
                 [[finding.file, finding.state, finding.problem or "", finding.remedy or ""] for finding in told],
             )
-        print(f"{folder}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
+        print(f"{as_utf8(folder)}: " + ", ".join(f"{count} {state}" for state, count in states.items()))
     if counts["damaged"]:
         raise typer.Exit(1)

@@ -23,7 +23,9 @@ union all by name select study, checkpoint, tokens, change_json, measure, unit, 
     sqrt(sum(stderr * stderr)) / count(*) as stderr from rises group by all
 order by study, tokens, checkpoint, measure, change_json <> '{"kind":"none"}', change_json"""
 
-FAILURES = "select distinct checkpoint, change_json, measure, error from records where status = 'failed' order by all"
+FAILURES = """
+select distinct checkpoint, change_json, measure, coalesce(error, 'for no known reason') as error
+from records where status = 'failed' order by all"""
 
 
 def show_command(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pliant.errors import PliantError
 from pliant.files import as_utf8
-from pliant.study.ledger import AGAIN, MARKED_AGAIN, Ledger, absorbed_by, check_marker, read_study, verify_records
+from pliant.study.ledger import AGAIN, Ledger, absorbed_by, check_marker, read_study, spelled, verify_records
 from pliant.study.lock import no_lock
 from pliant.study.seal import Damaged, is_sealed
 from pliant.study.valid import wrong_file
@@ -37,7 +37,7 @@ def examined(folder: str | Path) -> list[Finding]:
 
     Raises PliantError for a folder that is no ledger, or one that a newer version of pliant wrote.
     """
-    place = Path(folder)
+    place = spelled(folder)
     found = [_finding(place, place / "ledger.json", check_marker)]
     for pattern, examine in (("records/*", _records), ("failures/*", _records), ("studies/*", read_study)):
         paths = [path for path in sorted(place.glob(pattern)) if not path.name.startswith(".")]

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Generator, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Ledger:
     """
 
     def __init__(self, folder: str | Path, *, create: bool = False) -> None:
-        self.folder = Path(folder)
+        self.folder = spelled(folder)
         marker = self.folder / "ledger.json"
         if create and not marker.exists():
             write_atomic(marker, json.dumps(MARKER) + "\n")
@@ -75,10 +76,10 @@ class Ledger:
         """
         finished = [record for record in records if record.status == "ok"]
         failed = [record for record in records if record.status != "ok"]
-        written = [_write(self.folder / "failures", record.key, [record]) for record in failed]
         keys = sorted({record.key for record in finished})
         if finished:
-            written.append(_write(self.folder / "records", digest(" ".join(keys)), finished))
+            _write(self.folder / "records", digest(" ".join(keys)), finished)
+        written = [_write(self.folder / "failures", record.key, [record]) for record in failed]
         outcome = {*keys, *(record.key for record in failed)}
         for path in self.folder.glob("failures/[!.]*.parquet"):  # what has succeeded, or failed anew
             if stem(path) in outcome and path not in written:
@@ -190,6 +191,15 @@ class Ledger:
 
 
 # --- its files, one by one
+
+
+def spelled(folder: str | Path) -> Path:
+    """The folder as the locale spells it. Raises PliantError for a name that is no UTF-8, which DuckDB cannot open."""
+    try:
+        return Path(os.fsdecode(str(folder).encode("utf-8", "surrogateescape").decode().encode()))
+    except UnicodeError:
+        raise PliantError(f"{as_utf8(folder)}: the name of a ledger's folder must be UTF-8 text; choose another") from None
+
 
 MARKER = {"format": "pliant ledger", "version": VERSION}
 

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from pliant.files import as_utf8
 from pliant.forms import parse_json
 from pliant.study.record import SAMPLE_COLUMNS, Record, Table, arrow_schema
 
-NOT_NEGATIVE = ("params", "params_non_embedding", "tokens", "unique_tokens", "n", "seed", "draw")
-NOT_NEGATIVE += ("peak_lr", "final_lr", "training_bits", "stderr", "seconds")
+COUNTS = ("params", "params_non_embedding", "tokens", "unique_tokens", "n", "seed", "draw")
+NOT_NEGATIVE = (*COUNTS, "peak_lr", "final_lr", "training_bits", "stderr", "seconds", "sample_weights")
 MEASURED = ("value", "n", "metric", "unit")
 """What a finished record has."""
 STATUSES = ("ok", "failed")
@@ -86,6 +87,11 @@ def wrong_rows(table: Table) -> str | None:
     return next((problem for rule in RULES if (problem := rule(table))), None)
 
 
+def _compute() -> Any:
+    """Arrow's functions, which it makes as it is imported, so that no type checker knows them."""
+    return import_module("pyarrow.compute")
+
+
 @cache
 def _required() -> list[str]:
     hints = typing.get_type_hints(Record)
@@ -93,7 +99,7 @@ def _required() -> list[str]:
 
 
 def _nulls(table: Table) -> str | None:
-    import pyarrow.compute as pc
+    pc = _compute()
 
     if name := next((name for name in _required() if table[name].null_count), None):
         return f"a null in {name!r}"
@@ -113,19 +119,20 @@ def _statuses(table: Table) -> str | None:
 
 def _numbers(table: Table) -> str | None:
     import pyarrow as pa
-    import pyarrow.compute as pc
+
+    pc = _compute()
 
     for field in arrow_schema():
         column = pc.list_flatten(table[field.name]) if pa.types.is_list(field.type) else table[field.name]
         if pa.types.is_floating(column.type) and pc.any(pc.invert(pc.is_finite(column))).as_py():
             return f"a value that is no number in {field.name!r}"
-        if field.name in (*NOT_NEGATIVE, "sample_weights") and (pc.min(column).as_py() or 0) < 0:
+        if field.name in NOT_NEGATIVE and (pc.min(column).as_py() or 0) < 0:
             return f"a negative number in {field.name!r}"
     return None
 
 
 def _samples(table: Table) -> str | None:
-    import pyarrow.compute as pc
+    pc = _compute()
 
     ids, values, weights = (pc.list_value_length(table[name]).to_numpy() for name in SAMPLE_COLUMNS)
     if not (np.array_equal(ids, values) and np.array_equal(ids, weights)):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pliant.study.ledger import Ledger
 
+ATTEMPTS = 5
 SAMPLES = """
 create or replace view samples as select key, study, checkpoint, weights, base_weights, params, tokens, change_kind, change_json, measure,
     metric, unit, seed, draw, unnest(sample_ids) as sample, unnest(sample_values) as value, unnest(sample_weights) as weight
@@ -69,10 +70,13 @@ def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
     import duckdb
 
     with _complaints(ledger), duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False}) as connection:
-        try:
-            _views(connection, ledger)
-        except (duckdb.IOException, FileNotFoundError):  # a run merged the shards between our listing and reading them
-            _views(connection, ledger)
+        for attempt in range(ATTEMPTS):
+            try:
+                _views(connection, ledger)
+                break
+            except (duckdb.IOException, FileNotFoundError):  # a run removed files between our listing and reading them
+                if attempt == ATTEMPTS - 1:
+                    raise PliantError(f"{ledger.folder}: its files come and go; wait for who is writing to it") from None
         yield connection
 
 
