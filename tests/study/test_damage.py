@@ -13,7 +13,7 @@ from ledger_rows import record
 from pliant import PliantError, decide
 from pliant.report import report
 from pliant.study import Ledger
-from pliant.study.ledger import verify_records
+from pliant.study.ledger_files import verify_records
 from pliant.study.merging import restate
 
 QUANTIZE = '{"bits":4,"kind":"quantize"}'
@@ -130,7 +130,8 @@ def test_every_flipped_bit_of_a_side_file_is_noticed(ledger, name):
 
 ODD = ["", "[]", "null", "1", '"x"', "[" * 100_000, '{"study": {"name": "s"}}', '{"study": 1, "outdated": []}']
 ODD += [
-    '{"study": {"name": "s"}, "outdated": %s}' % keys for keys in ("[1]", "{}", "NaN", '[], "sha256": null, "more": 1', '[], "sha256": 5')
+    '{"study": {"name": "s"}, "outdated": ' + rest + "}"
+    for rest in ("[1]", "{}", "NaN", '[], "sha256": null, "more": 1', '[], "sha256": 5')
 ]
 ODD += ['{"study": {}, "outdated": []}']
 

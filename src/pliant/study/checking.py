@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from pliant.errors import PliantError
 from pliant.files import as_utf8
-from pliant.study.ledger import AGAIN, Ledger, absorbed_by, check_marker, read_study, spelled, verify_records
+from pliant.study.ledger import Ledger
+from pliant.study.ledger_files import AGAIN, absorbed_by, check_marker, read_study, spelled, verify_records
 from pliant.study.lock import no_lock
 from pliant.study.seal import Damaged, is_sealed
 from pliant.study.valid import wrong_file
