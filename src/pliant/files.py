@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,11 @@ _tidied: set[Path] = set()
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Generator[Path]:
+def atomic_path(target: Path, named: Callable[[Path], Path] | None = None) -> Generator[Path]:
     """A temporary path beside `target` that replaces it, atomically, when the block ends without an error.
 
-    A killed process never leaves half of `target`; see `workplace` for what it does leave.
+    Where its name depends on its content, `named` gives the place of the finished file instead. A killed process never leaves
+    half of `target`; see `workplace` for what it does leave.
 
     Raises PliantError when the folder cannot be written or the disk is full.
     """
@@ -40,7 +41,8 @@ def atomic_path(target: Path) -> Generator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:  # the rename must not overtake the data
             os.fsync(stream.fileno())
-        temporary.replace(target)
+        temporary.chmod(0o644)
+        temporary.replace(named(temporary) if named else target)
 
 
 @contextlib.contextmanager
@@ -128,6 +130,8 @@ def disk_errors(place: Path) -> Generator[None]:
             raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise PliantError(f"cannot write {place}: a part of that path is a file where a folder is needed, or the other way") from error
+        if error.errno in (errno.EIO, errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE):
+            raise PliantError(f"cannot write {place}: {error.strerror}") from error
         raise
     except Exception as error:
         if "os error 28" in str(error):  # safetensors' own way of saying that the disk is full
@@ -146,6 +150,14 @@ def inside(folder: Path, name: str) -> Path:
     if path != root and root not in path.parents:
         raise PliantError(f"{name!r} would leave the folder {folder}")
     return path
+
+
+def as_utf8(name: str | Path) -> str:
+    """A path or an argument as UTF-8 text, whatever the locale made of its bytes; bytes that are no text are spelled out."""
+    try:
+        return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, which no file's name has
+        return str(name).encode("utf-8", "backslashreplace").decode()
 
 
 def cache_folder() -> Path:

@@ -184,16 +184,26 @@ def test_a_damaged_ledger_is_one_line_for_every_reader(study, pliant, tmp_path):
     pliant(*run)
     shard = next((ledger / "records").glob("*.parquet"))
     shard.write_bytes(b"PAR1 and then nothing of a Parquet file")
-    readers = [("show", ledger), ("show", ledger, "--json"), ("decide", "checkpoint", "--ledger", ledger), ("report", ledger), run]
-    for arguments in readers:
-        code, out, errors = pliant(*arguments)
-        assert (code, out, len(errors.splitlines())) == (2, "", 1), (arguments, errors)
-        assert f"{shard.name}'; delete that file" in errors
-    shard.rename(shard.with_name("merged-0000.parquet"))
-    assert "merged-0000.parquet: is damaged" in pliant("show", ledger)[2]
-    shard.with_name("merged-0000.parquet").unlink()
+    readers = [
+        ("show", ledger),
+        ("show", ledger, "--json"),
+        ("show", ledger, "--sql", "select 1"),
+        ("decide", "checkpoint", "--ledger", ledger),
+    ]
+    readers += [("report", ledger, "-o", tmp_path / "r.html"), run, (*run, "--dry-run"), ("fit", "chinchilla", ledger)]
+    for name in (shard.name, "merged-0000.parquet", "0123456789abcdef.parquet"):
+        shard = shard.rename(shard.with_name(name))
+        for arguments in readers:
+            code, out, errors = pliant(*arguments)
+            assert (code, out, len(errors.splitlines())) == (2, "", 1), (arguments, errors)
+            assert f"{shard}: is damaged" in errors
+            assert "move it away and run the study again" in errors
+        code, out, _ = pliant("check", ledger)
+        assert (code, f"records/{name}" in out, "1 damaged" in out) == (1, True, True)
+    shard.rename(tmp_path / "away")
     assert pliant(*run)[0] == 0  # what was in it is measured again
     assert len(json.loads(pliant("show", ledger, "--json")[1])) == 2
+    assert pliant("check", ledger)[0] == 0
 
 
 def test_a_place_that_cannot_be_written_is_one_line(study, pliant, tmp_path):

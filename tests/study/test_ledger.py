@@ -4,6 +4,8 @@ import errno
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -318,6 +320,60 @@ def test_only_one_run_writes_at_a_time(ledger):
         holder.join()
     with ledger.lock():  # the holder was killed and the lock went with it
         pass
+
+
+def test_the_lock_follows_no_link(ledger, tmp_path):
+    target = tmp_path / "precious"
+    target.write_text("of value")
+    for place in (target, tmp_path / "new"):
+        (ledger.folder / ".lock").symlink_to(place)
+        with pytest.raises(PliantError, match=r"\.lock: is a link, which cannot be a lock; remove it"), ledger.lock():
+            pass
+        (ledger.folder / ".lock").unlink()
+    (ledger.folder / ".lock-holder").symlink_to(target)
+    with ledger.lock():
+        assert not (ledger.folder / ".lock-holder").is_symlink()
+    assert (target.read_text(), (tmp_path / "new").exists()) == ("of value", False)
+    (ledger.folder / ".lock").unlink()
+    (ledger.folder / ".lock").mkdir()
+    with pytest.raises(PliantError, match="is no file"), ledger.lock():
+        pass
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None
+from pliant import PliantError
+from pliant.study import Ledger
+one, other = Ledger(sys.argv[1]), Ledger(sys.argv[1])
+with one.lock():
+    try:
+        with other.lock():
+            print("both")
+    except PliantError as error:
+        print(error)
+with other.lock():
+    print("again")
+"""
+
+
+def test_the_lock_works_on_systems_without_fcntl(ledger):
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_FCNTL, str(ledger.folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused, again = ended.stdout.splitlines()
+    assert f"{ledger.folder}: another run (process " in refused, ended.stderr
+    assert again == "again"
+
+
+def test_what_killed_writers_left_is_tidied_in_time(ledger):
+    ledger.write([record()])
+    old, new = ledger.folder / "records" / ".x.parquet.abc.tmp", ledger.folder / "records" / ".y.parquet.abc.tmp"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    with ledger.lock():
+        assert (old.exists(), new.exists()) == (False, True)  # another writer may still be at the new one
+    assert count(ledger) == 1
 
 
 def test_studies_are_remembered(ledger):

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,21 @@ def test_two_runs_agree_and_a_third_has_nothing_to_do(trained, tmp_path, monkeyp
     assert rows(first) == rows(second)
     monkeypatch.setattr(pliant.study.pool, "run_here", lambda *arguments: pytest.fail("something was measured again"))
     assert rows(run(trained, tmp_path / "a", workers=0)) == rows(second)
+
+
+@pytest.mark.parametrize("kind", ["form", "trained"])
+def test_an_equal_key_means_equal_bytes(kind, tmp_path, monkeypatch, request):
+    """With a clock that stands still (`seconds` is the one column that tells of it), two runs write the same files, byte for byte."""
+    monkeypatch.setattr("pliant.study.cell.time", SimpleNamespace(perf_counter=lambda: 0.0))
+    study = request.getfixturevalue(kind)
+    written = []
+    for name in ("one", "two"):
+        runs = run(study, tmp_path / name, workers=0, quiet=True)
+        assert not runs.failed
+        shards = runs.ledger.shards()
+        written.append({path.name: path.read_bytes() for path in shards})
+    assert written[0] == written[1]
+    assert len(written[0]) > 3
 
 
 def test_trained_checkpoints_are_kept_and_their_facts_recorded(trained, tmp_path):

@@ -22,7 +22,9 @@ from records where status = 'ok' and change_kind = 'none' group by all
 union all by name select study, checkpoint, axis, position, change_json, measure, metric, unit, value, rise, stderr from differences
 order by study, position, checkpoint, measure, metric, rise is not null, change_json"""
 
-FAILURES = "select distinct checkpoint, change_json, measure, error from records where status = 'failed' order by all"
+FAILURES = """
+select distinct checkpoint, change_json, measure, coalesce(error, 'for no known reason') as error
+from records where status = 'failed' order by all"""
 
 
 def show_command(

@@ -14,9 +14,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.files import atomic_path
+from pliant.errors import PliantError
+from pliant.files import as_utf8
 from pliant.ledger.record import Table, arrow_schema
+from pliant.ledger.seal import write_large
+from pliant.ledger.valid import check
 from pliant.spec import digest
+from pliant.spec.yaml import parse_json
 
 if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
@@ -29,25 +33,38 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 def merge(shards: Sequence[Path], folder: Path, amended: Callable[[Table], Table] = lambda table: table) -> None:
     """Put one file in the place of `shards`, its records as `amended` gives them back. Raises PliantError when the disk is full."""
+    names = sorted(path.name for path in shards)
+    write_large(folder, f"merged-{digest(' '.join(names))}", lambda target: _write(target, shards, names, amended))
+    for path in shards:
+        path.unlink(missing_ok=True)
+
+
+def _write(target: Path, shards: Sequence[Path], names: Sequence[str], amended: Callable[[Table], Table]) -> None:
     import pyarrow.dataset as ds
     import pyarrow.parquet as pq
 
-    names = sorted(path.name for path in shards)
     schema = arrow_schema().with_metadata({ABSORBED: json.dumps(names).encode()})
-    with atomic_path(folder / f"merged-{digest(' '.join(names))}.parquet") as temporary:
-        scanner = ds.dataset([str(path) for path in shards], schema=arrow_schema()).scanner(use_threads=False)
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for table in _gathered(scanner.to_batches()):
-                writer.write_table(amended(table).cast(schema))
-    for path in shards:
-        path.unlink(missing_ok=True)
+    scanner = ds.dataset([as_utf8(path) for path in shards], schema=arrow_schema()).scanner(use_threads=False)
+    with pq.ParquetWriter(as_utf8(target), schema, compression="zstd") as writer:
+        for table in _gathered(scanner.to_batches()):
+            writer.write_table(amended(table).cast(schema))
+
+
+def absorbed(path: Path) -> set[str]:
+    """The names of the files that a merged file stands for. Raises PliantError, or what Arrow says, where it is none."""
+    import pyarrow.parquet as pq
+
+    names: Any = parse_json((pq.read_metadata(as_utf8(path)).metadata or {}).get(ABSORBED, b"null"), "its list of files")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PliantError("it does not say which files it stands for")
+    return set(names)
 
 
 def restate(ledger: Ledger, facts: Facts) -> None:
     """Let the records under these keys say these facts. Raises PliantError as `merge` does."""
     columns = sorted({column for stated in facts.values() for column in stated})
     if columns and any(_differs(row, facts.get(row["key"], {})) for row in _stored(ledger, ["key", *columns])):
-        merge(ledger.shards(), ledger.folder / "records", lambda table: _corrected(table, facts, columns))
+        ledger.merge(lambda table: _corrected(table, facts, columns))
 
 
 def _stored(ledger: Ledger, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -70,6 +87,7 @@ def _corrected(table: Table, facts: Facts, columns: Iterable[str]) -> Table:
         new = [facts.get(key, {}).get(column, value) for key, value in zip(keys, old, strict=True)]
         field = table.schema.field(column)
         table = table.set_column(table.schema.get_field_index(column), field, pa.array(new, field.type))
+    check(table)
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import types
 import typing
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pliant.errors import PliantError
+from pliant.files import as_utf8
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
@@ -102,8 +104,11 @@ def stated_facts(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
     """What is known of a checkpoint of a ladder along `axis`, as columns."""
     stated = {fact: getattr(checkpoint, fact) for fact in FACTS} | {"training_seed": checkpoint.seed}
     stated |= {"axis": axis, "position": getattr(checkpoint, axis)}
-    return {"checkpoint": checkpoint.address} | {column: value for column, value in stated.items() if value is not None}
+    return {"checkpoint": as_utf8(checkpoint.address)} | {column: value for column, value in stated.items() if value is not None}
 
+
+LATER = ("axis", "position", "better")
+"""Columns that records of earlier versions lack."""
 
 SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")
 
@@ -123,8 +128,15 @@ def arrow_schema() -> Any:
 
 
 def arrow_table(records: Sequence[Record]) -> Table:
-    """The records as an Arrow table of `arrow_schema()`."""
+    """The records as an Arrow table of `arrow_schema()`. Raises PliantError for values that its columns cannot hold."""
     import pyarrow as pa
 
-    names = [column.name for column in dataclasses.fields(Record)]
-    return pa.table({name: [getattr(record, name) for record in records] for name in names}, schema=arrow_schema())
+    columns = {name: [getattr(record, name) for record in records] for name in arrow_schema().names}
+    columns["stderr"] = [None if error is None or math.isnan(error) else error for error in columns["stderr"]]  # one document has none
+    try:
+        return pa.table(columns, schema=arrow_schema())
+    except UnicodeEncodeError:  # names from a locale without UTF-8
+        columns = {name: [as_utf8(value) if isinstance(value, str) else value for value in column] for name, column in columns.items()}
+        return pa.table(columns, schema=arrow_schema())
+    except (pa.ArrowException, OverflowError, TypeError) as error:
+        raise PliantError(f"these records cannot be kept: {error}") from None

@@ -7,11 +7,13 @@ them), on a connection whose only files are the ledger's shards and whose settin
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
+from pliant.files import as_utf8
 from pliant.ledger.differences import differences, rises
 from pliant.ledger.record import SAMPLE_COLUMNS, Table, arrow_schema
 
@@ -30,6 +32,7 @@ WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis, coalesce(position, if(axis
     coalesce(better, if(metric in {HIGHER_ONCE}, 'higher', 'lower')) as better"""
 """What records of versions that did not have these columns meant."""
 
+ATTEMPTS = 5
 SAMPLES = """
 create or replace view samples as select key, study, checkpoint, weights, base_weights, params, tokens, change_kind, change_json, measure,
     metric, unit, seed, draw, unnest(sample_ids) as sample, unnest(sample_values) as value, unnest(sample_weights) as weight
@@ -40,7 +43,7 @@ def answer(ledger: Ledger, query: str) -> Table:
     """The answer to one SELECT as an Arrow table. Raises PliantError; see `Ledger.sql`."""
     import duckdb
 
-    inside = f"from ({query.strip().rstrip(';')}\n)"
+    inside = as_utf8(f"from ({query.strip().rstrip(';')}\n)")
     with connect(ledger) as connection:
         statements = duckdb.extract_statements(inside)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
@@ -63,8 +66,8 @@ def _complaints(ledger: Ledger) -> Generator[None]:
     except duckdb.Error as error:
         lines = [line.strip() for line in str(error).split("\n\n")[0].splitlines() if line.strip()]
         known = " (tables: records, samples, rises, differences)" if lines[0].startswith("Catalog Error: Table") else ""
-        damaged = "; delete that file, and the next run measures its cells again" if ".parquet" in lines[0] else ""
-        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{damaged}") from None
+        gone = "; another process has rewritten the ledger meanwhile: run the command again" if "No such file" in lines[0] else ""
+        raise PliantError(f"{ledger.folder}: {' '.join(lines)}{known}{gone}") from None
 
 
 @contextlib.contextmanager
@@ -72,15 +75,18 @@ def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
     `stored` that the studies still ask for), `records` and `samples`.
 
-    Raises PliantError with DuckDB's reason for whatever fails inside the block.
+    Every file is verified first. Raises PliantError for a damaged one, and with DuckDB's reason for whatever fails inside the block.
     """
     import duckdb
 
     with _complaints(ledger), duckdb.connect(config={"temp_directory": "", "python_enable_replacements": False}) as connection:
-        try:
-            _views(connection, ledger)
-        except duckdb.IOException:  # a run merged the shards between our listing and reading them
-            _views(connection, ledger)
+        for attempt in range(ATTEMPTS):
+            try:
+                _views(connection, ledger)
+                break
+            except (duckdb.IOException, FileNotFoundError):  # a run removed files between our listing and reading them
+                if attempt == ATTEMPTS - 1:
+                    raise PliantError(f"{ledger.folder}: its files come and go; wait for who is writing to it") from None
         yield connection
 
 
@@ -88,6 +94,7 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     import pyarrow as pa
 
     shards, failures, outdated = ledger.shards(), ledger.failures(), ledger.outdated()
+    connection.register("no_records", arrow_schema().empty_table())
     _view(connection, "stored", shards)
     _view(connection, "failed", failures)
     connection.register("outdated", pa.table({"key": pa.array(outdated, pa.string())}))
@@ -99,12 +106,18 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
         f"create or replace view records as select * exclude ({lists}), change_json::json as change from (from shards {superseded})"
     )
     connection.execute(SAMPLES)
-    connection.execute("set allowed_paths = $paths", {"paths": [str(path) for path in shards + failures]})
+    names = [as_utf8(path) for path in shards + failures]
+    connection.execute("set allowed_paths = $paths", {"paths": names + [_literal(name) for name in names]})
 
 
 def _view(connection: duckdb.DuckDBPyConnection, name: str, paths: list[Path]) -> None:
     if paths:
-        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        connection.execute(f"create or replace view {name} as from read_parquet([{files}], {READING})")
+        files = ", ".join("'" + _literal(as_utf8(path)).replace("'", "''") + "'" for path in paths)
+        connection.execute(f"create or replace view {name} as from read_parquet([{files}], {READING}) union all by name from no_records")
     else:
-        connection.register(name, arrow_schema().empty_table())
+        connection.execute(f"create or replace view {name} as from no_records")
+
+
+def _literal(path: str) -> str:
+    """A path as DuckDB's patterns spell it, so that a folder may be called `run[lr=1e-4]`."""
+    return re.sub(r"[\[*?]", r"[\g<0>]", path)

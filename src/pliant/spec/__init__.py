@@ -1,7 +1,7 @@
 """Specs: typed descriptions whose fields are their YAML, command line, schema, docs and hash, and how their forms are read."""
 
 from pliant.spec.content import Content, content_form, described, parts
-from pliant.spec.spec import Catalog, Kind, Spec, digest, sweep
+from pliant.spec.spec import Catalog, Kind, Spec, check_count, digest, sweep
 from pliant.spec.validation import explain, members, nearest, shown
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Content",
     "Kind",
     "Spec",
+    "check_count",
     "content_form",
     "described",
     "digest",

@@ -11,7 +11,8 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
-from pliant.ledger.record import Record, stated_facts
+from pliant.ledger.record import Record, arrow_table, stated_facts
+from pliant.ledger.valid import check
 from pliant.measures.measure import joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
@@ -91,7 +92,7 @@ class _Running:
     def _record(self, name: str, found: _Found, draw: int) -> Record:
         reading = joined(found.readings)
         estimate = reading.estimate()
-        return Record(
+        record = Record(
             **_about(self.cell, name, self.model.checkpoint),
             **found.place,
             weights=found.weights[0] if len(found.weights) == 1 else digest(" ".join(found.weights)),
@@ -109,6 +110,8 @@ class _Running:
             sample_values=reading.values,
             sample_weights=reading.weights,
         )
+        check(arrow_table([record]))  # here, where what the ledger would refuse is a failed record
+        return record
 
     def _wanted(self) -> list[str]:
         return [name for name in self.parts if name not in self.failures]
