@@ -18,11 +18,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pliant.errors import PliantError
 from pliant.explain import explain, members, nearest, shown
 from pliant.forms import read_yaml
+from pliant.numbers import LARGEST
 
 
 class Spec(BaseModel):
@@ -32,7 +33,7 @@ class Spec(BaseModel):
     snake case. Raises PliantError, never pydantic's own error, on unknown or mistyped fields.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False)
     kind: ClassVar[str] = "spec"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -45,6 +46,18 @@ class Spec(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise PliantError(explain(error, type(self))) from None
+
+    @field_validator("*")
+    @classmethod
+    def _in_bounds(cls, value: Any) -> Any:
+        """Whole numbers fit 64 bits, also within lists and mappings."""
+        inside: list[Any] = [value]
+        while inside:
+            part = inside.pop()
+            if isinstance(part, int) and not -LARGEST <= part < LARGEST:
+                raise ValueError("it is beyond what a whole number can be")
+            inside += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+        return value
 
     def canonical(self) -> dict[str, Any]:
         """Every field as plain JSON values, under its kind; the same dictionary for the same meaning."""
