@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from pliant.errors import PliantError
+from pliant.files import expanded
 from pliant.spec import nearest
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
@@ -34,7 +35,7 @@ def locate(source: str) -> list[Path]:
         from pliant.data.hub import hub_files
 
         return hub_files(name)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from pliant import files
 from pliant.errors import PliantError
 from pliant.models.checkpoint import Checkpoint, read_facts
 from pliant.models.gguf import gguf_parameters
@@ -112,7 +113,7 @@ class FolderRung:
 
 def _matches(pattern: str) -> Iterator[Path]:
     """The checkpoints a path or pattern stands for."""
-    expanded = str(Path(pattern).expanduser())
+    expanded = str(files.expanded(pattern))
     if not glob.has_magic(expanded):
         if not Path(expanded).exists():
             raise PliantError(f"{pattern}: no such folder")
