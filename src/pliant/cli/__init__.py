@@ -19,8 +19,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from pliant.cli.net import answer, let_go_of_streams, prepare_streams, stoppable
-from pliant.errors import PliantError
+from pliant.cli.net import answer, check_words, let_go_of_streams, prepare_streams, stoppable
 from pliant.progress import say
 
 app = typer.Typer(
@@ -99,8 +98,7 @@ def main() -> None:
 
 def _run() -> int:
     """The exit code of the command asked for. Typer's own way says nothing on Ctrl-C, and ends with 1 where a pipe is closed."""
-    if any("\0" in word for word in sys.argv):
-        raise PliantError("an argument holds a zero byte, which no name and no number does")
+    check_words()
     _register()
     if "_PLIANT_COMPLETE" in os.environ:  # a shell asks which words could follow
         app(prog_name="pliant")

@@ -38,6 +38,22 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="spelled")
 
 
+def check_words() -> None:
+    """Raise PliantError for an argument that is no text, which neither tables nor JSON could hold.
+
+    Where only the locale cannot read it, the command starts again with Python's own UTF-8 mode.
+    """
+    for word in sys.argv:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+                os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+            raise PliantError(f"the argument {word} is not UTF-8 text; rename what it names") from None
+        if "\0" in word:
+            raise PliantError(f"the argument {word} holds a zero byte, which no name and no number does")
+
+
 def _spelled(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
