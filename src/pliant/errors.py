@@ -20,6 +20,11 @@ class PliantError(Exception):
         return type(self)(f"{where}: {self}")
 
 
+def named(error: BaseException) -> str:
+    """An error in words. One that is no PliantError is named by its kind as well, since its text alone often says nothing."""
+    return str(error) if isinstance(error, PliantError) else message(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
 def message(text: str) -> str:
     """Text as a message shows it: at most `LINES` lines and `CHARACTERS` characters, every one of them visible."""
     text = _shortened(text, CHARACTERS * 2)  # before its characters are looked at one by one

@@ -21,7 +21,7 @@ SIZE_LIMIT = 64 * 2**20
 """Bytes of the largest YAML or JSON file that is read, unless its reader says otherwise."""
 
 
-YAML_LIMIT = 2**20
+YAML_LIMIT = 2**19
 """Bytes of the largest YAML file: such files are written by hand, and reading this much takes some seconds."""
 DEPTH = 64
 """How deep lists and mappings may lie in each other."""

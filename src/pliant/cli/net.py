@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from typer.exceptions import TyperException
 
-from pliant.errors import PliantError
+from pliant.errors import PliantError, named
 
 PLAIN = {"±": "+/-", "×": "x", "·": "-", "–": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">="}
 """What stands for a character that standard output cannot take; others are spelled out."""
@@ -108,8 +108,7 @@ def answer(error: BaseException) -> tuple[str, int]:
         case OSError():
             return f"{error.filename or 'the system'}: {error.strerror or error}", 2
         case _:
-            what = f"{type(error).__name__}: {error}".strip(": ").split("\n")[0]
-            return f"an error that pliant did not foresee: {what}\n{REPORT}", 1
+            return f"an error that pliant did not foresee: {named(error).splitlines()[0]}\n{REPORT}", 1
 
 
 REPORT = "Please report it with the command; PLIANT_DEBUG=1 shows where it happened. What was finished is kept."

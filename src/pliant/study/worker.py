@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pliant.errors import PliantError, message
+from pliant.errors import named
 from pliant.progress import forwarded
 from pliant.study.cell import run_cell
 from pliant.study.planning import Cell
@@ -140,11 +140,6 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def named(error: BaseException) -> str:
-    """An error as a record has it. A programming mistake is named by its kind as well."""
-    return str(error) if isinstance(error, PliantError) else message(f"{type(error).__name__}: {error}")
 
 
 def main() -> None:
