@@ -165,7 +165,7 @@ def text(chance: random.Random) -> tuple[str, Sequence[str]]:
         path.write_bytes(spoiled_bytes(path.read_bytes(), chance))
     else:
         replaced(path, chance)
-    if chance.random() < 0.2:
+    if chance.random() < 0.2 and path.is_file():
         path = path.rename(path.with_suffix(path.suffix + chance.choice([".gz", ".xz", ".zst"])))
     corpus = {"source": str(path)} | chance.choice(
         [{}, {}, {"field": chance.choice(["text", "", "{", "{text}", "{0}", "{text.x}", "\u2028"])}]

@@ -62,7 +62,7 @@ def run(seed: int, whole: Path, place: Path) -> Outcome:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     seconds = time.monotonic() - start
-    said, told = (_read(place / name) for name in ("stderr", "told"))
+    said, told = _read(place / "stderr"), _read(place / "told") + _read(place / "replaced")
     outcome = Outcome(seed, told, -99 if status is None else os.waitstatus_to_exitcode(status), said, seconds)
     outcome.faults = _faults(outcome, _read(place / "stdout"))
     shutil.rmtree(place)

@@ -93,10 +93,9 @@ def replaced(path: Path, chance: random.Random) -> str:
         with path.open("wb") as stream:
             stream.truncate(2**41)
     elif how != "nothing":
-        target = {"device": "/dev/urandom", "endless": "/dev/zero", "loop": path.name, "nowhere": "nowhere", "memory": "/proc/self/mem"}[
-            how
-        ]
-        path.symlink_to(target)
+        targets = {"device": "/dev/urandom", "endless": "/dev/zero", "memory": "/proc/self/mem", "loop": path.name}
+        path.symlink_to(targets.get(how, "nowhere"))
+    Path("replaced").write_text(f"; {path.name} replaced: {how}")
     return how
 
 
