@@ -1,5 +1,6 @@
 """Specs: one typed description gives YAML, sweeps, schema, hash and errors."""
 
+import contextlib
 import json
 from typing import Literal
 
@@ -8,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
+from pliant.changes import CHANGES
 from pliant.errors import PliantError
-from pliant.numbers import Count
+from pliant.measures import MEASURES
+from pliant.methods import METHODS
+from pliant.models import Checkpoint
+from pliant.numbers import Count, Rate
 from pliant.spec import Catalog, Spec, sweep
+from pliant.train import TrainedLadder
 
 
 class Round(Spec):
@@ -192,3 +198,43 @@ def test_a_form_that_holds_itself_is_one_line():
     form["inner"] = form
     with pytest.raises(PliantError, match="nested too deeply"):
         Swept.parse(form)
+
+
+class Numbers(Spec):
+    """One field of every numeric type."""
+
+    plain: int = 0
+    real: float = 0.0
+    count: Count = 0
+    rate: Rate = 1.0
+    maybe: int | None = None
+    either: float | str = 0.0
+    several: tuple[Count, ...] = ()
+    named: dict[str, int] = Field({})
+
+
+BEYOND = [10**400, -(10**400), 10**5000, 2**63, "9" * 400, 1e999, float("nan"), "1e999", "nan", "-inf"]
+
+
+@pytest.mark.parametrize("number", BEYOND, ids=range(len(BEYOND)))
+@pytest.mark.parametrize("field", Numbers.model_fields)
+def test_no_field_takes_a_number_beyond_64_bits(field, number):
+    form = {"several": [number], "named": {"a": number}}.get(field, number)
+    if field in ("real", "rate", "either") and isinstance(number, int) and abs(number) < 1e300:
+        assert getattr(Numbers(**{field: form}), field) == number
+    elif field == "either" and isinstance(number, str):
+        assert Numbers(either=form).either == number
+    else:
+        with pytest.raises(PliantError, match=f"^{field}"):
+            Numbers(**{field: form})
+
+
+KINDS = [*(kind for catalog in (CHANGES, MEASURES, METHODS) for kind in catalog.specs().values()), TrainedLadder, Checkpoint]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_field_is_given_is_taken_or_named(kind):
+    for field in kind.model_fields:
+        for value in (10**400, 10**5000, 1e999, float("nan"), "9" * 5000, "\udcff", "\0", -1, None, [], {}, [[]], {"a": {}}, object()):
+            with contextlib.suppress(PliantError):
+                assert isinstance(kind.parse({field: value}), kind)

@@ -1,14 +1,49 @@
-"""The one exception a user of pliant is meant to see."""
+"""The one exception a user of pliant is meant to see, and the bound on what any message shows."""
 
 from __future__ import annotations
+
+CHARACTERS, LINES = 1000, 4
+"""What a message shows at most; what is longer loses its middle."""
 
 
 class PliantError(Exception):
     """Something the user can act on: what is wrong, where, and what to do, in one or two lines.
 
-    Programming mistakes stay ordinary exceptions and keep their traceback.
+    Its text is bounded and safe to print, whatever it quotes. Programming mistakes stay ordinary exceptions and keep their traceback.
     """
+
+    def __str__(self) -> str:
+        return message(super().__str__())
 
     def within(self, where: str) -> PliantError:
         """The same error, with the place it was found put in front."""
         return type(self)(f"{where}: {self}")
+
+
+def named(error: BaseException) -> str:
+    """An error in words. One that is no PliantError is named by its kind as well, since its text alone often says nothing."""
+    return str(error) if isinstance(error, PliantError) else message(f"{type(error).__name__}: {error}".removesuffix(": "))
+
+
+def message(text: str) -> str:
+    """Text as a message shows it: at most `LINES` lines and `CHARACTERS` characters, every one of them visible."""
+    text = _shortened(text, CHARACTERS * 2)  # before its characters are looked at one by one
+    lines = text.split("\n")
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], f"... ({len(lines) - LINES + 1} more lines)"]
+    return _shortened("\n".join(map(visible, lines)), CHARACTERS)
+
+
+def visible(text: str) -> str:
+    """Text on one line in which control and escape characters, other separators and halves of characters are spelled out."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _shortened(text: str, limit: int) -> str:
+    """The beginning, which says where, and the end, which says what to do."""
+    if len(text) <= limit:
+        return text
+    end = limit * 2 // 5
+    return f"{text[: limit - end - 5]} ... {text[-end:]}"

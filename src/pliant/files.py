@@ -35,6 +35,8 @@ def atomic_path(target: Path, named: Callable[[Path], Path] | None = None) -> Ge
     """
     if target.is_dir():
         raise PliantError(f"cannot write {target}: it is a folder; give the name of a file")
+    if (target.exists() and not target.is_file()) or target.parent == Path("/dev"):  # renaming onto it would take it away from all
+        raise PliantError(f"cannot write {target}: it is a pipe or device; give the name of a file")
     with workplace(target) as place, disk_errors(target):
         temporary = place / "file"
         temporary.touch()
@@ -126,6 +128,8 @@ def disk_errors(place: Path) -> Generator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(place) from error
+        if error.errno == errno.EFBIG:
+            raise PliantError(f"cannot write {place}: it grew beyond the file size that is allowed here; see `ulimit -f`") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise PliantError(f"cannot write {place}: {error.strerror}; choose a folder you may write to") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
@@ -141,6 +145,16 @@ def disk_errors(place: Path) -> Generator[None]:
 
 def _full(place: Path) -> PliantError:
     return PliantError(f"no space left to write {place}; free some disk and run the same command again")
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with `~` and `~NAME` spelled out. Raises PliantError for somebody who has no folder here, and for no path at all."""
+    if not str(path):
+        raise PliantError("a path is empty; write `.` for the folder you are in")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise PliantError(f"{path}: nobody here has such a home folder; write the whole path, or ./{path}") from None
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -164,4 +178,4 @@ def cache_folder() -> Path:
     """Where derived data (tokenised corpora, extracted docstrings) is kept: $PLIANT_CACHE or ~/.cache/pliant."""
     configured = os.environ.get("PLIANT_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
-    return Path(configured) if configured else (Path(base) if base else Path.home() / ".cache") / "pliant"
+    return Path(configured) if configured else (Path(base) if base else expanded("~/.cache")) / "pliant"

@@ -12,8 +12,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-LARGEST = 2**63 - 1
-"""The largest whole number that files and columns hold."""
+LARGEST = 2**63
+"""Whole numbers stay below it, so that tables, seeds and files of weights can hold them."""
 _SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 _COUNT = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT]?)")
 
@@ -26,7 +26,7 @@ def parse_count(text: object) -> int:
     if isinstance(text, bool):
         raise ValueError("a count must be a number such as 500000, 0.5M or 2.3T")
     if isinstance(text, int):
-        number: float = min(max(text, -1), LARGEST + 1)
+        number: float = text if abs(text) < LARGEST else math.copysign(math.inf, text)
     elif isinstance(text, float):
         number = text
     else:
@@ -34,10 +34,10 @@ def parse_count(text: object) -> int:
         if match is None:
             raise ValueError(f"{text!r} is not a count; write it as 500000, 0.5M or 2.3T")
         number = float(match[1].replace("_", "")) * _SUFFIXES[match[2].lower()]
+    if abs(number) >= LARGEST:
+        raise ValueError(f"{text!r} is beyond what a whole number can be")
     if not math.isfinite(number) or number < 0 or abs(number - round(number)) > 1e-6 * max(1.0, number):
         raise ValueError(f"{text!r} is not a whole number >= 0")
-    if number > LARGEST:
-        raise ValueError("that is more than can be counted here (2^63)")
     return round(number)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator
 from contextvars import ContextVar
 
+from pliant.errors import message, visible
 from pliant.numbers import format_seconds
 
 Advance = Callable[[float], None]
@@ -43,10 +44,16 @@ def forwarded(listener: Listener) -> Generator[None]:
         _listener.reset(token)
 
 
-def remark(message: str) -> None:
-    """A line for people, on standard error; none inside a task whose progress another shows, who says what is to be said."""
+def remark(text: str) -> None:
+    """A remark for people; none inside a task whose progress another shows, who says what is to be said."""
     if _listener.get() is None:
-        print(f"note: {message}", file=sys.stderr, flush=True)
+        say(f"note: {text}")
+
+
+def say(text: str) -> None:
+    """Lines for people on standard error, bounded and safe to print. Where nobody listens any more, the work goes on."""
+    with contextlib.suppress(OSError):
+        print(message(text), file=sys.stderr, flush=True)
 
 
 def _told(listener: Listener, label: str, total: float) -> Advance:
@@ -65,9 +72,15 @@ def _bar(label: str, total: float) -> Generator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(visible(label), total=total)
         yield lambda amount: bar.advance(task, amount)
 
 
@@ -85,6 +98,6 @@ def _lines(label: str, total: float, every: float = 10.0) -> Advance:
             spent = now - start
             known = share >= 0.02 and spent >= 3.0  # before that the start, which is slower, would be taken for the pace
             left = f", about {format_seconds(spent * (1 - share) / share)} left" if known else ""
-            print(f"{label}: {share:4.0%}, {format_seconds(spent)} so far{left}", file=sys.stderr, flush=True)
+            say(f"{label}: {share:4.0%}, {format_seconds(spent)} so far{left}")
 
     return advance

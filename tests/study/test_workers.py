@@ -1,5 +1,6 @@
 """Worker processes: the same results, and nothing lost when one of them, the parent or the user ends it."""
 
+import errno
 import functools
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,20 +17,25 @@ from awkward import Die, Refuse
 from kill_study import kill_and_resume
 from test_run import rows
 
+import pliant
+from pliant import PliantError
 from pliant.changes import NoChange, Quantize
 from pliant.ledger.ledger import Ledger
 from pliant.study.cost import Cost
 from pliant.study.planning import Cell, Plan
 from pliant.study.queue import Queue
+from pliant.study.ray_cluster import Cluster
 from pliant.study.running import run
 from pliant.study.study import Study
+from pliant.study.worker import Settings, module_path
 
 HERE = Path(__file__).parent
 
 
 def started(arguments, **settings):
     """A Python process that finds the tests' modules, in a group of its own, and that hears Ctrl-C."""
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    modules = os.pathsep.join([str(HERE), str(Path(pliant.__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": modules, "OMP_NUM_THREADS": "1"}
     settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     # what a shell starts in the background ignores SIGINT, and would hand that on
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -151,3 +158,91 @@ def test_a_study_killed_at_random_moments_resumes_to_the_same_rows(trained, tmp_
     finished = kill_and_resume(trained, tmp_path, kills=3, workers=0, seed=1)
     assert finished == sorted(finished)  # nothing that was finished is lost
     assert 0 < finished[-1] < 12
+
+
+@pytest.mark.slow
+def test_workers_run_no_code_that_lies_in_the_current_folder(form, tmp_path):
+    (tmp_path / "pliant").mkdir()
+    for name in ("pydantic.py", "torch.py", "numpy.py", "json.py", "sitecustomize.py", "pliant/__init__.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'a').close()\n")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(form | {"seeds": 0, "changes": []}))
+    code = "from pliant.cli import main; main()"  # with -P, as the installed command has no current folder among its modules
+    process = started(["-P", "-c", code, "run", "study.yaml", "--ledger", "ledger", "--workers", "1"], cwd=tmp_path)
+    output, errors = process.communicate(timeout=120)
+    assert (process.returncode, output.splitlines()[0].startswith("stored: 2 records in ledger")) == (0, True), errors
+    assert not (tmp_path / "ran").exists()
+
+
+def test_modules_of_the_current_folder_come_after_installed_ones(tmp_path, monkeypatch):
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", "/installed", "below", "__editable__.finder", str(tmp_path / "own")])
+    assert module_path() == ["/installed", "__editable__.finder", str(tmp_path / "own"), str(tmp_path), str(tmp_path / "below")]
+
+
+def test_ray_is_started_beside_the_package_and_works_in_the_current_folder(tmp_path, monkeypatch):
+    began = []
+    ray = SimpleNamespace(
+        init=lambda **_: began.append(Path.cwd()),
+        remote=lambda **_: lambda kind: SimpleNamespace(remote=lambda *arguments: SimpleNamespace(arguments=arguments)),
+        cluster_resources=lambda: {"CPU": 2},
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.chdir(tmp_path)
+    worker = Cluster(Settings(module_path(), 1, None)).start()
+    assert began == [Path(pliant.__file__).parents[1]]
+    assert Path.cwd() == tmp_path
+    assert worker.actor.arguments[1] == str(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.02, 0.3])
+def test_ctrl_c_while_a_worker_starts_is_one_line(form, tmp_path, delay):
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(form))
+    command = ["-P", "-c", "from pliant.cli import main; main()", "run", tmp_path / "study.yaml", "--ledger", tmp_path / "ledger"]
+    process = started([*command, "--workers", "1"])
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    workers = appeared(children).split()
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, "")
+    assert errors.startswith("pliant: interrupted; what was finished is in")
+    assert len(errors.splitlines()) == 1
+    assert all(gone(worker) for worker in workers)
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_go_on_says_why(form, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("pliant.study.processes.START", "import sys; sys.path[:] = sys.argv[3:]; sys.modules['torch'] = None\n" + MAIN)
+    runs = run(form | {"seeds": 0, "changes": []}, tmp_path / "ledger", workers=1, quiet=True)
+    assert {row["error"] for row in runs.failed} == {
+        "the worker process could not go on: ModuleNotFoundError: import of torch halted; None in sys.modules"
+    }
+    assert len(runs.failed) == 2
+    assert capfd.readouterr() == ("", "")
+
+
+MAIN = "from pliant.study.worker import main; main()"
+
+
+class Panic(BaseException):
+    """As what is written in Rust raises."""
+
+
+def test_whatever_goes_wrong_while_opening_is_a_record(form, tmp_path, monkeypatch):
+    def fails(*_):
+        raise Panic("called `Option::unwrap()` on a `None` value")
+
+    monkeypatch.setattr("pliant.models.folders.FolderRung.open", fails)
+    runs = run(form | {"seeds": 0, "changes": []}, tmp_path / "ledger", workers=0, quiet=True)
+    assert {row["error"] for row in runs.failed} == {"Panic: called `Option::unwrap()` on a `None` value"}
+
+
+def test_a_system_without_room_for_workers_is_one_line(form, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(PliantError, match=r"no worker process can be started .*--workers 0"):
+        run(form, tmp_path / "ledger", workers=2, quiet=True)

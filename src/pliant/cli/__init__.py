@@ -1,6 +1,7 @@
 """The command line: parse, call, print. One file a command; what a command does lives in the rooms.
 
-Exit codes: 0 done, 1 done but something failed (a cell, a finding that contradicts), 2 the user can fix it, 130 Ctrl-C.
+Exit codes: 0 done, 1 done but something failed (a cell, a finding that contradicts, pliant itself), 2 the user can fix it,
+130 Ctrl-C, 143 SIGTERM.
 
 A command is a function with typer annotations in its own module, imported here; heavy imports stay inside functions so
 that `pliant --help` is instant. `--json` prints one JSON document on standard output and nothing else there; progress
@@ -16,10 +17,10 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 from typer.main import get_command
 
-from pliant.errors import PliantError
+from pliant.cli.net import answer, check_words, let_go_of_streams, prepare_streams, stoppable
+from pliant.progress import say
 
 app = typer.Typer(
     name="pliant",
@@ -82,35 +83,23 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the `pliant` command."""
+    """Entry point of the `pliant` command. Whatever happens, it ends with a line or two and an exit code."""
+    prepare_streams()
     try:
-        code = _run()
-        sys.stdout.flush()  # here, where a closed pipe can still be answered
-        raise SystemExit(code)
-    except PliantError as error:
-        _complain(str(error), 2)
-    except TyperException as error:
-        message, context = error.format_message(), getattr(error, "ctx", None)
-        # there is no message where the help has been shown instead, as by `pliant` alone
-        stop = "" if message.endswith((".", "?")) else "."
-        _complain(f"{message}{stop} See {context.command_path} --help." if message and context else message, 2)
-    except KeyboardInterrupt as stopped:
-        _complain("; ".join(["interrupted", *map(str, stopped.args)]), 130)
-    except BrokenPipeError:  # `pliant show ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own last flush must not complain again
-        raise SystemExit(0) from None
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # rich's answer to it
-            raise SystemExit(0) from None
-        raise
-    except OSError as error:
-        if os.environ.get("PLIANT_DEBUG"):
-            raise
-        _complain(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+        with stoppable():
+            code, said = _run(), ""
+            sys.stdout.flush()  # here, where a closed pipe can still be answered
+    except BaseException as error:
+        said, code = answer(error)
+    if said:
+        say(f"pliant: {said}")
+    let_go_of_streams()
+    raise SystemExit(code)
 
 
 def _run() -> int:
     """The exit code of the command asked for. Typer's own way says nothing on Ctrl-C, and ends with 1 where a pipe is closed."""
+    check_words()
     _register()
     if "_PLIANT_COMPLETE" in os.environ:  # a shell asks which words could follow
         app(prog_name="pliant")
@@ -121,9 +110,3 @@ def _run() -> int:
     except typer.Exit as end:
         return end.exit_code
     return 0
-
-
-def _complain(message: str, code: int) -> None:
-    if message:
-        print(f"pliant: {message}", file=sys.stderr)
-    raise SystemExit(code)

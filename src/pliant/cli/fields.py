@@ -15,6 +15,8 @@ from pliant.spec import Catalog, Content, Spec, parts
 from pliant.spec.validation import members
 from pliant.spec.yaml import parse_yaml
 
+LONGEST = 200
+"""Characters of an option's value that a message repeats."""
 Kind = TypeVar("Kind", bound=Spec)
 
 
@@ -97,7 +99,7 @@ def _shown(value: Any) -> str:
 
 def yaml_option(text: str, option: str) -> Any:
     """The value of an option that is written as YAML. Raises PliantError that names the option."""
-    return parse_yaml(text, f"{option} {text!r}")
+    return parse_yaml(text, f"{option} {text!r}" if len(text) <= LONGEST else f"{option} {text[:LONGEST]!r}...")
 
 
 def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:

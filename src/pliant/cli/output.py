@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pliant.errors import visible
+from pliant.progress import say
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,8 +20,8 @@ WIDE = 10_000
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output. NaN and infinities become null, since JSON has neither."""
-    json.dump(_plain(value), sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    narrow = not str(sys.stdout.encoding).lower().startswith("utf")
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=narrow, allow_nan=False, default=str))
 
 
 def _plain(value: Any) -> Any:
@@ -26,8 +29,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):  # numpy scalars
-        value = value.item()
+    if hasattr(value, "tolist"):  # numpy's arrays and scalars
+        return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -35,8 +38,9 @@ def _plain(value: Any) -> Any:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """A plain table on standard output: fitted to a terminal, and elsewhere one whole line a record, so that nothing is cut in logs."""
+    rows = [[visible(" ".join(cell.splitlines())) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        lines = [list(columns), *([" ".join(cell.splitlines()) for cell in row] for row in rows)]
+        lines = [list(columns), *rows]
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
         print(*([title] if title else []), *padded, sep="\n")
@@ -59,6 +63,6 @@ def screen() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=WIDE)
 
 
-def note(message: str) -> None:
+def note(text: str) -> None:
     """A remark for people, on standard error, so that standard output stays what the command promised."""
-    print(message, file=sys.stderr, flush=True)
+    say(text)

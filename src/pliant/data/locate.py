@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pliant.data.patterns import at_home, is_pattern, matching
+from pliant.data.patterns import is_pattern, matching
 from pliant.errors import PliantError
+from pliant.files import expanded
 from pliant.spec import nearest
 
 COMPRESSIONS = (".gz", ".xz", ".zst")
@@ -49,7 +50,7 @@ def _why_nothing(source: str, found: list[Path]) -> str:
         return "is no file that can be read (a pipe, a device, or a link to nowhere)"
     if is_pattern(source):
         return "no file has such a name"
-    path = at_home(source)
+    path = expanded(source)
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     hint = nearest(path.name, beside)
     return "no such file or folder" + (f"; {hint}" if hint.startswith("did you mean") else "")

@@ -10,25 +10,15 @@ import glob
 import os
 from pathlib import Path
 
-from pliant.errors import PliantError
-
-
-def at_home(path: str | Path) -> Path:
-    """The path with `~` spelled out. Raises PliantError for the home of nobody, and for no path at all."""
-    if not str(path):
-        raise PliantError("a path is empty; write `.` for the folder you are in")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise PliantError(f"{path}: there is no such user; write the folder's own name") from None
+from pliant.files import expanded
 
 
 def matching(pattern: str | Path) -> list[Path]:
     """The files and folders that `pattern` stands for, sorted by name: itself where it exists. Hidden ones only where asked for.
 
-    Raises PliantError as `at_home` does.
+    Raises PliantError as `expanded` does.
     """
-    path = at_home(pattern)
+    path = expanded(pattern)
     if os.path.lexists(path):
         return [path]
     parts = path.parts[1:] if path.anchor else path.parts

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pliant.errors import PliantError
-from pliant.files import disk_errors
+from pliant.files import disk_errors, expanded
 from pliant.spec import digest
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class PretrainedTokenizer:
         """From a folder, a `tokenizer.json`, or a hub repository (`name@revision`). Raises PliantError when there is none there."""
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-        path = Path(name).expanduser()
+        path = expanded(name)
         address, _, revision = str(name).partition("@")
         try:
             if path.is_file():

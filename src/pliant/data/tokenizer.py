@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pliant.data.transliterate import PLAIN, transliterate
 from pliant.errors import PliantError
-from pliant.files import write_atomic
+from pliant.files import expanded, write_atomic
 from pliant.spec import digest
 
 
@@ -152,7 +152,7 @@ def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokeniz
     """
     if name in ("bytes", "ascii"):
         return ByteTokenizer("bytes" if name == "bytes" else "ascii")
-    path = Path(name).expanduser()
+    path = expanded(name)
     definition = path / "tokenizer.json" if path.is_dir() else path
     if definition.is_file() and definition.suffix == ".json":
         try:

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from pliant.data.patterns import at_home, is_pattern, matching
+from pliant.data.patterns import is_pattern, matching
 from pliant.errors import PliantError
+from pliant.files import expanded
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.gguf import gguf_parameters
 from pliant.models.ladder import Stored
@@ -97,7 +98,7 @@ class FolderLadder(Stored):
         if parse(step) is not None:
             with contextlib.suppress(PliantError):
                 tokens = tokens_of([step], batch_tokens=self.batch_tokens)[step]
-                return tokens if tokens <= LARGEST else None
+                return tokens if tokens < LARGEST else None
         return None
 
 
@@ -146,7 +147,7 @@ def _matches(pattern: str) -> tuple[list[Path], dict[Path, str]]:
     found = matching(pattern)
     if not found:
         raise PliantError(f"{pattern}: {'matches no checkpoint or other folder' if is_pattern(pattern) else 'no such folder'}")
-    if found == [at_home(pattern)]:
+    if found == [expanded(pattern)]:
         (named,) = found
         if not named.is_dir() and named.suffix != ".gguf":
             raise PliantError(f"{pattern}: a checkpoint is a folder (config.json, {SINGLE}, tokenizer) or a .gguf file")

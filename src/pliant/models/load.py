@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.files import expanded
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.checks import check_complete, check_config, check_vocabulary
 from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
@@ -63,7 +64,7 @@ def load(
     if not isinstance(address, (str, Path)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise PliantError(f"load takes an address, not {type(address).__name__}; save it to a folder and load that")
     name = str(address)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file() and path.suffix == ".gguf":
         return load_folder(path.parent, Checkpoint(name=name), device, dtype, tokenizer, trust_remote_code, path.name)
     if path.is_file():

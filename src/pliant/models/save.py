@@ -13,7 +13,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from pliant.errors import PliantError
-from pliant.files import disk_errors, replace_folder, workplace
+from pliant.files import disk_errors, expanded, replace_folder, workplace
 from pliant.models.checkpoint import write_facts
 from pliant.models.load import quiet
 from pliant.models.model import Model
@@ -27,7 +27,7 @@ def save(model: Model, folder: str | Path) -> None:
     """
     if model.transforms:
         raise PliantError(f"cannot save a model with {', '.join(model.transforms)}: that is not part of its tensors")
-    with _replaced_folder(Path(folder).expanduser()) as temporary, quiet(), disk_errors(Path(folder)):
+    with _replaced_folder(expanded(folder)) as temporary, quiet(), disk_errors(Path(folder)):
         model.network.save_pretrained(str(temporary))
         model.tokenizer.save(temporary)
         write_facts(model.checkpoint, temporary)

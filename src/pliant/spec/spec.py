@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pliant.errors import PliantError
+from pliant.numbers import LARGEST
 from pliant.spec.validation import explain, members, nearest, shown
 from pliant.spec.yaml import read_yaml
 
@@ -40,17 +41,8 @@ class Spec(BaseModel):
     snake case. Raises PliantError, never pydantic's own error, on unknown or mistyped fields.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, protected_namespaces=(), allow_inf_nan=False)
     kind: ClassVar[str] = "spec"
-
-    @field_validator("*")
-    @classmethod
-    def _held(cls, value: Any) -> Any:
-        """Whole numbers are such as files and columns hold."""
-        for number in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(number, int) and not -(2**63) <= number < 2**63:
-                raise ValueError("that is more than a whole number can be here (2^63)")
-        return value
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -62,6 +54,18 @@ class Spec(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise PliantError(explain(error, type(self))) from None
+
+    @field_validator("*")
+    @classmethod
+    def _in_bounds(cls, value: Any) -> Any:
+        """Whole numbers fit 64 bits, also within lists and mappings."""
+        inside: list[Any] = [value]
+        while inside:
+            part = inside.pop()
+            if isinstance(part, int) and not -LARGEST <= part < LARGEST:
+                raise ValueError("it is beyond what a whole number can be")
+            inside += part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+        return value
 
     def canonical(self) -> dict[str, Any]:
         """Every field as plain JSON values, under its kind; the same dictionary for the same meaning."""

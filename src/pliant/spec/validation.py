@@ -135,5 +135,8 @@ def shown(value: Any) -> str:
 
 def _brief(value: Any) -> str:
     """A value as messages show it."""
-    text = shown(value) if isinstance(value, (BaseModel, list, tuple)) else repr(value)
+    try:
+        text = shown(value) if isinstance(value, (BaseModel, list, tuple)) else repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "an endless number"
     return text if len(text) <= 80 else f"{text[:77]}..."

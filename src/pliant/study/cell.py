@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from pliant.errors import PliantError
+from pliant.errors import message, named
 from pliant.ledger.record import Record, arrow_table, stated_facts
 from pliant.ledger.valid import check
 from pliant.measures.measure import joined
@@ -127,8 +127,7 @@ class _Running:
 
 def failed(cell: Cell, name: str, checkpoint: Checkpoint, error: BaseException | str, base_weights: str | None = None) -> Record:
     """The record of a measure that could not be read. A programming mistake is named by its kind as well."""
-    text = str(error) if isinstance(error, (str, PliantError)) else f"{type(error).__name__}: {error}"
-    line = " ".join(text.split())[:500]
+    line = " ".join((message(error) if isinstance(error, str) else named(error)).split())[:500]
     return Record(**_about(cell, name, checkpoint), base_weights=base_weights, status="failed", error=line)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pliant.errors import PliantError
 from pliant.ledger.record import Record
 from pliant.study.cell import failed_cell
 from pliant.study.planning import Cell, Plan
@@ -45,7 +46,13 @@ class Pool:
             if not worker.busy:
                 self._turn(worker)
         while len(self.workers) < self.count and self.queue.rung_for(None, self._held()) is not None:
-            self.workers.append(self.executor.start())
+            try:
+                self.workers.append(self.executor.start())
+            except PliantError:
+                if not self.workers:
+                    raise
+                self.count = len(self.workers)  # they go on without another
+                return
             self._turn(self.workers[-1])
 
     def _held(self, but: Worker | None = None) -> set[int]:

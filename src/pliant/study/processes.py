@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
+from pliant.errors import PliantError
 from pliant.study.planning import Cell
 from pliant.study.worker import Settings
+
+START = "import sys; sys.path[:] = sys.argv[3:]; from pliant.study.worker import main; main()"
+"""A worker's program. Its arguments: the descriptor of the pipe, the parent's process id, and where modules are found."""
 
 
 class Gone(Exception):
@@ -71,17 +76,25 @@ class Processes:
         self.settings = settings
 
     def start(self) -> ProcessWorker:
-        """A new process; it inherits nothing but its end of a pipe."""
+        """A new process; it inherits nothing but its end of a pipe. With `-P`, it runs no code that lies in the current folder.
+
+        Raises PliantError when the system has no room for another.
+        """
         ours, theirs = Pipe()
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(self.settings.threads))
-        modules = os.pathsep.join(filter(None, self.settings.path))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pliant.study.worker", str(theirs.fileno()), str(os.getpid())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=os.environ | threads | {"TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": modules},
-        )
-        theirs.close()
+        try:
+            with _interrupts_held():
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", START, str(theirs.fileno()), str(os.getpid()), *self.settings.path],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    env=os.environ | threads | {"TOKENIZERS_PARALLELISM": "false"},
+                )
+        except OSError as error:
+            ours.close()
+            raise PliantError(f"no worker process can be started ({error.strerror}); use fewer workers, or --workers 0") from None
+        finally:
+            theirs.close()
         worker = ProcessWorker(process, ours)
         worker.send(self.settings)
         return worker
@@ -101,16 +114,21 @@ class ProcessWorker(Worker):
 
     def send(self, task: Any) -> None:
         """Put it into the pipe."""
-        with suppress(BrokenPipeError, ConnectionResetError):
+        with suppress(OSError):
             self.connection.send(task)
 
     def receive(self) -> tuple[str, Any]:
         """Take it out of the pipe."""
         try:
-            return self.connection.recv()
-        except (EOFError, ConnectionError):
+            answer = self.connection.recv()
+        except (EOFError, OSError):  # also where it died in the middle of an answer
             self.connection.close()
-            code = self.process.wait()
+        else:
+            if answer[0] != "gone":
+                return answer
+            self.stop()
+            raise Gone(f"the worker process could not go on: {answer[1]}")
+        code = self.process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         advice = "; if memory ran out, use fewer workers or smaller batches" if code == -9 else ""
         raise Gone(f"the worker process {how}{advice}")
@@ -124,3 +142,13 @@ class ProcessWorker(Worker):
             self.process.kill()
             self.process.wait()
         self.connection.close()
+
+
+@contextmanager
+def _interrupts_held() -> Generator[None]:
+    """Ctrl-C waits until the block ends. A process started inside keeps it waiting until it says that it does not listen."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -8,8 +8,11 @@ What goes wrong: every machine must see the ledger's folder and the data under t
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from pliant.errors import PliantError
@@ -22,7 +25,8 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         ray = _ray()
-        ray.init(ignore_reinit_error=True, log_to_driver=False)
+        with contextlib.chdir(Path(__file__).parents[2]):  # Ray's workers look for modules first where it was started
+            ray.init(ignore_reinit_error=True, log_to_driver=False)
         self.settings = settings
         accelerators = 1 if settings.device is not None and not settings.device.startswith("cpu") else 0
         self._actor: Any = ray.remote(num_cpus=settings.threads, num_gpus=accelerators, max_restarts=0)(_Actor)
@@ -31,7 +35,7 @@ class Cluster:
 
     def start(self) -> RayWorker:
         """A new actor."""
-        return RayWorker(self._actor.remote(self.settings))
+        return RayWorker(self._actor.remote(self.settings, str(Path.cwd())))
 
     def ready(self, busy: Sequence[Any]) -> list[Any]:
         """Those whose answer is there."""
@@ -43,8 +47,10 @@ class Cluster:
 class _Actor:
     """A bench on some machine of the cluster."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, folder: str) -> None:
         settings.apply()
+        with contextlib.suppress(OSError):  # a machine that has no such folder finds the files that are named in full
+            os.chdir(folder)
         self.bench = Bench(settings.device, lambda share: None)
 
     def work(self, task: tuple[str, Any]) -> tuple[str, Any]:

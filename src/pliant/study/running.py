@@ -9,7 +9,6 @@ always get one thread a worker.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -102,14 +101,14 @@ def _run(planned: Plan, ledger: Ledger, executor: str, workers: int | None, devi
     from pliant.study.pool import Pool, run_here
     from pliant.study.processes import Processes
     from pliant.study.queue import Queue
-    from pliant.study.worker import Bench, Settings
+    from pliant.study.worker import Bench, Settings, module_path
 
     if not planned.cells:
         return
     ladder: Any = planned.study.checkpoints
     queue = Queue(planned, in_order=ladder.one_at_a_time)
     count, threads = staff(planned, device, one_at_a_time=queue.in_order)
-    settings = Settings(sys.path, threads, device)
+    settings = Settings(module_path(), threads, device)
     if executor == "ray":
         from pliant.study.ray_cluster import Cluster
 

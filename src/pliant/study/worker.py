@@ -1,6 +1,6 @@
 """A worker: a process that keeps one checkpoint open and runs the cells it is given on it.
 
-The parent starts it as `python -m pliant.study.worker`, not through multiprocessing, so that the parent's main module is never
+The parent starts it as a program of its own (`processes.py`), not through multiprocessing, so that the parent's main module is never
 imported a second time: a notebook, or a script without a `__main__` guard, may call `run`. Tasks and answers travel over a
 pipe between the two. A worker ends when its parent does, however that ended.
 """
@@ -13,14 +13,16 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pliant.errors import PliantError
+from pliant.errors import named
 from pliant.ledger.record import Record
 from pliant.progress import forwarded
 from pliant.study.cell import run_cell
@@ -55,9 +57,11 @@ class Bench:
             with forwarded(self._training), place:
                 self._model = self._stack.enter_context(rung.open())
                 self._base = self._model.weights()
-        except Exception as error:
+        except BaseException as error:
             self.close()
-            return str(error) if isinstance(error, PliantError) else f"{type(error).__name__}: {error}"
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            return named(error)
         return None
 
     def run(self, cell: Cell) -> list[Record]:
@@ -81,7 +85,7 @@ class Settings:
     """What a worker needs to know before its first task."""
 
     path: list[str]
-    """Where the parent finds modules, so that the worker finds the same."""
+    """Where the parent finds modules, so that the worker finds the same: absolute, see `module_path`."""
     threads: int
     device: str | None
 
@@ -96,6 +100,14 @@ class Settings:
         gc.freeze()
         gc.enable()
         torch.set_num_threads(self.threads)
+
+
+def module_path() -> list[str]:
+    """Where this process finds modules, as absolute folders. Those that are meant relative to the current folder come last, so
+    that what happens to lie there stands in for no installed package, and what a notebook imports from there is still found.
+    """
+    relative = [entry for entry in sys.path if Path(entry).exists() and not Path(entry).is_absolute()]  # others are marks of import hooks
+    return [entry for entry in sys.path if entry not in relative] + [str(Path(entry).absolute()) for entry in relative]
 
 
 def serve(connection: Connection) -> None:
@@ -131,15 +143,18 @@ def _end_with(parent: int) -> None:
 
 
 def main() -> None:
-    """Entry point: the descriptor of the pipe and the parent's process id are the arguments."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    """Entry point: the descriptor of the pipe and the parent's process id are the first arguments."""
+    connection, parent = Connection(int(sys.argv[1])), int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with(parent)
     try:
-        serve(Connection(descriptor))
+        serve(connection)
     except (EOFError, ConnectionError):  # the parent is gone
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    except BaseException as error:  # what no cell can answer for: a task that cannot be read, a damaged installation
+        if os.environ.get("PLIANT_DEBUG"):
+            traceback.print_exc()
+        with suppress(OSError):
+            connection.send(("gone", named(error)))
+        os._exit(1)
