@@ -139,7 +139,7 @@ def _both(option: str, text: str) -> tuple[float, float]:
 
 
 def _starts(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() and len(text) < 10 else text
 
 
 def _show(fit: Fit) -> None:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 AUDIT_STARTS = 8
 """Refits without some rows begin at the minima found and at so many of the search's own starts."""
+MOST_FREE = 100
+MOST_PROBLEMS = 20_000_000
+"""Rows of all resamples, or of all random starts, together: some minutes."""
 RESAMPLE_STEPS, RESAMPLE_FLAT = 40, 1e-7
 """A resample need not be exact: this is far below its own spread."""
 
@@ -94,6 +97,7 @@ def fit(
     settings = Settings(dict(fix or {}), dict(tie or {}), dict(bounds or {}), dict(priors or {}), dict(by or {}), clusters)
     moved = coordinates(law, fix=fix, tie=tie, bounds=bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
+    _not_too_much(len(runs), len(moved), how.draws, starts)
     return _fitted(law, runs, settings, moved, Loss.parse(loss), residual, starts, how, seed)
 
 
@@ -150,6 +154,15 @@ def _enough(law: Law, rows: int, free: int) -> None:
             f"law {law.name} has {free} free parameters and the table {rows} usable rows: at least {free + 1} are needed; "
             "measure more, or fix some parameters"
         )
+
+
+def _not_too_much(rows: int, free: int, draws: int, starts: str | int) -> None:
+    """Refuses what would take hours, or more memory than there is."""
+    if free > MOST_FREE:
+        raise PliantError(f"{free} free parameters are more than one fit can have ({MOST_FREE}); fit the groups apart, with where")
+    for asked, name in ((draws, "resamples"), (starts if isinstance(starts, int) else 0, "starts")):
+        if asked * rows > MOST_PROBLEMS:
+            raise PliantError(f"{asked:.6g} {name} of {rows} rows are more than can be fitted; ask for {MOST_PROBLEMS // rows} at most")
 
 
 def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple[float, float]]) -> Objective:
