@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,9 +120,12 @@ def _items(option: str, given: Sequence[str] | None) -> dict[str, str]:
 
 def _number(option: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise PliantError(f"--{option}: {text!r} is no number") from None
+        raise PliantError(f"--{option}: {text[:60]!r} is no number") from None
+    if not math.isfinite(value):
+        raise PliantError(f"--{option}: {text[:60]!r} is beyond what a number can be")
+    return value
 
 
 def _pair(option: str, text: str) -> tuple[float | None, float | None]:

@@ -11,6 +11,7 @@ What goes wrong: see `flat` (parameters that only count in combination), `starts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,13 +90,13 @@ def fit(
     residual = residual or law.residual
     if residual not in ("log", "difference"):
         raise PliantError(f"residual {residual!r}: write log or difference")
-    if seed < 0:
-        raise PliantError(f"seed {seed}: write a whole number >= 0")
+    if not 0 <= seed < 2**63:
+        raise PliantError(f"seed {str(seed)[:40]}: write a whole number from 0 to 2^63 - 1")
     how = Bootstrap.parse(bootstrap, clusters is not None)
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)
-    settings = Settings(dict(fix or {}), dict(tie or {}), dict(bounds or {}), dict(priors or {}), dict(by or {}), clusters)
-    moved = coordinates(law, fix=fix, tie=tie, bounds=bounds, by=by, groups=runs.texts)
+    settings = Settings(_plain_numbers(fix), dict(tie or {}), _open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
+    moved = coordinates(law, fix=settings.fix, tie=tie, bounds=settings.bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
     _not_too_much(len(runs), len(moved), how.draws, starts)
     return _fitted(law, runs, settings, moved, Loss.parse(loss), residual, starts, how, seed)
@@ -148,6 +149,21 @@ def _law(law: Law | str) -> Law:
     return law_named(law) if isinstance(law, str) else law
 
 
+def _plain_numbers(values: Mapping[str, float | None] | None) -> dict[str, float | None]:
+    return {name: None if value is None else float(value) for name, value in (values or {}).items()}
+
+
+def _open_ended(bounds: Mapping[str, tuple[float | None, float | None]] | None) -> dict[str, tuple[float | None, float | None]]:
+    """Bounds with None for an end that is no bound. Raises PliantError for one that is no number."""
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for name, ends in (bounds or {}).items():
+        if any(end is not None and math.isnan(end) for end in ends):
+            raise PliantError(f"bounds of {name}: an end is no number")
+        low, high = (None if end is None or end == beyond else float(end) for end, beyond in zip(ends, (-math.inf, math.inf), strict=True))
+        found[name] = low, high
+    return found
+
+
 def _enough(law: Law, rows: int, free: int) -> None:
     if rows <= free:
         raise PliantError(
@@ -174,8 +190,8 @@ def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple
     noise = noise_level(residuals, len(moved), objective.loss.corner)
     centre, strength = np.zeros(len(moved)), np.zeros(len(moved))
     for index, (name, (middle, deviation)) in zip(selected(moved, list(priors)), priors.items(), strict=True):
-        if not deviation > 0 or (moved.logarithmic[index] and not middle > 0):
-            raise PliantError(f"prior on {name}: give a centre it can take and a standard deviation above zero")
+        if not (1e-100 < deviation < 1e100 and abs(middle) < 1e100) or (moved.logarithmic[index] and not middle > 0):
+            raise PliantError(f"prior on {name}: give a centre it can take and a standard deviation above zero, both below 1e100")
         centre[index] = np.log(middle) if moved.logarithmic[index] else middle
         strength[index] = 1 / (deviation**2 * objective.size * objective.loss.information(noise))
     return objective.varied(prior=penalty(centre, strength))

@@ -31,7 +31,7 @@ class Source:
     """The table as DuckDB's `runs`, and the rows kept of it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, writing: Writing) -> None:
-        self.connection, self.writing = connection, writing
+        self.connection, self.writing, self.rows = connection, writing, 0
 
     def __enter__(self) -> Source:
         return self
@@ -74,6 +74,7 @@ class Source:
         everything = self.query("select count(*) as n from kept").column("n")[0].as_py()
         self.connection.register("firsts", firsts)
         self.connection.register("kept", self.query("select kept.* from kept join firsts using (pliant_row) order by pliant_row"))
+        self.rows = firsts.num_rows
         return everything - firsts.num_rows
 
     def numbers(self, name: str, expression: str, *, counts: bool) -> Array:
@@ -87,6 +88,8 @@ class Source:
                 values[row] = number(text, decimal, counts)
             if cell is not None and values[row] is None:
                 raise PliantError(f"column {name}: row {row + 1} holds {shown(cell)}, which is no number; {_advice(name, expression, cell)}")
+        if len(values) != self.rows:
+            raise PliantError(f"{name}={expression}: gives {len(values)} values for {self.rows} rows")
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     def words(self, name: str, expression: str) -> NDArray[np.str_]:
@@ -94,6 +97,8 @@ class Source:
         answer = self.query(f"select cast(({expression}\n) as varchar) as value from kept order by pliant_row").column("value")
         if answer.null_count:
             raise PliantError(f"column {name}: {answer.null_count} rows have no value")
+        if len(answer) != self.rows:
+            raise PliantError(f"{name}: gives {len(answer)} values for {self.rows} rows")
         return np.asarray(answer.to_pylist(), dtype=np.str_)
 
 
