@@ -114,6 +114,8 @@ def _items(option: str, given: Sequence[str] | None) -> dict[str, str]:
         name, equals, value = part.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise PliantError(f"--{option} {part!r}: write NAME=..., several separated by commas")
+        if name.strip() in items:
+            raise PliantError(f"--{option}: {name.strip()} is given twice")
         items[name.strip()] = value.strip()
     return items
 

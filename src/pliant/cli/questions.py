@@ -30,7 +30,7 @@ def number(text: str) -> float:
         try:
             value = float(parse_count(text))
         except (ValueError, OverflowError) as error:
-            raise typer.BadParameter(str(error)[:MOST_WORDS]) from None
+            raise typer.BadParameter(str(error) if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]!r} ... is no number") from None
     if not math.isfinite(value):
         raise typer.BadParameter(f"{text[:MOST_WORDS]!r} is beyond what a number can be")
     return value
@@ -61,6 +61,8 @@ def values_of(text: str) -> dict[str, float]:
         name, _, value = part.partition("=")
         if not value:
             raise PliantError(f"--at {part!r}: write NAME=VALUE, such as N=30M")
+        if name.strip() in values:
+            raise PliantError(f"--at: {name.strip()} is given twice")
         values[name.strip()] = number(value.strip())
     return values
 

@@ -6,12 +6,12 @@ question names the columns it turns, and refuses fits of laws that do not read t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pliant.decide.draws import Draws, paired
 from pliant.errors import PliantError
+from pliant.laws.law import LARGEST
 
 if TYPE_CHECKING:
     from pliant.laws import Fit, Law
@@ -54,9 +54,11 @@ def require(question: str, law: Law, reads: Sequence[str], target: str | None = 
 
 
 def possible(name: str, value: float, *, positive: bool = True) -> None:
-    """Raises PliantError for a number that is no number, or not above zero where it must be."""
-    if not math.isfinite(value) or (positive and value <= 0):
-        raise PliantError(f"{name} = {value:g}: give a number{' above zero' if positive else ''} that is not infinite")
+    """Raises PliantError for a number that is no number, too large or too small, or not above zero where it must be."""
+    if positive and value <= 0:
+        raise PliantError(f"{name} = {value:g}: it must be above zero")
+    if not (1 / LARGEST <= abs(value) <= LARGEST or value == 0):
+        raise PliantError(f"{name} = {value:g}: it is beyond what can be reckoned with")
 
 
 def _blind(question: str, law: Law, columns: Sequence[str], target: str | None, *, every: bool = True) -> PliantError:

@@ -22,6 +22,7 @@ from pliant.decide.asked import fits_for, possible
 from pliant.decide.draws import Draws, total
 from pliant.decide.levers import levers
 from pliant.decide.optimum import minimise
+from pliant.errors import PliantError
 from pliant.numbers import format_count
 from pliant.statistics import Array
 
@@ -51,6 +52,8 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
         possible("most", most)
     low = max(fit.range("D")[0] for fit in fits)
     high = most or min(fit.range("D")[1] for fit in fits)
+    if high < low:
+        raise PliantError(f"{QUESTION}: these fits were measured from {format_count(low)} tokens on, and {format_count(high)} is the most asked for")
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)
     last = total(fits, {**at, "D": high})[:, 0]
     choices = np.array([factor * best[0] for factor in (1, 0.25, 0.5, 2, 4) if low <= factor * best[0] <= high])

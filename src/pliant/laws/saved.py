@@ -14,11 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pliant.errors import PliantError
 from pliant.explain import explain
 from pliant.laws.coordinates import Coordinates
-from pliant.laws.law import Law
+from pliant.laws.law import LARGEST, Law
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Level = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Level = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=0)]
+
+
+ROUNDING = 1e-6
+"""How far a coordinate may seem to lie beyond its bound."""
 
 
 class _Part(BaseModel):
@@ -123,11 +127,11 @@ def check_rows(saved: SavedFit, law: Law) -> None:
 def check_coordinates(saved: SavedFit, moved: Coordinates, draws: int) -> None:
     """Raises PliantError unless theta, draws and penalty are coordinates of this fit, and `draws` as many as were drawn."""
     _agree("draws", len(saved.draws), draws, "resamples by summary.bootstrap")
-    for name, values in (("theta", saved.theta), *((f"draws, item {row + 1}", values) for row, values in enumerate(saved.draws))):
-        _agree(name, len(values), len(moved), "free parameters")
-        with np.errstate(over="ignore"):
-            if not np.isfinite(moved.natural(np.array(values))).all():
-                raise PliantError(f"the file is damaged: {name} is beyond what a parameter can be")
+    for name, point in (("theta", saved.theta), *((f"draws, item {row + 1}", values) for row, values in enumerate(saved.draws))):
+        _agree(name, len(point), len(moved), "free parameters")
+        values = np.array(point)
+        if not ((moved.low - ROUNDING <= values) & (values <= moved.high + ROUNDING)).all():
+            raise PliantError(f"the file is damaged: {name} lies beyond the bounds of its parameters")
     for part in saved.penalty or []:
         _agree("penalty", len(part), len(moved), "free parameters")
     if saved.penalty and min(saved.penalty[1]) < 0:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.laws.law import Array, Law
+from pliant.laws.law import LARGEST, Array, Law
 from pliant.laws.source import opened, quoted
 from pliant.spec import nearest
 
@@ -118,7 +118,7 @@ def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Arra
 
 
 def _check_values(name: str, values: Array, *, positive: bool, expression: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
     if len(bad):
         raise PliantError(
             f"column {name}: {len(bad)} of {len(values)} rows have no finite number (first: row {bad[0] + 1}); "
