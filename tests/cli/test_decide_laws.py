@@ -114,7 +114,10 @@ def test_words_for_people(pliant: Command, fits: Path) -> None:
         (("tokens", "--fit", "chinchilla.json", "--at", "30M"), "write NAME=VALUE"),
         (("tokens", "--fit", "nowhere.json"), "no such file"),
         (("bits", "--fit", "ptq.json", "--floor", "0.1", "--memory", "1e6"), "exactly one of --compute"),
-        (("bits", "--fit", "chinchilla.json", "--memory", "50M"), "law chinchilla knows nothing of Ppost; laws that can answer: ptq, qid, precision"),
+        (
+            ("bits", "--fit", "chinchilla.json", "--memory", "50M"),
+            "law chinchilla knows nothing of Ppost; laws that can answer: ptq, qid, precision",
+        ),
         (("data", "--fit", "chinchilla.json", "--samples", "1M"), "law chinchilla knows nothing of n, S; laws that can answer: utility"),
         (("data", "--fit", "utility.json"), "give --samples"),
         (("size", "--fit", "utility.json", "--compute", "1e20"), "law utility knows nothing of N, D; laws that can answer: chinchilla"),

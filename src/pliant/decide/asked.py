@@ -38,7 +38,9 @@ def fits_for(
         raise _blind(question, laws[0].law, some, target, every=False)
     losses = [fit.law.name for fit in laws if fit.law.target == "loss"]
     if len(losses) > 1:
-        raise PliantError(f"{question}: {' and '.join(losses)} both predict the loss, and predictions are summed; give one, and laws of rises")
+        raise PliantError(
+            f"{question}: {' and '.join(losses)} both predict the loss, and predictions are summed; give one, and laws of rises"
+        )
     for name, value in at.items():
         if name in decides:
             raise PliantError(f"{question}: {name} is what this question decides; leave it out of what is given")
@@ -65,11 +67,7 @@ def _blind(question: str, law: Law, columns: Sequence[str], target: str | None, 
     from pliant.laws import LAWS
 
     ways = [set(columns)] if every else [{name} for name in columns]
-    able = [
-        other.name
-        for other in LAWS.values()
-        if any(way <= set(other.column_names) for way in ways) and target in (None, other.target)
-    ]
+    able = [other.name for other in LAWS.values() if any(way <= set(other.column_names) for way in ways) and target in (None, other.target)]
     missing = [name for name in columns if name not in law.column_names]
     lacks = f"knows nothing of {', '.join(missing)}" if missing else f"predicts {law.target}, not {target}"
     return PliantError(f"{question}: law {law.name} {lacks}; laws that can answer: {', '.join(able)}")

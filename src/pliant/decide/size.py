@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 QUESTION = "how large a model, and how many tokens"
 
+
 def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0) -> Array:
     """The D that `compute` FLOPs leave for a model of N parameters; NaN where serving alone costs more."""
     left = (compute - 2 * N * served) / (6 * N * bits / 16)

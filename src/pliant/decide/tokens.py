@@ -53,7 +53,9 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
     low = max(fit.range("D")[0] for fit in fits)
     high = most or min(fit.range("D")[1] for fit in fits)
     if high < low:
-        raise PliantError(f"{QUESTION}: these fits were measured from {format_count(low)} tokens on, and {format_count(high)} is the most asked for")
+        raise PliantError(
+            f"{QUESTION}: these fits were measured from {format_count(low)} tokens on, and {format_count(high)} is the most asked for"
+        )
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)
     last = total(fits, {**at, "D": high})[:, 0]
     choices = np.array([factor * best[0] for factor in (1, 0.25, 0.5, 2, 4) if low <= factor * best[0] <= high])

@@ -57,7 +57,9 @@ def load(path: Path, law: Law | None = None) -> Fit:
     if not isinstance(form, dict) or form.get("format") != FORMAT:
         raise PliantError(f"{path}: not a fit that pliant saved")
     if form.get("version") != VERSION:
-        raise PliantError(f"{path}: fit version {str(form.get('version'))[:20]} is not one that this pliant reads ({VERSION}); update pliant")
+        raise PliantError(
+            f"{path}: fit version {str(form.get('version'))[:20]} is not one that this pliant reads ({VERSION}); update pliant"
+        )
     try:
         return _rebuilt(parsed(form), law)
     except PliantError as error:

@@ -87,7 +87,9 @@ class Source:
             if text is not None:
                 values[row] = number(text, decimal, counts)
             if cell is not None and values[row] is None:
-                raise PliantError(f"column {name}: row {row + 1} holds {shown(cell)}, which is no number; {_advice(name, expression, cell)}")
+                raise PliantError(
+                    f"column {name}: row {row + 1} holds {shown(cell)}, which is no number; {_advice(name, expression, cell)}"
+                )
         if len(values) != self.rows:
             raise PliantError(f"{name}={expression}: gives {len(values)} values for {self.rows} rows")
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

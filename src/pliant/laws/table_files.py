@@ -94,7 +94,9 @@ def _literally(path: Path) -> str:
 
 def _written(connection: duckdb.DuckDBPyConnection, places: Sequence[str], kind: str) -> tuple[Writing, list[str]]:
     """How a file's numbers are written, and columns to be read as text, since 1.234 may be 1234 in them."""
-    (found,) = connection.execute(f"select Delimiter, Columns from sniff_csv{READERS[kind].removeprefix('read_csv')}", [places[0]]).fetchall()
+    (found,) = connection.execute(
+        f"select Delimiter, Columns from sniff_csv{READERS[kind].removeprefix('read_csv')}", [places[0]]
+    ).fetchall()
     separator, columns = found
     if len(columns) > MOST_COLUMNS or (separator == "," and all(column["type"] != "VARCHAR" for column in columns)):
         return Writing(), []  # a machine wrote it

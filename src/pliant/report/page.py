@@ -56,4 +56,3 @@ def _figures(parts: Sequence[Part]) -> list[Figure]:
         elif isinstance(part, Folded):
             found.extend(_figures(part.parts))
     return found
-

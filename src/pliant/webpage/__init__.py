@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,13 @@ def render(template: Path, charts: Sequence[Mapping[str, Any]], **values: Any) -
     import jinja2
 
     loader = jinja2.FileSystemLoader([template.parent, HERE])
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     scripts = [_bundle(), _read("page.js")] if charts else []
     made = environment.get_template(template.name).render(
         **values,
         policy=_policy(scripts),
         style=_read("page.css"),
-        specs=script_json([legible(chart) for chart in charts]),
+        specs=script_json([_drawable(chart) for chart in charts]),
         scripts=scripts,
     )
     return legible(made)
@@ -54,17 +52,30 @@ def still(chart: Mapping[str, Any]) -> str:
     """A Vega-Lite specification as a still SVG, for readers without scripts."""
     import vl_convert
 
-    return vl_convert.vegalite_to_svg(legible(chart))
+    return vl_convert.vegalite_to_svg(_drawable(chart))
 
 
 def legible(value: Any) -> Any:
     """A plain value whose texts hold nothing that no reader sees, and whose numbers are finite or None."""
+    return _plain(value, lambda text: ILLEGIBLE.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def _drawable(chart: Any) -> Any:
+    """A specification that the chart library can read: legible, each text in one line and without backslashes.
+
+    Vega-Lite puts some texts into expressions, where an end of a line or a backslash before a quote would end them.
+    """
+    return _plain(legible(chart), lambda text: re.sub(r"[\t\n\r]", " ", text).replace("\\", "\N{REVERSE SOLIDUS OPERATOR}"))
+
+
+def _plain(value: Any, written: Callable[[str], str]) -> Any:
+    """Plain values with every text as `written` writes it, and None for numbers that are not finite."""
     if isinstance(value, str):
-        return ILLEGIBLE.sub("\N{REPLACEMENT CHARACTER}", value)
+        return written(value)
     if isinstance(value, Mapping):
-        return {legible(key): legible(item) for key, item in value.items()}
+        return {_plain(key, written): _plain(item, written) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [legible(item) for item in value]
+        return [_plain(item, written) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
