@@ -75,7 +75,8 @@ def _rebuilt(saved: SavedFit, law: Law | None) -> Fit:
     if law.name != summary.law:
         raise PliantError(f"a fit of law {summary.law}, not {law.name}")
     check_rows(saved, law)
-    bounds, priors = ({name: (low, high) for name, (low, high) in pairs.items()} for pairs in (asked.bounds, asked.priors))
+    bounds = {name: (low, high) for name, (low, high) in asked.bounds.items()}
+    priors = {name: (centre, deviation) for name, (centre, deviation) in asked.priors.items()}
     settings = Settings(dict(asked.fix), dict(asked.tie), bounds, priors, dict(asked.by), asked.clusters)
     texts = {name: np.array(values, dtype=np.str_) for name, values in saved.texts.items()}
     moved = coordinates(law, fix=settings.fix, tie=settings.tie, bounds=settings.bounds, by=settings.by, groups=texts)

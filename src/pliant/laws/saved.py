@@ -113,8 +113,9 @@ def check_rows(saved: SavedFit, law: Law) -> None:
     _agree("summary.n", saved.summary.n, rows, "rows of the target")
     if set(saved.columns) != set(law.column_names):
         raise PliantError(f"the file is damaged: columns: law {law.name} reads {', '.join(law.column_names)}")
-    for name, values in {**saved.columns, **saved.texts}.items():
-        _agree(f"columns.{name}", len(values), rows, "rows of the target")
+    for part, held in (("columns", saved.columns), ("texts", saved.texts)):
+        for name, values in held.items():
+            _agree(f"{part}.{name}", len(values), rows, "rows of the target")
     positive = {column.name for column in law.columns if column.positive}
     for name, values in {**saved.columns, law.target: saved.target}.items():
         if (name in positive or (name == law.target and saved.summary.residual == "log")) and min(values) <= 0:

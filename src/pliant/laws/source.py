@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.law import Array
-from pliant.laws.table_files import first_line, load
 from pliant.laws.numerals import Writing, decimal_sign, number, shown
+from pliant.laws.table_files import first_line, load
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Source:
         except duckdb.Error as error:
             unknown = UNKNOWN_COLUMN.search(str(error))
             if unknown:
-                raise PliantError(f"the table has no column {unknown[1]!r}; {nearest(unknown[1], self.names())}") from None
+                raise PliantError(f"the table has no column {shown(unknown[1])}; {nearest(unknown[1], self.names())}") from None
             raise PliantError(f"table: {first_line(error)}") from None
 
     def names(self) -> list[str]:
@@ -63,7 +63,7 @@ class Source:
         everything = f"select *, row_number() over () as pliant_row from (select * from runs where ({where or 'true'}\n))"
         kept = self.query(everything)
         if kept.num_rows == 0:
-            raise PliantError(f"no row of the table meets {where!r}" if where else "the table has no rows")
+            raise PliantError(f"no row of the table meets {shown(where)}" if where else "the table has no rows")
         self.connection.register("kept", kept)
         return [name for name in kept.column_names if name != "pliant_row"], kept.num_rows
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.law import LARGEST, Array, Law
+from pliant.laws.numerals import shown
 from pliant.laws.source import opened, quoted
 from pliant.spec import nearest
 
@@ -91,15 +92,15 @@ def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], def
         return quoted(given)
     if name in columns:
         if given.isidentifier():
-            raise PliantError(f"{name}={given}: the table has no column {given!r}; {nearest(given, known)}")
+            raise PliantError(f"{name}: the table has no column {shown(given)}; {nearest(given, known)}")
         return given
     if name in defaults:
         return repr(defaults[name])
     alike = [other for other in known if other.lower() == name.lower()]
     listed = ", ".join(known[:12])[:MOST_WORDS]
-    shown = listed + (" ..." if len(known) > 12 or len(listed) == MOST_WORDS else "")
+    there = listed + (" ..." if len(known) > 12 or len(listed) == MOST_WORDS else "")
     guess = alike[0] if alike else "..."
-    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {shown}")
+    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {there}")
 
 
 def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Array:

@@ -83,7 +83,8 @@ def _regular(path: Path, places: Sequence[Path]) -> None:
     size = sum(place.stat().st_size for place in places)
     if size > MOST_BYTES:
         raise PliantError(
-            f"{path}: {size / 1e9:.1f} GB are more than a table of runs can be ({MOST_BYTES / 1e9:.1f} GB); keep the rows and columns you need"
+            f"{path}: {size / 1e9:.1f} GB are more than a table of runs can be ({MOST_BYTES / 1e9:.1f} GB); "
+            "keep the rows and columns you need"
         )
 
 
