@@ -11,7 +11,6 @@ What goes wrong: see `flat` (parameters that only count in combination), `starts
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from pliant.laws.audit import audit, scale_of
 from pliant.laws.coordinates import FAR, Coordinates, coordinates, selected
 from pliant.laws.identify import left_open
 from pliant.laws.law import Array, Law
+from pliant.laws.limits import not_too_much, open_ended, plain_numbers
 from pliant.laws.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
 from pliant.laws.result import Fit, Settings, StartCount
 from pliant.laws.robust import Loss
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 AUDIT_STARTS = 8
 """Refits without some rows begin at the minima found and at so many of the search's own starts."""
-MOST_FREE = 100
-MOST_PROBLEMS = 20_000_000
-"""Rows of all resamples, or of all random starts, together: some minutes."""
 RESAMPLE_STEPS, RESAMPLE_FLAT = 40, 1e-7
 """A resample need not be exact: this is far below its own spread."""
 
@@ -95,10 +92,10 @@ def fit(
     how = Bootstrap.parse(bootstrap, clusters is not None)
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)
-    settings = Settings(_plain_numbers(fix), dict(tie or {}), _open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
+    settings = Settings(plain_numbers(fix), dict(tie or {}), open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
     moved = coordinates(law, fix=settings.fix, tie=tie, bounds=settings.bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
-    _not_too_much(len(runs), len(moved), how.draws, starts)
+    not_too_much(len(runs), len(moved), how.draws, starts)
     return _fitted(law, runs, settings, moved, Loss.parse(loss), residual, starts, how, seed)
 
 
@@ -149,36 +146,12 @@ def _law(law: Law | str) -> Law:
     return law_named(law) if isinstance(law, str) else law
 
 
-def _plain_numbers(values: Mapping[str, float | None] | None) -> dict[str, float | None]:
-    return {name: None if value is None else float(value) for name, value in (values or {}).items()}
-
-
-def _open_ended(bounds: Mapping[str, tuple[float | None, float | None]] | None) -> dict[str, tuple[float | None, float | None]]:
-    """Bounds with None for an end that is no bound. Raises PliantError for one that is no number."""
-    found: dict[str, tuple[float | None, float | None]] = {}
-    for name, ends in (bounds or {}).items():
-        if any(end is not None and math.isnan(end) for end in ends):
-            raise PliantError(f"bounds of {name}: an end is no number")
-        low, high = (None if end is None or end == beyond else float(end) for end, beyond in zip(ends, (-math.inf, math.inf), strict=True))
-        found[name] = low, high
-    return found
-
-
 def _enough(law: Law, rows: int, free: int) -> None:
     if rows <= free:
         raise PliantError(
             f"law {law.name} has {free} free parameters and the table {rows} usable rows: at least {free + 1} are needed; "
             "measure more, or fix some parameters"
         )
-
-
-def _not_too_much(rows: int, free: int, draws: int, starts: str | int) -> None:
-    """Refuses what would take hours, or more memory than there is."""
-    if free > MOST_FREE:
-        raise PliantError(f"{free} free parameters are more than one fit can have ({MOST_FREE}); fit the groups apart, with where")
-    for asked, name in ((draws, "resamples"), (starts if isinstance(starts, int) else 0, "starts")):
-        if asked * rows > MOST_PROBLEMS:
-            raise PliantError(f"{asked:.6g} {name} of {rows} rows are more than can be fitted; ask for {MOST_PROBLEMS // rows} at most")
 
 
 def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple[float, float]]) -> Objective:
