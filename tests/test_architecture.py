@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "pliant"
-GROUND = {"errors", "numbers", "files", "progress", "explain", "forms", "spec", "statistics", "rounding"}
+GROUND = {"errors", "numbers", "files", "progress", "explain", "forms", "spec", "statistics", "rounding", "webpage"}
 STOREYS = [  # from the ground up; a room may import its own storey's earlier rooms and everything below
     ["data"],
     ["models"],

@@ -82,5 +82,5 @@ def test_epochs_against_brute_force() -> None:
 
 
 def test_scarcer_data_is_repeated_more_often() -> None:
-    epochs = [data.epochs(repeated(), unique, 6e20, {}).answer for unique in (4e9, 1e9, 4e8)]
+    epochs = [data.epochs(repeated(), unique, 6e20, {}).answer for unique in (4e9, 2e9, 1e9)]
     assert epochs == sorted(epochs)

@@ -15,6 +15,8 @@ from pliant.report import print_report, report
 from pliant.report.page import page
 from pliant.report.results import gather
 from synthetic_ledger import synthetic_ledger
+from test_webpage import HOSTILE as HOSTILE_NAMES
+from test_webpage import assert_inert
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}[bold]"
 
@@ -137,11 +139,23 @@ def test_names_and_errors_are_only_ever_text(tmp_path):
     ledger = synthetic_ledger(tmp_path, **names, failed={16_000_000: HOSTILE}, seeds=[0], samples=16)
     html = page(gather(ledger))
     document = Document(html)
-    scripts = document.named("script")
-    assert len(scripts) == 3
-    assert scripts[0] == {"type": "application/json", "id": "specs"}
-    assert not document.named("img")
+    assert_inert(html)
     assert HOSTILE in document.text()
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_no_name_in_a_ledger_does_any_harm(name, tmp_path):
+    """Study, checkpoint, schedule, measures, errors and the folder; a Parquet file holds no half characters, the name of a file no NUL."""
+    name = name.encode("utf-8", "replace").decode().replace("\0", "")
+    folder = tmp_path / name.replace("/", "|")
+    ledger = synthetic_ledger(
+        folder, study=name, name=name, schedule=name, measures=(name, f"other {name}"), failed={16_000_000: name}, seeds=[0], samples=8,
+        tokens=[1_000_000, 16_000_000],
+    )  # fmt: skip
+    html = page(gather(ledger))
+    html.encode()
+    assert_inert(html)
+    assert_inert(page(gather(Ledger(tmp_path / folder.name / "empty", create=True))))
 
 
 def test_two_sizes_and_two_schedules_are_shown_apart(tmp_path):

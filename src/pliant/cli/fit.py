@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,15 +114,20 @@ def _items(option: str, given: Sequence[str] | None) -> dict[str, str]:
         name, equals, value = part.partition("=")
         if not equals or not name.strip() or not value.strip():
             raise PliantError(f"--{option} {part!r}: write NAME=..., several separated by commas")
+        if name.strip() in items:
+            raise PliantError(f"--{option}: {name.strip()} is given twice")
         items[name.strip()] = value.strip()
     return items
 
 
 def _number(option: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise PliantError(f"--{option}: {text!r} is no number") from None
+        raise PliantError(f"--{option}: {text[:60]!r} is no number") from None
+    if not math.isfinite(value):
+        raise PliantError(f"--{option}: {text[:60]!r} is beyond what a number can be")
+    return value
 
 
 def _pair(option: str, text: str) -> tuple[float | None, float | None]:
@@ -139,7 +145,7 @@ def _both(option: str, text: str) -> tuple[float, float]:
 
 
 def _starts(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() and len(text) < 10 else text
 
 
 def _show(fit: Fit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,15 +18,22 @@ if TYPE_CHECKING:
     from pliant.laws import Fit
 
 
+MOST_WORDS = 60
+"""Characters of what was written, in an error."""
+
+
 def number(text: str) -> float:
-    """`16M`, `1e20` or `0.05`."""
+    """`16M`, `1e20` or `0.05`; always finite."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         try:
-            return float(parse_count(text))
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+            value = float(parse_count(text))
+        except (ValueError, OverflowError) as error:
+            raise typer.BadParameter(str(error) if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]!r} ... is no number") from None
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text[:MOST_WORDS]!r} is beyond what a number can be")
+    return value
 
 
 FitOption = Annotated[
@@ -53,6 +61,8 @@ def values_of(text: str) -> dict[str, float]:
         name, _, value = part.partition("=")
         if not value:
             raise PliantError(f"--at {part!r}: write NAME=VALUE, such as N=30M")
+        if name.strip() in values:
+            raise PliantError(f"--at: {name.strip()} is given twice")
         values[name.strip()] = number(value.strip())
     return values
 

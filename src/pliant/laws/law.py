@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Transform = Literal["log", "identity"]
+LARGEST = 1e100
+"""No column, target or parameter goes beyond: products of a few of them are still numbers."""
 
 
 @dataclass(frozen=True)

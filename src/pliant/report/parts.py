@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from pliant.webpage import still
+
 Verdict = Literal["degrades", "improves", "undetermined"]
 
 
@@ -93,9 +95,7 @@ class Figure:
     @cached_property
     def drawing(self) -> str:
         """The same chart as a still SVG, for readers without scripts."""
-        import vl_convert
-
-        return vl_convert.vegalite_to_svg({**self.spec, "width": 420})
+        return still({**self.spec, "width": 420})
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def obstacle(fits: Sequence[Draws], setting: Mapping[str, float]) -> str | None:
                 return f"{column.name} = {setting[column.name]:g} lies below the bits that law {fit.law.name} was measured at"
     for name, distance in distances(fits, setting).items():
         if distance > FARTHEST:
-            return f"{name} = {setting[name]:.3g} lies {distance:.1f} times beyond the measured range; {FARTHEST:g} is the most allowed"
+            return f"{name} = {setting[name]:.3g} lies {distance:.4g} times beyond the measured range; {FARTHEST:g} is the most allowed"
     return None
 
 

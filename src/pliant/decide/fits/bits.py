@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pliant.decide.fits.answer import CONFIDENCE, Decision, compare, conclude, interval
-from pliant.decide.fits.draws import Draws, paired, total
+from pliant.decide.fits.asked import fits_for, possible
+from pliant.decide.fits.draws import Draws, total
 from pliant.decide.fits.levers import levers
 from pliant.decide.fits.optimum import minimise
 from pliant.decide.fits.size import split, tokens_for
@@ -26,6 +27,7 @@ from pliant.statistics import Array
 if TYPE_CHECKING:
     from pliant.laws import Fit
 
+TRAINING, SERVING, ROUNDING = "how many bits to train in", "how many bits to serve in", "how few bits to round to"
 TRAINED = ("Pw", "Pa", "Pkv")
 Candidate = tuple[Array, Array, Array]
 """Best N and D of a bit width, and the loss there, for every draw."""
@@ -37,7 +39,8 @@ def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float
     The parts (weights, activations, cache) that were measured at several widths move together; the others stay as in
     `at`. With N in `at` the size is fixed and tokens take the rest; else both are chosen for every P.
     """
-    fits = paired(laws, at)
+    fits = fits_for(TRAINING, laws, at, reads=["N", "D"], some=TRAINED, decides=["D"])
+    possible("compute", compute)
     parts = [part for part in TRAINED if any(part in fit.measured and np.ptp(fit.measured[part]) > 0 for fit in fits)]
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, parts):
@@ -48,7 +51,7 @@ def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float
         else:
             size, loss = split(fits, compute, setting, bits=bits)
         candidates[bits] = size, tokens_for(compute, size, bits=bits), loss
-    return _choose("how many bits to train in", fits, {**at, "compute": compute}, parts, candidates, affordable)
+    return _choose(TRAINING, fits, {**at, "compute": compute}, parts, candidates, affordable)
 
 
 def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
@@ -56,19 +59,21 @@ def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float],
 
     With D in `at` tokens are fixed; else each P takes its best D among the measured token counts.
     """
-    fits = paired(laws, at)
+    fits = fits_for(SERVING, laws, at, reads=["N", "D"], some=["Ppost"], decides=["N", "Ppost"])
+    possible("memory", memory)
     low, high = max(fit.range("D")[0] for fit in fits), min(fit.range("D")[1] for fit in fits)
     candidates: dict[float, Candidate] = {}
     for bits in _widths(fits, ["Ppost"]):
         setting = {**at, "Ppost": bits, "N": 8 * memory / bits}
         tokens, loss = minimise(lambda D, setting=setting: total(fits, {**setting, "D": D}), at.get("D", low), at.get("D", high))
         candidates[bits] = np.array([setting["N"]]), tokens, loss
-    return _choose("how many bits to serve in", fits, {**at, "memory": memory}, ["Ppost"], candidates, affordable)
+    return _choose(SERVING, fits, {**at, "memory": memory}, ["Ppost"], candidates, affordable)
 
 
 def rounding(laws: Sequence[Fit | Draws], floor: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The fewest post-training bits whose rise (the sum of `laws`, nats/token) stays under `floor` in 95% of resamples."""
-    fits = paired(laws, at)
+    fits = fits_for(ROUNDING, laws, at, reads=["Ppost"], decides=["Ppost"], target="rise")
+    possible("floor", floor)
     widths = _widths(fits, ["Ppost"])
     rises = np.concatenate([total(fits, {**at, "Ppost": bits})[:, :1] for bits in widths], axis=1)
     under = rises <= floor

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pliant.decide.fits.answer import Decision, compare, conclude, interval
-from pliant.decide.fits.draws import Draws, grouped, paired, total
+from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
+from pliant.decide.fits.asked import fits_for, possible, require
+from pliant.decide.fits.draws import Draws, grouped, total
 from pliant.decide.fits.levers import levers
 from pliant.decide.fits.size import split, tokens_for
 from pliant.errors import PliantError
@@ -28,6 +29,7 @@ from pliant.statistics import Array
 if TYPE_CHECKING:
     from pliant.laws import Fit
 
+POOLS, REPEAT = "which pools to train on", "how far to repeat the data"
 MOST_POOLS = 8
 
 
@@ -36,6 +38,9 @@ def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | No
 
     Raises PliantError for more than 8 pools, other laws, and pools that do not share `a` and `d`.
     """
+    if not isinstance(fit, Mapping):
+        require(POOLS, fit.law, ["n", "S"])
+    possible("samples", samples)
     drawn = _checked(fit if isinstance(fit, Mapping) else grouped(fit))
     sets = [chosen for count in range(1, len(drawn) + 1) for chosen in itertools.combinations(drawn, count)]
     errors = {chosen: _errors([drawn[name] for name in chosen], samples) for chosen in sets}
@@ -51,7 +56,7 @@ def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | No
         "comparison": comparison,
     }
     return conclude(
-        "which pools to train on", members, {"n": samples}, errors[second] - error, affordable, evidence,
+        POOLS, members, {"n": samples}, errors[second] - error, affordable, evidence,
         verdict="answered" if sure >= 0.5 else "undetermined",
         reason=f"{' + '.join(best)}: the best of {len(sets)} sets in {sure:.0%} of resamples",
         answer=list(best), probability_best=sure,
@@ -80,7 +85,12 @@ def _errors(fits: Sequence[Draws], samples: float) -> Array:
 
 def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """How often to go through `unique` tokens with `compute` FLOPs: D / unique at the best split into size and tokens."""
-    drawn, setting = paired([fit], at), {**at, "U": unique}
+    drawn, setting = fits_for(REPEAT, [fit], at, reads=["N", "D", "U"], decides=["N", "D", "U"]), {**at, "U": unique}
+    possible("unique", unique)
+    possible("compute", compute)
+    seen = float((drawn[0].measured["D"] / drawn[0].measured["U"]).max())
+    if seen <= 1:
+        raise PliantError(f"{REPEAT}: none of the runs behind this fit repeats its data, so it knows nothing of repetition")
     best, loss = split(drawn, compute, setting)
     passes = tokens_for(compute, best) / unique
     around = best[0] * np.array([[1, 0.5, 2]])
@@ -90,10 +100,14 @@ def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, flo
     evidence = {"at": {**setting, "compute": compute}, "N": chosen["N"], "D": chosen["D"]}
     evidence |= {"loss": float(loss[0]), "loss_interval": interval(loss), "comparison": comparison}
     low, high = interval(passes)
+    reason = f"{passes[0]:.3g} epochs of {format_count(unique)} unique tokens, with {format_count(best[0])} parameters"
+    far = passes[0] > FARTHEST * seen
+    if far:
+        reason = f"{passes[0]:.3g} epochs lie more than {FARTHEST:g} times beyond the {seen:.3g} that the runs repeated their data"
     return conclude(
-        "how far to repeat the data", drawn, chosen, np.log(passes), affordable, evidence,
-        verdict="undetermined" if low is None else "answered",
-        reason=f"{passes[0]:.3g} epochs of {format_count(unique)} unique tokens, with {format_count(best[0])} parameters",
-        answer=float(passes[0]), low=low, high=high, probability_best=comparison.probability_best,
+        REPEAT, drawn, chosen, np.log(passes), affordable, evidence,
+        verdict="refused" if far else "undetermined" if low is None else "answered", reason=reason,
+        answer=None if far else float(passes[0]), low=None if far else low, high=None if far else high,
+        probability_best=comparison.probability_best,
         levers=levers(drawn, chosen, "N", chosen["N"], chosen["N"]),
     )  # fmt: skip

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
-from pliant.decide.fits.draws import Draws, paired, total
+from pliant.decide.fits.asked import fits_for, possible
+from pliant.decide.fits.draws import Draws, total
 from pliant.decide.fits.optimum import minimise
 from pliant.errors import PliantError
 from pliant.numbers import format_count
@@ -24,6 +25,8 @@ from pliant.statistics import Array
 
 if TYPE_CHECKING:
     from pliant.laws import Fit
+
+QUESTION = "how large a model, and how many tokens"
 
 
 def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0) -> Array:
@@ -46,7 +49,9 @@ def decide(
 
     Raises PliantError when serving leaves nothing to train with, or `at` lacks a value that a law needs.
     """
-    fits = paired(laws, at)
+    fits = fits_for(QUESTION, laws, at, reads=["N", "D"], decides=["N", "D"])
+    possible("compute", compute)
+    possible("served", served, positive=served != 0)
     best, loss = split(fits, compute, at, served)
     if np.isnan(best[0]):
         raise PliantError(f"serving {format_count(served)} tokens costs more than {compute:.3g} FLOPs at every size; raise the budget")
@@ -65,7 +70,7 @@ def decide(
     }
     low, high = interval(best)
     return conclude(
-        "how large a model, and how many tokens", fits, {**at, "N": float(best[0]), "D": float(tokens[0])},
+        QUESTION, fits, {**at, "N": float(best[0]), "D": float(tokens[0])},
         np.log(best), affordable, evidence,
         verdict="undetermined" if low is None else "answered",
         reason=f"{format_count(best[0])} parameters on {format_count(tokens[0])} tokens",

@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pliant.decide.fits.answer import Decision, compare, conclude, interval
-from pliant.decide.fits.draws import Draws, paired, total
+from pliant.decide.fits.asked import fits_for, possible
+from pliant.decide.fits.draws import Draws, total
 from pliant.decide.fits.levers import levers
 from pliant.decide.fits.optimum import minimise
+from pliant.errors import PliantError
 from pliant.numbers import format_count
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
     from pliant.laws import Fit
 
+QUESTION = "how many tokens to pretrain on"
 EDGE = 1.001
 """A lowest point this close (as a ratio) to the end of the searched range is the end, not a turning point."""
 
@@ -44,9 +47,15 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
     The search covers the token counts that every fit was measured on, up to `most` if given; `affordable` (FLOPs) limits
     the run proposed next. Raises PliantError when `at` lacks a value that a law needs.
     """
-    fits = paired(laws, at)
+    fits = fits_for(QUESTION, laws, at, reads=["D"], decides=["D"])
+    if most is not None:
+        possible("most", most)
     low = max(fit.range("D")[0] for fit in fits)
     high = most or min(fit.range("D")[1] for fit in fits)
+    if high < low:
+        raise PliantError(
+            f"{QUESTION}: these fits were measured from {format_count(low)} tokens on, and {format_count(high)} is the most asked for"
+        )
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)
     last = total(fits, {**at, "D": high})[:, 0]
     choices = np.array([factor * best[0] for factor in (1, 0.25, 0.5, 2, 4) if low <= factor * best[0] <= high])
@@ -75,7 +84,7 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
         reason = f"the loss after the change {side} tokens, the end of what was measured: no turning point inside"
         answer |= {"verdict": "undetermined", "reason": reason}
     narrow = np.log(best) if inside[0] else _slope(fits, at, low, high, at_low=best[0] < low * EDGE)
-    return conclude("how many tokens to pretrain on", fits, {**at, "D": high}, narrow, affordable, evidence, **answer)
+    return conclude(QUESTION, fits, {**at, "D": high}, narrow, affordable, evidence, **answer)
 
 
 def _slope(fits: Sequence[Draws], at: Mapping[str, float], low: float, high: float, *, at_low: bool) -> Array:

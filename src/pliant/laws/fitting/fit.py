@@ -21,6 +21,7 @@ from pliant.errors import PliantError
 from pliant.laws.fitting.audit import audit, scale_of
 from pliant.laws.fitting.coordinates import FAR, Coordinates, coordinates, selected
 from pliant.laws.fitting.identify import left_open
+from pliant.laws.fitting.limits import not_too_much, open_ended, plain_numbers
 from pliant.laws.fitting.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
 from pliant.laws.fitting.result import Fit, Settings, StartCount
 from pliant.laws.fitting.robust import Loss
@@ -86,14 +87,15 @@ def fit(
     residual = residual or law.residual
     if residual not in ("log", "difference"):
         raise PliantError(f"residual {residual!r}: write log or difference")
-    if seed < 0:
-        raise PliantError(f"seed {seed}: write a whole number >= 0")
+    if not 0 <= seed < 2**63:
+        raise PliantError(f"seed {str(seed)[:40]}: write a whole number from 0 to 2^63 - 1")
     how = Bootstrap.parse(bootstrap, clusters is not None)
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)
-    settings = Settings(dict(fix or {}), dict(tie or {}), dict(bounds or {}), dict(priors or {}), dict(by or {}), clusters)
-    moved = coordinates(law, fix=fix, tie=tie, bounds=bounds, by=by, groups=runs.texts)
+    settings = Settings(plain_numbers(fix), dict(tie or {}), open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
+    moved = coordinates(law, fix=settings.fix, tie=tie, bounds=settings.bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
+    not_too_much(len(runs), len(moved), how.draws, starts)
     return _fitted(law, runs, settings, moved, Loss.parse(loss), residual, starts, how, seed)
 
 
@@ -161,8 +163,8 @@ def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple
     noise = noise_level(residuals, len(moved), objective.loss.corner)
     centre, strength = np.zeros(len(moved)), np.zeros(len(moved))
     for index, (name, (middle, deviation)) in zip(selected(moved, list(priors)), priors.items(), strict=True):
-        if not deviation > 0 or (moved.logarithmic[index] and not middle > 0):
-            raise PliantError(f"prior on {name}: give a centre it can take and a standard deviation above zero")
+        if not (1e-100 < deviation < 1e100 and abs(middle) < 1e100) or (moved.logarithmic[index] and not middle > 0):
+            raise PliantError(f"prior on {name}: give a centre it can take and a standard deviation above zero, both below 1e100")
         centre[index] = np.log(middle) if moved.logarithmic[index] else middle
         strength[index] = 1 / (deviation**2 * objective.size * objective.loss.information(noise))
     return objective.varied(prior=penalty(centre, strength))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +15,16 @@ from pliant.laws.fitting.coordinates import coordinates
 from pliant.laws.fitting.identify import Flat
 from pliant.laws.fitting.resample import Bootstrap
 from pliant.laws.fitting.robust import Loss
+from pliant.laws.fitting.saved import SavedFit, check_coordinates, check_rows, parsed
+from pliant.spec.yaml import read_json
 
 if TYPE_CHECKING:
     from pliant.laws.fitting.result import Fit
     from pliant.laws.law import Law
 
 FORMAT, VERSION = "pliant fit", 1
+SIZE_LIMIT = 2**28
+"""Bytes of the largest fit that is read."""
 
 
 def save(fit: Fit, path: Path) -> None:
@@ -38,59 +42,63 @@ def save(fit: Fit, path: Path) -> None:
         "flat": [list(fit.flat.parameters), list(fit.flat.sentences)],
         "penalty": None if fit.penalty is None else [part.tolist() for part in fit.penalty],
     }
-    write_atomic(path, json.dumps(form, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(form, allow_nan=False)
+    except ValueError:
+        raise PliantError(f"cannot write {path}: this fit holds numbers that are not finite; widen its bounds or leave rows out") from None
+    write_atomic(path, text + "\n")
 
 
 def load(path: Path, law: Law | None = None) -> Fit:
-    """Read a fit. Raises PliantError for a file that is none, or of a law that is not known here."""
-    try:
-        form: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PliantError(f"{path}: no such file; `pliant fit LAW TABLE --save {path}` makes one") from None
-    except (OSError, ValueError) as error:
-        raise PliantError(f"{path}: not a fit that pliant saved ({str(error).splitlines()[0]})") from None
+    """Read a fit. Raises PliantError for a file that is none, one that is damaged, or of a law that is not known here."""
+    if not path.exists():
+        raise PliantError(f"{path}: no such file; `pliant fit LAW TABLE --save {path}` makes one")
+    form = read_json(path, SIZE_LIMIT)
     if not isinstance(form, dict) or form.get("format") != FORMAT:
         raise PliantError(f"{path}: not a fit that pliant saved")
     if form.get("version") != VERSION:
-        raise PliantError(f"{path}: fit version {form.get('version')} is from a newer pliant (this reads {VERSION}); update pliant")
+        raise PliantError(
+            f"{path}: fit version {str(form.get('version'))[:20]} is not one that this pliant reads ({VERSION}); update pliant"
+        )
     try:
-        return _rebuilt(form, law)
+        return _rebuilt(parsed(form), law)
     except PliantError as error:
         raise error.within(str(path)) from None
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise PliantError(f"{path}: the file is damaged ({type(error).__name__}: {error})") from None
 
 
-def _rebuilt(form: dict[str, Any], law: Law | None) -> Fit:
+def _rebuilt(saved: SavedFit, law: Law | None) -> Fit:
     from pliant.laws import law_named
     from pliant.laws.fitting.result import Fit, Settings, StartCount
 
-    summary, settings = form["summary"], Settings(**form["settings"])
-    law = law or law_named(summary["law"])
-    if law.name != summary["law"]:
-        raise PliantError(f"a fit of law {summary['law']}, not {law.name}")
-    texts = {name: np.array(values, dtype=np.str_) for name, values in form["texts"].items()}
+    summary, asked = saved.summary, saved.settings
+    law = law or law_named(summary.law)
+    if law.name != summary.law:
+        raise PliantError(f"a fit of law {summary.law}, not {law.name}")
+    check_rows(saved, law)
+    bounds = {name: (low, high) for name, (low, high) in asked.bounds.items()}
+    priors = {name: (centre, deviation) for name, (centre, deviation) in asked.priors.items()}
+    settings = Settings(dict(asked.fix), dict(asked.tie), bounds, priors, dict(asked.by), asked.clusters)
+    texts = {name: np.array(values, dtype=np.str_) for name, values in saved.texts.items()}
     moved = coordinates(law, fix=settings.fix, tie=settings.tie, bounds=settings.bounds, by=settings.by, groups=texts)
-    theta, draws = np.array(form["theta"], dtype=np.float64), np.array(form["draws"], dtype=np.float64).reshape(-1, len(moved))
-    if len(theta) != len(moved):
-        raise ValueError("theta")
+    bootstrap = Bootstrap.parse(summary.bootstrap, settings.clusters is not None)
+    check_coordinates(saved, moved, bootstrap.draws)
     return Fit(
         law=law,
-        columns={name: np.array(values, dtype=np.float64) for name, values in form["columns"].items()},
-        target=np.array(form["target"], dtype=np.float64),
+        columns={name: np.array(saved.columns[name], dtype=np.float64) for name in law.column_names},
+        target=np.array(saved.target, dtype=np.float64),
         texts=texts,
         settings=settings,
         coordinates=moved,
-        loss=Loss.parse(summary["loss"]),
-        residual=summary["residual"],
-        theta=theta,
-        draws=draws,
-        bootstrap=Bootstrap.parse(summary["bootstrap"], settings.clusters is not None),
-        objective=float(summary["objective"]),
-        noise=float(summary["noise"]),
-        penalty=None if form["penalty"] is None else (np.array(form["penalty"][0]), np.array(form["penalty"][1])),
-        starts=StartCount(**summary["starts"]),
-        flat=Flat(tuple(form["flat"][0]), tuple(form["flat"][1])),
-        audit=Audit.from_json(summary["audit"]),
-        remarks=tuple(summary["remarks"]),
+        loss=Loss.parse(summary.loss),
+        residual=summary.residual,
+        theta=np.array(saved.theta, dtype=np.float64),
+        draws=np.array(saved.draws, dtype=np.float64).reshape(-1, len(moved)),
+        bootstrap=bootstrap,
+        objective=summary.objective,
+        noise=summary.noise,
+        penalty=None if saved.penalty is None else (np.array(saved.penalty[0]), np.array(saved.penalty[1])),
+        starts=StartCount(**summary.starts.model_dump()),
+        flat=Flat(tuple(saved.flat[0]), tuple(saved.flat[1])),
+        audit=Audit.from_json(summary.audit.model_dump()),
+        remarks=tuple(summary.remarks),
     )

@@ -42,9 +42,9 @@ class Bootstrap:
     def parse(cls, form: str | int | None, clustered: bool) -> Bootstrap:
         """From 400, "wild", "run:1000", "cluster", 0 or None (the default kind). Raises PliantError for anything else."""
         kind, _, number = (str(DRAWS) if form is None else str(form)).partition(":")
-        if not number and kind.isdigit():
+        if not number and kind.isdecimal():
             kind, number = ("wild" if clustered else "residual"), kind
-        draws = int(number or DRAWS) if (number or "0").isdigit() else -1
+        draws = int(number or DRAWS) if (number or "0").isdecimal() and len(number) < 10 else -1
         if kind not in KINDS or draws < 0:
             raise PliantError(f"bootstrap {form!r}: write how many draws, or KIND:DRAWS with KIND one of {', '.join(KINDS)}")
         if kind == "cluster" and not clustered:

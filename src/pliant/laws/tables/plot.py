@@ -11,24 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.files import atomic_path
+from pliant.files import write_atomic
 from pliant.laws.fitting.audit import scale_of, splits
+from pliant.webpage import render, still
 
 if TYPE_CHECKING:
     from pliant.laws.fitting.result import Fit
 
 SIZE = 330
 COLOURS = ["#0072B2", "#D55E00"]
+MOST_POINTS, MOST_PARAMETERS = 2000, 40
+"""What a page shows; more neither draws in a browser nor tells a reader more."""
 
 
 def plot(fit: Fit, path: str | Path) -> Path:
     """Write the page. Raises PliantError when the place cannot be written."""
-    import altair as alt
-
-    target = Path(path)
-    chart = alt.Chart.from_dict(specification(fit))
-    with atomic_path(target) as temporary:
-        chart.save(str(temporary), format="html", inline=True)
+    target, chart = Path(path), specification(fit)
+    title = f"{fit.law.name}, {len(fit.target)} runs"
+    description = f"Predicted against measured {fit.law.target}, residuals along the scale, and intervals of the parameters."
+    page = render(
+        Path(__file__).parent / "plot.html", [chart], title=title, remarks=_remarks(fit), description=description, drawing=still(chart)
+    )
+    write_atomic(target, page)
     return target
 
 
@@ -39,16 +43,28 @@ def specification(fit: Fit) -> dict[str, Any]:
         panels.append(_parameters(fit))
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "title": {"text": f"{fit.law.name}, {len(fit.target)} runs", "subtitle": _subtitle(fit), "anchor": "start"},
+        "background": None,
         "data": {"values": _rows(fit)},
         "hconcat": panels,
     }
 
 
-def _subtitle(fit: Fit) -> list[str]:
-    audit = fit.audit
+def _remarks(fit: Fit) -> list[str]:
+    audit, shown, total = fit.audit, len(_shown_rows(fit)), len(fit.target)
     beyond = f", {audit.beyond:.3g} times beyond the rest" if audit.beyond else ""
-    return [f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})", *fit.flat.sentences, *fit.remarks]
+    remarks = [f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})", *fit.flat.sentences, *fit.remarks]
+    if shown < total:
+        remarks.append(f"{shown} of the {total} runs are drawn, evenly picked along the scale")
+    if len(fit.draws) and len(fit.theta) > MOST_PARAMETERS:
+        remarks.append(f"the first {MOST_PARAMETERS} of {len(fit.theta)} parameters are drawn")
+    return remarks
+
+
+def _shown_rows(fit: Fit) -> list[int]:
+    """All of them, or `MOST_POINTS` of them evenly along the scale."""
+    order = np.argsort(scale_of(fit.law, fit.columns), kind="stable")
+    picked = np.linspace(0, len(order) - 1, min(len(order), MOST_POINTS)).round().astype(int)
+    return sorted(order[picked].tolist())
 
 
 def _rows(fit: Fit) -> list[dict[str, Any]]:
@@ -62,7 +78,7 @@ def _rows(fit: Fit) -> list[dict[str, Any]]:
         "scale": scale,
         **{f"column {name}": values for name, values in fit.columns.items()},
     }
-    return [{name: float(values[row]) for name, values in columns.items()} | {"part": names[int(held[row])]} for row in range(len(scale))]
+    return [{name: float(values[row]) for name, values in columns.items()} | {"part": names[int(held[row])]} for row in _shown_rows(fit)]
 
 
 def _points(fit: Fit, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +125,7 @@ def _residuals(fit: Fit) -> dict[str, Any]:
 def _parameters(fit: Fit) -> dict[str, Any]:
     """Each free parameter's resamples over its own range, its 90% interval drawn through."""
     rows: list[dict[str, Any]] = []
-    for index, name in enumerate(fit.coordinates.names):
+    for index, name in enumerate(fit.coordinates.names[:MOST_PARAMETERS]):
         values = fit.draws[:, index]
         low, high = np.quantile(values, [0.05, 0.95])
         width = max(float(high - low), 1e-300)

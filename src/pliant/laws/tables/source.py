@@ -2,7 +2,7 @@
 
 Everything goes through DuckDB once, so that a column may be given as SQL (`D="tokens_in_billions * 1e9"`) and rows chosen
 with `where`, whatever the table was. The query sees the one table `runs` and cannot read files.
-Numbers may be written for people: 1,400,000 anywhere, 70M or 1.4T in columns of counts.
+Numbers may be written for people (`numerals`). What a file says is untrusted: its kind, size and width are bounded.
 """
 
 from __future__ import annotations
@@ -17,33 +17,21 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.law import Array
-from pliant.numbers import parse_count
+from pliant.laws.tables.files import first_line, load
+from pliant.laws.tables.numerals import Writing, decimal_sign, number, shown
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
     import duckdb
 
-CSV = "nullstr = ['', 'NA', 'N/A', 'n/a', 'null', 'NULL', 'None'], sample_size = -1, hive_partitioning = false"
-"""A folder called lr=1 is no column."""
-READERS = {
-    ".csv": f"read_csv(?, {CSV})",
-    ".tsv": f"read_csv(?, delim = '\t', {CSV})",
-    ".parquet": "read_parquet(?, hive_partitioning = false)",
-    ".jsonl": "read_json(?, format = 'newline_delimited', hive_partitioning = false)",
-    ".ndjson": "read_json(?, format = 'newline_delimited', hive_partitioning = false)",
-    ".json": "read_json(?, hive_partitioning = false)",
-}
-PACKED = (".gz", ".zst")
-GROUPED = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
-"""Thousands set off by commas; 5,05 and 1,23456 are not."""
 UNKNOWN_COLUMN = re.compile(r'Referenced column "(.+?)" not found')
 
 
 class Source:
     """The table as DuckDB's `runs`, and the rows kept of it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, writing: Writing) -> None:
+        self.connection, self.writing, self.rows = connection, writing, 0
 
     def __enter__(self) -> Source:
         return self
@@ -63,21 +51,21 @@ class Source:
         except duckdb.Error as error:
             unknown = UNKNOWN_COLUMN.search(str(error))
             if unknown:
-                raise PliantError(f"the table has no column {unknown[1]!r}; {nearest(unknown[1], self.names())}") from None
-            raise PliantError(f"table: {_first_line(error)}") from None
+                raise PliantError(f"the table has no column {shown(unknown[1])}; {nearest(unknown[1], self.names())}") from None
+            raise PliantError(f"table: {first_line(error)}") from None
 
     def names(self) -> list[str]:
         """The table's columns."""
         return self.connection.sql("select * from runs limit 0").columns
 
-    def keep(self, where: str | None) -> list[str]:
-        """Choose rows; the names of the table's columns. Row order is the table's."""
+    def keep(self, where: str | None) -> tuple[list[str], int]:
+        """Choose rows; the names of the table's columns, and how many rows are left. Row order is the table's."""
         everything = f"select *, row_number() over () as pliant_row from (select * from runs where ({where or 'true'}\n))"
         kept = self.query(everything)
         if kept.num_rows == 0:
-            raise PliantError(f"no row of the table meets {where!r}" if where else "the table has no rows")
+            raise PliantError(f"no row of the table meets {shown(where)}" if where else "the table has no rows")
         self.connection.register("kept", kept)
-        return [name for name in kept.column_names if name != "pliant_row"]
+        return [name for name in kept.column_names if name != "pliant_row"], kept.num_rows
 
     def drop_copies(self, names: Sequence[str]) -> int:
         """Keep the first of rows that are equal in every column; how many went."""
@@ -86,20 +74,24 @@ class Source:
         everything = self.query("select count(*) as n from kept").column("n")[0].as_py()
         self.connection.register("firsts", firsts)
         self.connection.register("kept", self.query("select kept.* from kept join firsts using (pliant_row) order by pliant_row"))
+        self.rows = firsts.num_rows
         return everything - firsts.num_rows
 
     def numbers(self, name: str, expression: str, *, counts: bool) -> Array:
         """A column as float64, missing values as NaN; `counts` may be written 70M. Raises PliantError for other text."""
         answer = self.query(f"select ({expression}\n) as raw, try_cast(({expression}\n) as double) as value from kept order by pliant_row")
         raw, values = answer.column("raw").to_pylist(), answer.column("value").to_pylist()
-        for row, (text, value) in enumerate(zip(raw, values, strict=True)):
-            if text is not None and value is None:
-                values[row] = _written_number(text, counts)
-                if values[row] is None:
-                    raise PliantError(
-                        f"column {name}: row {row + 1} holds {text!r}, which is no number; "
-                        f"leave such rows out with where 'try_cast({expression.strip(chr(34))} as double) is not null'"
-                    )
+        texts = [cell if isinstance(cell, str) else None for cell in raw]
+        decimal = decimal_sign(name, texts, counts, self.writing)
+        for row, (cell, text) in enumerate(zip(raw, texts, strict=True)):
+            if text is not None:
+                values[row] = number(text, decimal, counts)
+            if cell is not None and values[row] is None:
+                raise PliantError(
+                    f"column {name}: row {row + 1} holds {shown(cell)}, which is no number; {_advice(name, expression, cell)}"
+                )
+        if len(values) != self.rows:
+            raise PliantError(f"{name}={expression}: gives {len(values)} values for {self.rows} rows")
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     def words(self, name: str, expression: str) -> NDArray[np.str_]:
@@ -107,6 +99,8 @@ class Source:
         answer = self.query(f"select cast(({expression}\n) as varchar) as value from kept order by pliant_row").column("value")
         if answer.null_count:
             raise PliantError(f"column {name}: {answer.null_count} rows have no value")
+        if len(answer) != self.rows:
+            raise PliantError(f"{name}: gives {len(answer)} values for {self.rows} rows")
         return np.asarray(answer.to_pylist(), dtype=np.str_)
 
 
@@ -119,37 +113,14 @@ def opened(table: Any) -> Source:
     """Any table as DuckDB's `runs`, with files out of reach from then on."""
     import duckdb
 
-    connection = duckdb.connect(config={"python_enable_replacements": False})
+    connection, writing = duckdb.connect(config={"python_enable_replacements": False}), Writing()
     if isinstance(table, (str, Path)):
-        _load_file(connection, Path(table))
+        writing = load(connection, Path(table))
     else:
         connection.register("runs", _arrow(table))
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
-    return Source(connection)
-
-
-def _load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    import duckdb
-
-    if not path.exists():
-        raise PliantError(f"{path}: no such file")
-    if (path / "ledger.json").exists():
-        raise PliantError(f"{path} is a ledger: give the answer to a query, such as Ledger({str(path)!r}).sql('select * from records')")
-    place = sorted(map(str, path.glob("*.parquet"))) or str(path / "*.parquet") if path.is_dir() else str(path)
-    plain = path.with_suffix("") if path.suffix.lower() in PACKED else path
-    kind = ".parquet" if path.is_dir() else plain.suffix.lower()
-    if kind not in READERS:
-        raise PliantError(
-            f"{path}: unknown kind of table; known: {', '.join(READERS)}, also {' and '.join(PACKED)}, or a folder of Parquet files"
-        )
-    try:
-        connection.execute(f"create table runs as select * from {READERS[kind]}", [place])
-    except duckdb.Error as error:
-        raise PliantError(f"{path}: {_first_line(error)}") from None
-    names = connection.sql("select * from runs limit 0").columns
-    if len(names) == 1 and kind in (".csv", ".tsv") and any(mark in names[0] for mark in ",;\t"):
-        raise PliantError(f"{path}: its lines do not have the same number of fields as the first ({names[0]})")
+    return Source(connection, writing)
 
 
 def _arrow(table: Any) -> Any:
@@ -174,15 +145,8 @@ def _plain(values: Any) -> Any:
     return values if isinstance(values, (list, tuple)) else np.atleast_1d(np.asarray(values))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _written_number(text: Any, counts: bool) -> float | None:
-    """What a person means by 1,400,000, or in a count by 1.4M."""
-    plain = str(text).strip()
-    plain = plain.replace(",", "") if GROUPED.fullmatch(plain) else plain
-    try:
-        return float(parse_count(plain)) if counts else float(plain)
-    except ValueError:
-        return None
+def _advice(name: str, expression: str, cell: object) -> str:
+    column = expression.strip('"')
+    if str(cell).rstrip().endswith("%"):
+        return f"give shares instead of percentages: 0.12, or columns {name}=\"cast(rtrim({column}, '%') as double) / 100\""
+    return f"leave such rows out with where 'try_cast({column} as double) is not null'"

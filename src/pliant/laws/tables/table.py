@@ -15,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.laws.law import Array, Law
+from pliant.laws.law import LARGEST, Array, Law
+from pliant.laws.tables.numerals import shown
 from pliant.laws.tables.source import opened, quoted
 from pliant.spec import nearest
 
 COUNTS = ("parameters", "tokens", "samples")
 """Units of columns that hold counts, which people write 70M."""
 SMALL_COUNT = 1e4
+MOST_WORDS = 300
+"""Characters of a list of columns in an error."""
+MOST_ROWS = 20_000
+"""Beyond, a fit takes minutes and more memory than most machines have; it would not be surer either."""
 BITS = ("bits", "bit", "bpb", "bpc", "bpt")
 
 
@@ -60,7 +65,12 @@ def read_runs(
             raise PliantError(f"law {law.name} reads no column {name!r}; {nearest(name, wanted)}")
     counts = {column.name for column in law.columns if column.unit in COUNTS}
     with opened(table) as source:
-        names = source.keep(where)
+        names, rows = source.keep(where)
+        if rows > MOST_ROWS:
+            raise PliantError(
+                f"{rows} rows are more than a law is fitted to ({MOST_ROWS}): choose some with where, such as "
+                f"where 'hash({quoted(names[0])}) % {math.ceil(rows / MOST_ROWS) + 1} = 0'"
+            )
         defaults = {column.name: column.default for column in law.columns if column.default is not None}
         expressions = {name: _expression(name, columns, names, defaults, law) for name in wanted}
         texts_sql = {name: quoted(name) if name in names else name for name in texts}
@@ -82,14 +92,15 @@ def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], def
         return quoted(given)
     if name in columns:
         if given.isidentifier():
-            raise PliantError(f"{name}={given}: the table has no column {given!r}; {nearest(given, known)}")
+            raise PliantError(f"{name}: the table has no column {shown(given)}; {nearest(given, known)}")
         return given
     if name in defaults:
         return repr(defaults[name])
     alike = [other for other in known if other.lower() == name.lower()]
-    shown = ", ".join(known[:12]) + (" ..." if len(known) > 12 else "")
+    listed = ", ".join(known[:12])[:MOST_WORDS]
+    there = listed + (" ..." if len(known) > 12 or len(listed) == MOST_WORDS else "")
     guess = alike[0] if alike else "..."
-    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {shown}")
+    raise PliantError(f"the table has no column {name!r}, which law {law.name} needs: say which it is ({name}={guess}); it has {there}")
 
 
 def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Array:
@@ -108,7 +119,7 @@ def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Arra
 
 
 def _check_values(name: str, values: Array, *, positive: bool, expression: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
     if len(bad):
         raise PliantError(
             f"column {name}: {len(bad)} of {len(values)} rows have no finite number (first: row {bad[0] + 1}); "
