@@ -54,18 +54,18 @@ def read_yaml(path: str | Path) -> Any:
     return form
 
 
-def read_json(path: str | Path, limit: int = SIZE_LIMIT) -> Any:
+def read_json(path: str | Path, limit: int = SIZE_LIMIT, finite: bool = True) -> Any:
     """Plain values from a JSON file of at most `limit` bytes. Raises PliantError, as `read_text` and `parse_json` do."""
-    return parse_json(read_text(path, limit), str(path))
+    return parse_json(read_text(path, limit), str(path), finite)
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
+def parse_json(text: str | bytes, where: str, finite: bool = True) -> Any:
     """Plain values from JSON text, in which every number is finite and every whole number fits 64 bits.
 
-    Raises PliantError that starts with `where`.
+    With `finite` off, NaN and infinities are numbers, which other programs' files may hold. Raises PliantError that starts with `where`.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=_whole)
+        return json.loads(text, parse_constant=_no_constant if finite else float, parse_float=_finite if finite else float, parse_int=_whole)
     except RecursionError:
         raise PliantError(f"{where}: is not valid JSON that can be used (nested too deeply)") from None
     except ValueError as error:  # also bytes that are no text
