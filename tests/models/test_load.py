@@ -197,6 +197,7 @@ DAMAGE = [
     (lambda folder: edit_config(folder, model_type="mystery", auto_map={"AutoConfig": "code.Config"}), "trust_remote_code"),
     (lambda folder: edit_config(folder, model_type="t5"), "not a causal language model"),
     (lambda folder: edit_config(folder, transformers_weights="pytorch_model.bin"), "transformers_weights wants other files"),
+    (lambda folder: edit_config(folder, quantization_config="gptq"), "quantization_config is 'gptq'"),
     (lambda folder: edit_config(folder, hidden_size="wide"), "transformers cannot load it"),
     (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer"),
     (lambda folder: (folder / "pliant.json").write_text("{"), "pliant.json"),

@@ -22,7 +22,7 @@ Stored = Mapping[str, dict[str, Any]]
 """What the headers of the weight files say: name -> {dtype, shape, ...}."""
 RECOMPUTED = re.compile(r"(^|[._])(inv_freq|(cos|sin)_cached|position_ids|num_batches_tracked|masked_bias)$")
 """Buffers that older versions stored and that networks compute for themselves."""
-MASK = re.compile(r"(^|[._])(attn|attention|self_attn)\.bias$")
+MASK = re.compile(r"(^|\.)(attn|attention|self_attn)\.bias$")
 """A causal mask, where it has the shape of one: a bias has the same name."""
 
 
@@ -92,7 +92,8 @@ def check_vocabulary(network: PreTrainedModel, tokenizer: Tokenizer, address: st
                 f"{sizes}: {known[0][0]!r}{more} was added to the tokenizer and not to the model; add rows with "
                 f"resize_token_embeddings({ids}), or remove it from the tokenizer"
             )
-        embedding.register_forward_pre_hook(RowsOnly(rows, {rows + i: token for i, (token, _) in enumerate(known)}, address))
+        embedding.added_without_row = {rows + i: token for i, (token, _) in enumerate(known)}
+        embedding.register_forward_pre_hook(_check_inputs)
     elif rows >= 1.5 * ids and not _is_padding(embedding.weight[ids:], embedding.weight[:ids]):
         raise PliantError(
             f"{sizes}; they do not belong together. If the rest is padding, cut it off: load the model with transformers, "
@@ -105,17 +106,21 @@ def _is_padding(rest: Tensor, used: Tensor) -> bool:
     return bool(rest.detach().float().std(dim=0, correction=0).norm() < 0.1 * used.detach().float().std(dim=0, correction=0).norm())
 
 
-class RowsOnly:
-    """Stops a text with a token for which the embedding has no row."""
+def check_ids(embedding: Any, largest: int) -> None:
+    """Refuses ids up to `largest` where the embedding has no row for it, naming the token where it is known."""
+    rows = int(embedding.weight.shape[0])
+    if largest < rows:
+        return
+    token = getattr(embedding, "added_without_row", {}).get(largest)
+    if token is None:
+        raise PliantError(f"token {largest} is outside the model's vocabulary of {rows}; tokenizer and model do not belong together")
+    raise PliantError(
+        f"token {largest} is outside the model's vocabulary of {rows}: the text holds {token!r}, which was added to the tokenizer "
+        "only; add rows with resize_token_embeddings, or remove it from the text or the tokenizer"
+    )
 
-    def __init__(self, rows: int, outside: dict[int, str], address: str) -> None:
-        self.rows, self.outside, self.address = rows, outside, address
 
-    def __call__(self, module: Any, inputs: tuple[Any, ...]) -> None:
-        """Called by torch with the ids that the embedding is about to look up."""
-        largest = int(inputs[0].max()) if inputs and inputs[0].numel() else 0
-        if largest >= self.rows:
-            raise PliantError(
-                f"{self.address}: the text holds the token {self.outside.get(largest, largest)!r} (id {largest}), which was added to the "
-                f"tokenizer and has none of the model's {self.rows} rows; add rows with resize_token_embeddings, or remove it from the tokenizer"
-            )
+def _check_inputs(embedding: Any, inputs: tuple[Any, ...]) -> None:
+    """What torch calls before the embedding looks ids up."""
+    if inputs and inputs[0].numel():
+        check_ids(embedding, int(inputs[0].max()))

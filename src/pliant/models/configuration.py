@@ -42,6 +42,8 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
     for name, value in entries(config):
         if name in ELSEWHERE and value is not None:
             raise PliantError(f"{path}: {name} wants other files to be read ({value!r:.80}); remove that entry")
+        if name == "quantization_config" and not isinstance(value, dict | None):
+            raise PliantError(f"{path}: {name} is {value!r:.80}, not names and values; remove that entry if the weights are whole")
         if name in ("dtype", "torch_dtype"):
             _check_dtype(value, f"{path}: {name}")
     if trust_remote_code:
@@ -65,8 +67,8 @@ def configuration(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     config: Any = AutoConfig.from_pretrained(str(folder), trust_remote_code=trust_remote_code, local_files_only=True)
-    wanted = [value for name, value in entries(read_json(folder / "config.json", finite=False)) if name.strip("_").endswith("_implementation")]
-    foreign = [value for value in wanted if isinstance(value, dict | list) or value not in BUILT_IN]
+    wanted = [value for name, value in entries(read_json(folder / "config.json", finite=False)) if "_implementation" in name]
+    foreign = [value for value in wanted if not (value is None or isinstance(value, str)) or value not in BUILT_IN]
     if foreign:
         remark(f"{folder}: config.json asks for {foreign[0]!r:.80}, which is not fetched; transformers' own is used")
         config._attn_implementation = None  # noqa: SLF001  # of its parts too

@@ -101,9 +101,9 @@ def _shards(index: Path) -> list[str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise PliantError(f"{index}: is not an index of weight files; download it again")
     names = {str(name) for name in weight_map.values()}
-    strange = next((name for name in sorted(names) if Path(name).name != name or not name.endswith(".safetensors")), None)
-    if strange is not None:
-        raise PliantError(f"{index}: names {strange!r}, which is no safetensors file beside it")
+    plain = {name for name in names if Path(name).name == name and name.isprintable() and name.endswith(".safetensors")}
+    if plain != names:
+        raise PliantError(f"{index}: names {min(names - plain)!r:.80}, which is no safetensors file beside it")
     return sorted(names)
 
 
