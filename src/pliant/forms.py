@@ -15,7 +15,6 @@ import yaml
 
 from pliant.errors import PliantError
 
-
 SIZE_LIMIT = 64 * 2**20
 """Bytes of the largest YAML or JSON file that is read, unless its reader says otherwise."""
 
@@ -65,7 +64,9 @@ def parse_json(text: str | bytes, where: str, finite: bool = True) -> Any:
     With `finite` off, NaN and infinities are numbers, which other programs' files may hold. Raises PliantError that starts with `where`.
     """
     try:
-        return json.loads(text, parse_constant=_no_constant if finite else float, parse_float=_finite if finite else float, parse_int=_whole)
+        return json.loads(
+            text, parse_constant=_no_constant if finite else float, parse_float=_finite if finite else float, parse_int=_whole
+        )
     except RecursionError:
         raise PliantError(f"{where}: is not valid JSON that can be used (nested too deeply)") from None
     except ValueError as error:  # also bytes that are no text

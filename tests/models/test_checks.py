@@ -214,11 +214,14 @@ def test_a_tokenizer_of_another_model(tiny, ids):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "folder", "loss"), [
-    ("leftover-quant-config", "leftover_bnb", 1.4665),
-    ("leftover-quant-config", "leftover_mlx", 1.4665),
-    ("pad-token", "pad512", 1.4689),
-])
+@pytest.mark.parametrize(
+    ("fault", "folder", "loss"),
+    [
+        ("leftover-quant-config", "leftover_bnb", 1.4665),
+        ("leftover-quant-config", "leftover_mlx", 1.4665),
+        ("pad-token", "pad512", 1.4689),
+    ],
+)
 def test_published_faults(shared_data, tmp_path, monkeypatch, fault, folder, loss):
     """The losses are those that the faults' own descriptions state."""
     source = shared_data / "faults" / fault / "make.py"

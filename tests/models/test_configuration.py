@@ -118,7 +118,7 @@ def test_code_is_neither_fetched_nor_run(copy, asked, file):
     mark = copy / "ran"
     (copy / "code.py").write_text(f"open({str(mark)!r}, 'w')\n")
     for place in ("code", "somebody/repository--code"):
-        fields = {name: f"{place}.Thing" for name in ("AutoConfig", "AutoModelForCausalLM")} | {"AutoTokenizer": [None, f"{place}.Thing"]}
+        fields = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM"), f"{place}.Thing") | {"AutoTokenizer": [None, f"{place}.Thing"]}
         path = copy / file
         path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": fields, "custom_generate": f"{place}.Thing"}))
         load(copy)
@@ -143,7 +143,9 @@ def test_what_is_hashed_is_what_is_loaded(copy, tiny):
     save_file({name: single[name] + 1 for name in names[:5]}, copy / "model-00001-of-00002.safetensors", {"format": "pt"})
     assert load(copy).weights() != tiny.weights()
     assert rung.identity != before
-    save_file({name: torch.zeros_like(single[name]) for name in names}, copy / "shard-00000-model-00001-of-00001.safetensors", {"format": "pt"})
+    save_file(
+        {name: torch.zeros_like(single[name]) for name in names}, copy / "shard-00000-model-00001-of-00001.safetensors", {"format": "pt"}
+    )
     with pytest.raises(PliantError, match=r"torch\.distributed"):  # transformers would read this one instead
         load(copy)
 

@@ -198,6 +198,8 @@ DAMAGE = [
     (lambda folder: edit_config(folder, model_type="t5"), "not a causal language model"),
     (lambda folder: edit_config(folder, transformers_weights="pytorch_model.bin"), "transformers_weights wants other files"),
     (lambda folder: edit_config(folder, quantization_config="gptq"), "quantization_config is 'gptq'"),
+    (lambda folder: edit_config(folder, num_hidden_layers=2**40), "asks for 1099511627776 layers"),
+    (lambda folder: edit_config(folder, model_type="m" * 10_000), "unknown architecture 'm{80}'"),
     (lambda folder: edit_config(folder, hidden_size="wide"), "transformers cannot load it"),
     (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer"),
     (lambda folder: (folder / "pliant.json").write_text("{"), "pliant.json"),

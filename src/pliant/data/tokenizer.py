@@ -24,7 +24,6 @@ from pliant.files import write_atomic
 from pliant.forms import read_json
 from pliant.spec import digest
 
-
 LARGEST_DEFINITION = 256 * 2**20
 """Bytes of the largest `tokenizer.json` that is read; a vocabulary of a quarter of a million takes about 35 MB."""
 

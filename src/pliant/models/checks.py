@@ -33,6 +33,13 @@ def computed(name: str, entry: Mapping[str, Any] | None) -> bool:
     return RECOMPUTED.search(name) is not None or (MASK.search(name) is not None and mask)
 
 
+def check_layers(config: Any, stored: Stored, address: str) -> None:
+    """Refuses more layers than the files have tensors, before any is built: a thousand million would never end."""
+    layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > len(stored):
+        raise PliantError(f"{address}: config.json asks for {layers} layers, but the files hold {len(stored)} tensors in all")
+
+
 def check_complete(found: dict[str, Any], stored: Stored, address: str) -> None:
     """Refuses a network part of which would be random, and files part of which would be left out.
 

@@ -38,7 +38,7 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
         raise PliantError(f"{path}: cannot be read (it is no set of names and values)")
     if "model_type" not in config:
         raise PliantError(f"{path}: names no model_type, so the architecture is unknown")
-    kind, own_code = str(config["model_type"]), config.get("auto_map")
+    kind, own_code = str(config["model_type"])[:80], config.get("auto_map")
     for name, value in entries(config):
         if name in ELSEWHERE and value is not None:
             raise PliantError(f"{path}: {name} wants other files to be read ({value!r:.80}); remove that entry")
@@ -71,8 +71,8 @@ def configuration(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
     foreign = [value for value in wanted if not (value is None or isinstance(value, str)) or value not in BUILT_IN]
     if foreign:
         remark(f"{folder}: config.json asks for {foreign[0]!r:.80}, which is not fetched; transformers' own is used")
-        config._attn_implementation = None  # noqa: SLF001  # of its parts too
-        config._experts_implementation = None  # noqa: SLF001
+        config._attn_implementation = None  # of its parts too
+        config._experts_implementation = None
     return config
 
 

@@ -19,16 +19,17 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pliant.data.regular import check_regular
 from pliant.errors import PliantError, first_line
 from pliant.models.checkpoint import Checkpoint, read_facts
-from pliant.models.checks import Stored, check_complete, check_head, check_numbers, check_vocabulary
+from pliant.models.checks import Stored, check_complete, check_head, check_layers, check_numbers, check_vocabulary
 from pliant.models.configuration import check_config, check_no_adapter, configuration
 from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
 from pliant.models.model import Model, parameter_counts
 from pliant.models.packed_weights import forget_packing, unpacking
 from pliant.models.revisions import tokens_of
 from pliant.models.trainer_state import read_trainer_state
-from pliant.models.weight_files import check_entries, has_tokenizer, tensors, weight_files
+from pliant.models.weight_files import has_tokenizer, tensors, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +120,7 @@ def load_folder(
     else:
         check_gguf(folder, gguf_file)
         check_no_adapter(folder)
-        check_entries(folder)
+        check_regular(folder)
     words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
     with torch.device("cpu"):
         network = _network(folder, known.address, inside, number, trust_remote_code, gguf_file)
@@ -143,6 +144,7 @@ def _network(
         with quiet(), no_unpacking_bar() if gguf_file is not None else contextlib.nullcontext():
             if gguf_file is None:
                 config = configuration(folder, trust_remote_code)
+                check_layers(config.get_text_config(), stored, address)
                 kind = {"config": config, "use_safetensors": True, **unpacking(folder, config, stored)}
             else:
                 kind = gguf_arguments(gguf_file)
@@ -173,9 +175,7 @@ def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | Non
         with quiet(), no_unpacking_bar():
             return gguf_tokenizer(folder, gguf_file)
     except Exception as error:  # the libraries raise anything
-        raise PliantError(
-            f"{folder}/{gguf_file}: its tokenizer cannot be read ({first_line(error)}); name one with `tokenizer`"
-        ) from error
+        raise PliantError(f"{folder}/{gguf_file}: its tokenizer cannot be read ({first_line(error)}); name one with `tokenizer`") from error
 
 
 def _device(device: torch.device | str | None) -> torch.device:

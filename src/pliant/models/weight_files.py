@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import stat
 from collections.abc import Iterable
 from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from pliant.data.regular import check_regular
 from pliant.errors import PliantError
 from pliant.forms import parse_json, read_json
 
@@ -44,7 +44,10 @@ def weight_files(folder: Path) -> list[Path]:
     Raises PliantError when there are none (with what to do about pickled ones), when one that the index names is
     missing, when one is truncated, and when transformers would read others.
     """
-    check_entries(folder)
+    check_regular(folder)
+    part = next((path for path in folder.iterdir() if _RANK_SHARD.fullmatch(path.name)), None)
+    if part is not None:  # which transformers would read in place of any other
+        raise PliantError(f"{part}: is a part that torch.distributed wrote; save the model whole, in a folder of its own")
     if (folder / SINGLE).is_file():
         files = [folder / SINGLE]
     elif (folder / INDEX).is_file():
@@ -53,17 +56,6 @@ def weight_files(folder: Path) -> list[Path]:
         raise PliantError(f"{folder}: {why_no_weights(path.name for path in folder.iterdir())}")
     tensors(files)
     return files
-
-
-def check_entries(folder: Path) -> None:
-    """Refuses a folder whose files are none (a pipe would be waited for without end), or that torch.distributed has written."""
-    for path in folder.iterdir():
-        if path.suffix not in (".json", ".safetensors", ".model", ".txt"):
-            continue
-        if _RANK_SHARD.fullmatch(path.name):  # which transformers would read in place of any other
-            raise PliantError(f"{path}: is a part that torch.distributed wrote; save the model whole, in a folder of its own")
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise PliantError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or device'} where a file is needed")
 
 
 def tensors(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -126,7 +118,9 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
     entries = {name: entry for name, entry in content.items() if name != "__metadata__"} if isinstance(content, dict) else {"": None}
     end = _end(path, entries)
     if 8 + length + end != size:
-        raise PliantError(f"{path}: is truncated or corrupt ({size:,} bytes, its header says {8 + length + end:,}); download or save it again")
+        raise PliantError(
+            f"{path}: is truncated or corrupt ({size:,} bytes, its header says {8 + length + end:,}); download or save it again"
+        )
     return entries
 
 
