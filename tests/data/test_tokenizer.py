@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -171,11 +172,13 @@ def test_whatever_lies_beside_a_tokenizer_is_waited_for_by_nobody(words: Path, n
             load_tokenizer(words)
         return
     (words / name).write_text("[" * 10**6)
+    message = "which nothing here needs"
     try:
         assert load_tokenizer(words).vocab_size == 257
     except PliantError as error:
-        assert len(str(error).splitlines()) == 1
-        assert len(str(error)) < 500
+        message = str(error)
+    assert message.isprintable()
+    assert len(message) < 500
 
 
 def configure(folder: Path, **fields: Any) -> None:
@@ -195,12 +198,10 @@ def test_a_tokenizer_lies_in_its_folder(words: Path, elsewhere: str) -> None:
 @pytest.mark.parametrize("place", ["code", "somebody/repository--code"])
 def test_a_tokenizers_code_is_neither_fetched_nor_run(words: Path, place: str) -> None:
     (words / "code.py").write_text(f"open({str(words / 'ran')!r}, 'w')\n")
-    for given in ([None, f"{place}.Words"], {"AutoTokenizer": [f"{place}.Words", None]}):
-        configure(words, auto_map=given, tokenizer_class="Words")
-        try:
+    for auto_map in ([None, f"{place}.Words"], {"AutoTokenizer": [f"{place}.Words", None]}):
+        configure(words, auto_map=auto_map, tokenizer_class="Words")
+        with contextlib.suppress(PliantError):
             assert load_tokenizer(words).vocab_size == 257
-        except PliantError as error:
-            assert len(str(error).splitlines()) == 1
     assert not (words / "ran").exists()
 
 

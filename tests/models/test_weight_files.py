@@ -75,7 +75,7 @@ def test_bytes_too_few_or_too_many(tmp_path, missing):
     assert stored_parameters([path]) == 112
     for wrong in (content[:-missing], content + bytes(missing), content[:missing]):
         path.write_bytes(wrong)
-        with pytest.raises(PliantError, match="truncated|corrupt"):
+        with pytest.raises(PliantError, match=r"truncated|corrupt"):
             header(path)
 
 

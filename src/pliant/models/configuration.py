@@ -7,6 +7,7 @@ a note, since kernels change how fast a network runs and not what it says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ ELSEWHERE = ("transformers_weights", "configuration_files")
 """Entries that name other files to be read."""
 BUILT_IN = (None, "eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
 """Implementations that are part of PyTorch and transformers; all others may be fetched."""
+
+
+LISTED = re.compile(r"(layers?|labels|experts|blocks)$")
+"""Counts of which transformers makes a list while it reads them."""
+LONGEST_LIST = 100_000
 
 
 def check_config(folder: Path, trust_remote_code: bool) -> None:
@@ -44,6 +50,8 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
             raise PliantError(f"{path}: {name} wants other files to be read ({value!r:.80}); remove that entry")
         if name == "quantization_config" and not isinstance(value, dict | None):
             raise PliantError(f"{path}: {name} is {value!r:.80}, not names and values; remove that entry if the weights are whole")
+        if LISTED.search(name) and isinstance(value, int | float) and value > LONGEST_LIST:
+            raise PliantError(f"{path}: {name} is {value}, which no network has")
         if name in ("dtype", "torch_dtype"):
             _check_dtype(value, f"{path}: {name}")
     if trust_remote_code:

@@ -76,12 +76,12 @@ def _packed(name: str, entry: dict[str, Any]) -> bool:
 
 def _refuse_integers(folder: Path, stored: Stored) -> None:
     for name, entry in stored.items():
-        if entry["dtype"][0] not in "BF" or entry["dtype"] == "BOOL":
-            if not computed(name, entry):
-                raise PliantError(
-                    f"{folder}: {name} holds {entry['dtype']}, not weights, and config.json has no quantization_config that would say "
-                    "how they are packed; give the checkpoint they were made from"
-                )
+        floating = entry["dtype"][0] in "BF" and entry["dtype"] != "BOOL"
+        if not floating and not computed(name, entry):
+            raise PliantError(
+                f"{folder}: {name} holds {entry['dtype']}, not weights, and config.json has no quantization_config that would say "
+                "how they are packed; give the checkpoint they were made from"
+            )
 
 
 def forget_packing(network: PreTrainedModel) -> None:
