@@ -117,8 +117,6 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
         raise PliantError(f"{path}: cannot be read ({error.strerror or error})") from None
     named: dict[str, Any] = content if isinstance(content, dict) else {"": None}
     entries = {name: entry for name, entry in named.items() if name != "__metadata__"}
-        {name: entry for name, entry in content.items() if name != "__metadata__"} if isinstance(content, dict) else {"": None}
-    )
     end = _end(path, entries)
     if 8 + length + end != size:
         raise PliantError(
