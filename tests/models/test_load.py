@@ -199,6 +199,7 @@ DAMAGE = [
     (lambda folder: edit_config(folder, transformers_weights="pytorch_model.bin"), "transformers_weights wants other files"),
     (lambda folder: edit_config(folder, quantization_config="gptq"), "quantization_config is 'gptq'"),
     (lambda folder: edit_config(folder, num_hidden_layers=2**40), "num_hidden_layers is 1099511627776, which no network has"),
+    (lambda folder: edit_config(folder, max_position_embeddings=-1), "max_position_embeddings is -1"),
     (lambda folder: edit_config(folder, num_labels=2**40), "num_labels is 1099511627776"),
     (lambda folder: edit_config(folder, num_hidden_layers=5000), "asks for 5000 layers, but the files hold 20 tensors"),
     (lambda folder: edit_config(folder, model_type="m" * 10_000), "unknown architecture 'm{80}'"),

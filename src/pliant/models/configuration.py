@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
 from pliant.forms import read_json
+from pliant.models.model import CONTEXT_FIELDS
 from pliant.progress import remark
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
             raise PliantError(f"{path}: {name} is {value!r:.80}, not names and values; remove that entry if the weights are whole")
         if LISTED.search(name) and isinstance(value, int | float) and value > LONGEST_LIST:
             raise PliantError(f"{path}: {name} is {value}, which no network has")
+        if name in CONTEXT_FIELDS and isinstance(value, int | float) and value < 1:
+            raise PliantError(f"{path}: {name} is {value}, but an input has at least one token")
         if name in ("dtype", "torch_dtype"):
             _check_dtype(value, f"{path}: {name}")
     if trust_remote_code:
