@@ -100,7 +100,7 @@ def test_numbers_that_are_not_finite(copy, value, dtype):
     weight = torch.ones(48, 16)
     weight[7, 3] = value
     edit_weights(copy, model__layers__1__mlp__up_proj__weight=weight.to(dtype))
-    with pytest.raises(PliantError, match=r"layers\.1\.mlp\.up_proj\.weight holds numbers that are not finite"):
+    with pytest.raises(PliantError, match=r"layers\.1\.mlp\.up_proj\.weight holds what is not a finite number"):
         load(copy)
 
 

@@ -67,7 +67,7 @@ def check_numbers(network: PreTrainedModel, address: str) -> None:
     for name, weight in network.named_parameters():
         # one pass without a copy finds any; huge numbers, whose sum is none, are looked at one by one
         if not torch.isfinite(weight.detach().sum(dtype=torch.float32)) and not torch.isfinite(weight.detach()).all():
-            raise PliantError(f"{address}: {name} holds numbers that are not finite; the training diverged, or the file is damaged")
+            raise PliantError(f"{address}: {name} holds what is not a finite number; the training diverged, or the file is damaged")
 
 
 def check_head(network: PreTrainedModel, address: str) -> None:
