@@ -47,3 +47,9 @@ def _shortened(text: str, limit: int) -> str:
         return text
     end = limit * 2 // 5
     return f"{text[: limit - end - 5]} ... {text[-end:]}"
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says is wrong, as a part of a message: its first line, at most 200 characters that can be seen."""
+    lines = str(error)[:2000].strip().splitlines()
+    return "".join(filter(str.isprintable, lines[0]))[:200] if lines else type(error).__name__

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pliant.changes import Quantize
 from pliant.data.tokenizer import load_tokenizer
@@ -59,13 +60,14 @@ def test_weights_packed_in_a_way_that_nobody_unpacks_are_refused(model, tmp_path
     save(model, tmp_path / "packed")
     config = json.loads((tmp_path / "packed" / "config.json").read_text())
     (tmp_path / "packed" / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "awq"}}))
+    stored = load_file(tmp_path / "packed" / "model.safetensors")
+    stored["model.layers.0.mlp.up_proj.qweight"] = stored.pop("model.layers.0.mlp.up_proj.weight").to(torch.int32)
+    save_file(stored, tmp_path / "packed" / "model.safetensors")
     with pytest.raises(PliantError, match=r"packed \(awq\)"):
         load(tmp_path / "packed")
 
 
 def test_the_packed_file_is_smaller(model, tmp_path):
-    from safetensors.torch import load_file
-
     save_packed(Quantize(bits=4, tensors="linear"), model, tmp_path / "packed")
     stored = load_file(tmp_path / "packed" / "model.safetensors")
     name = "model.layers.0.mlp.down_proj."

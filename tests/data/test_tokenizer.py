@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -134,10 +137,78 @@ def test_what_is_no_tokenizer_gives_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "tokenizer.json").write_text("{")
-    (tmp_path / "list.json").write_text("[]")
-    names = ["./nowhere", tmp_path / "empty", tmp_path / "broken", tmp_path / "list.json", "no-such-owner/no-such-name"]
+    written = {"list": "[]", "deep": "[" * 10**6, "other": "{}", "model": '{"model": 1}', "huge": '{"model": {"type": "BPE"}, "a": 1e999}'}
+    for name, content in written.items():
+        (tmp_path / f"{name}.json").write_text(content)
+    os.mkfifo(tmp_path / "pipe.json")
+    names = ["./nowhere", tmp_path / "empty", tmp_path / "broken", "no-such-owner/no-such-name", tmp_path / "pipe.json"]
+    names += [tmp_path / f"{name}.json" for name in written]
     for name in names:
         with pytest.raises(PliantError) as caught:
             load_tokenizer(name)
         assert str(name).removeprefix("./") in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """The folder of a tokenizer that is read by transformers."""
+    from transformers import AutoTokenizer
+
+    ByteTokenizer().save(tmp_path / "words")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "words")
+    tokenizer.add_special_tokens({"eos_token": "<end>"})
+    tokenizer.save_pretrained(tmp_path / "words")
+    return tmp_path / "words"
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja"])
+@pytest.mark.parametrize("kind", ["pipe", "deep"])
+def test_whatever_lies_beside_a_tokenizer_is_waited_for_by_nobody(words: Path, name: str, kind: str) -> None:
+    (words / name).unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(words / name)
+        with pytest.raises(PliantError, match="is a pipe or device where a file is needed"):
+            load_tokenizer(words)
+        return
+    (words / name).write_text("[" * 10**6)
+    message = "which nothing here needs"
+    try:
+        assert load_tokenizer(words).vocab_size == 257
+    except PliantError as error:
+        message = str(error)
+    assert message.isprintable()
+    assert len(message) < 500
+
+
+def configure(folder: Path, **fields: Any) -> None:
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+@pytest.mark.parametrize("elsewhere", ["../other/tokenizer.4.0.0.json", "/tmp/tokenizer.4.0.0.json", "part/tokenizer.4.0.0.json"])
+def test_a_tokenizer_lies_in_its_folder(words: Path, elsewhere: str) -> None:
+    configure(words, fast_tokenizer_files=["tokenizer.json", elsewhere])
+    with pytest.raises(PliantError, match="fast_tokenizer_files"):
+        load_tokenizer(words)
+    configure(words, fast_tokenizer_files=["tokenizer.json"], tokenizer_file=elsewhere, vocab_file=elsewhere)
+    assert load_tokenizer(words).vocab_size == 257
+
+
+@pytest.mark.parametrize("place", ["code", "somebody/repository--code"])
+def test_a_tokenizers_code_is_neither_fetched_nor_run(words: Path, place: str) -> None:
+    (words / "code.py").write_text(f"open({str(words / 'ran')!r}, 'w')\n")
+    for auto_map in ([None, f"{place}.Words"], {"AutoTokenizer": [f"{place}.Words", None]}):
+        configure(words, auto_map=auto_map, tokenizer_class="Words")
+        with contextlib.suppress(PliantError):
+            assert load_tokenizer(words).vocab_size == 257
+    assert not (words / "ran").exists()
+
+
+def test_sentencepiece_alone_names_the_packages_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer"}))
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(PliantError, match="sentencepiece and protobuf: pip install sentencepiece") as caught:
+        load_tokenizer(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1

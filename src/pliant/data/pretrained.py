@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pliant.errors import PliantError
+from pliant.data.regular import check_regular
+from pliant.errors import PliantError, first_line
 from pliant.files import disk_errors, expanded
 from pliant.spec import digest
 
@@ -34,6 +36,8 @@ class PretrainedTokenizer:
         """The id its own template puts first (Llama's `<s>`); None for tokenizers that put none (GPT-NeoX)."""
         self.end_id: int | None = cast("int | None", tokenizer.eos_token_id)
         """The id of its end-of-text token."""
+        self.added_tokens = {number: (token.content, token.special) for number, token in tokenizer.added_tokens_decoder.items()}
+        """Id -> (text, whether it is special: control, padding ...) of the tokens that were added to the vocabulary."""
 
     @classmethod
     def load(cls, name: str | Path, trust_remote_code: bool = False) -> PretrainedTokenizer:
@@ -46,6 +50,7 @@ class PretrainedTokenizer:
             if path.is_file():
                 return cls(PreTrainedTokenizerFast(tokenizer_file=str(path)))
             if path.is_dir():
+                _check_folder(path)
                 return cls(AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=trust_remote_code))
             if _looks_local(str(name)):
                 raise PliantError(f"{name}: no such tokenizer folder or tokenizer.json")
@@ -53,8 +58,10 @@ class PretrainedTokenizer:
             return cls(AutoTokenizer.from_pretrained(address, **there, trust_remote_code=trust_remote_code))
         except PliantError:
             raise
-        except Exception as error:  # the libraries raise bare Exception, OSError, ValueError and many more
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        except BaseException as error:  # the libraries raise bare Exception, OSError, ValueError and many more
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's, which is no Exception
+                raise
+            reason = first_line(error)
             raise PliantError(f"{name}: no tokenizer can be read from it ({reason}); give bytes, ascii, a folder or a hub name") from None
 
     @property
@@ -93,6 +100,36 @@ class PretrainedTokenizer:
 
     def _fast(self) -> Any:
         return self.tokenizer.backend_tokenizer
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a tokenizer that lies elsewhere, that is no file, or that packages must translate which are not here. Raises PliantError."""
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    check_regular(folder)
+    versions: Any = get_tokenizer_config(str(folder), local_files_only=True).get("fast_tokenizer_files") or []
+    if any(Path(str(name)).name != name for name in versions):
+        raise PliantError(f"{folder}/tokenizer_config.json: fast_tokenizer_files names files that are not beside it; remove that entry")
+    pieces = next((path for path in sorted(folder.glob("*.model")) if path.is_file()), None)
+    missing = [package for package, module in (("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf")) if not _is_here(module)]
+    if pieces is not None and missing and not (folder / "tokenizer.json").exists() and _is_sentencepiece(pieces):
+        raise PliantError(
+            f"{folder}: there is {pieces.name} and no tokenizer.json, and translating it needs sentencepiece and protobuf: "
+            f"pip install {' '.join(missing)} (or save it with transformers where both are installed)"
+        )
+
+
+def _is_here(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is a part of is not here
+        return False
+
+
+def _is_sentencepiece(path: Path) -> bool:
+    """Whether it is SentencePiece's binary form; others keep text, such as a token and its rank a line, under the same name."""
+    with path.open("rb") as stream:
+        return stream.read(1) == b"\n"
 
 
 def _looks_local(name: str) -> bool:

@@ -22,6 +22,10 @@ from pliant.data.transliterate import PLAIN, transliterate
 from pliant.errors import PliantError
 from pliant.files import expanded, write_atomic
 from pliant.spec import digest
+from pliant.spec.yaml import read_json
+
+LARGEST_DEFINITION = 256 * 2**20
+"""Bytes of the largest `tokenizer.json` that is read; a vocabulary of a quarter of a million takes about 35 MB."""
 
 
 class Tokenizer(Protocol):
@@ -154,13 +158,12 @@ def load_tokenizer(name: str | Path, trust_remote_code: bool = False) -> Tokeniz
         return ByteTokenizer("bytes" if name == "bytes" else "ascii")
     path = expanded(name)
     definition = path / "tokenizer.json" if path.is_dir() else path
-    if definition.is_file() and definition.suffix == ".json":
-        try:
-            parsed = json.loads(definition.read_bytes())
-        except (ValueError, OSError) as error:
-            raise PliantError(f"{definition}: is not a tokenizer file ({error})") from None
+    if definition.exists() and definition.suffix == ".json":
+        parsed: Any = read_json(definition, LARGEST_DEFINITION)
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
+            raise PliantError(f"{definition}: is not a tokenizer file (it has no `model`)")
         for alphabet in ("bytes", "ascii"):
-            if isinstance(parsed, dict) and ByteTokenizer(alphabet).is_defined_by(parsed):
+            if ByteTokenizer(alphabet).is_defined_by(parsed):
                 return ByteTokenizer(alphabet)
     from pliant.data.pretrained import PretrainedTokenizer
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.models.checks import check_ids
 from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 
@@ -194,6 +195,4 @@ def _can_split(network: Any, inputs: Tensor) -> bool:
 def _check(network: Any, sequences: Sequence[Tokens]) -> None:
     if min(len(sequence) for sequence in sequences) < 2:
         raise PliantError("a loss needs samples of at least two tokens")
-    largest, vocabulary = max(int(np.max(sequence)) for sequence in sequences), network.get_input_embeddings().weight.shape[0]
-    if largest >= vocabulary:
-        raise PliantError(f"token {largest} is outside the model's vocabulary of {vocabulary}; tokenizer and model do not belong together")
+    check_ids(network.get_input_embeddings(), max(int(np.max(sequence)) for sequence in sequences))

@@ -1,64 +1,133 @@
-"""What can be known to be wrong with a checkpoint before, and just after, transformers loads it.
+"""What can be known to be wrong with a checkpoint just after transformers has loaded it.
 
 Each check raises PliantError with one line that says what is wrong and what to do.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.progress import remark
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
 
     from pliant.data.tokenizer import Tokenizer
 
+Stored = Mapping[str, dict[str, Any]]
+"""What the headers of the weight files say: name -> {dtype, shape, ...}."""
+RECOMPUTED = re.compile(r"(^|[._])(inv_freq|(cos|sin)_cached|position_ids|num_batches_tracked|masked_bias)$")
+"""Buffers that older versions stored and that networks compute for themselves."""
+MASK = re.compile(r"(^|\.)(attn|attention|self_attn)\.bias$")
+"""A causal mask, where it has the shape of one: a bias has the same name."""
 
-def check_config(folder: Path, trust_remote_code: bool) -> None:
-    """Says what `config.json` asks for that cannot be had, before transformers does it in many lines."""
-    from transformers import CONFIG_MAPPING, __version__
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    path = folder / "config.json"
-    if (folder / "adapter_config.json").is_file():
-        raise PliantError(f"{folder}: holds an adapter, not a model; merge it into its base with peft (merge_and_unload) and save that")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        kind, own_code = str(config["model_type"]), config.get("auto_map")
-        redirect = str(config.get("transformers_weights") or "model.safetensors")
-    except FileNotFoundError:
-        raise PliantError(f"{folder}: config.json is missing; a model folder has config.json, model.safetensors and a tokenizer") from None
-    except KeyError:
-        raise PliantError(f"{path}: names no model_type, so the architecture is unknown") from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise PliantError(f"{path}: cannot be read ({error})") from None
-    if not redirect.endswith((".safetensors", ".safetensors.index.json")):
-        raise PliantError(f"{path}: wants its weights from {redirect!r}, which is no safetensors file")
-    if trust_remote_code:
-        return
-    if kind not in CONFIG_MAPPING and own_code:
-        raise PliantError(f"{folder}: {kind!r} needs modelling code that comes with the weights; allow it with trust_remote_code")
-    if kind not in CONFIG_MAPPING:
-        raise PliantError(f"{folder}: unknown architecture {kind!r}; transformers {__version__} does not have it")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise PliantError(f"{folder}: {kind!r} is not a causal language model")
+def computed(name: str, entry: Mapping[str, Any] | None) -> bool:
+    """Whether a stored tensor is a buffer that a network computes for itself, so that it need not be read."""
+    shape = (entry or {}).get("shape", [])
+    mask = len(shape) == 4 and shape[:2] == [1, 1] and shape[2] == shape[3]
+    return RECOMPUTED.search(name) is not None or (MASK.search(name) is not None and mask)
+
+
+def check_layers(config: Any, stored: Stored, address: str) -> None:
+    """Refuses more layers than the files have tensors, before any is built: a thousand million would never end."""
+    layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > len(stored):
+        raise PliantError(f"{address}: config.json asks for {layers} layers, but the files hold {len(stored)} tensors in all")
+
+
+def check_complete(found: dict[str, Any], stored: Stored, address: str) -> None:
+    """Refuses a network part of which would be random, and files part of which would be left out.
+
+    Args:
+        found: transformers' report on loading.
+        stored: The tensors in the files; empty where the format is another.
+        address: For the message.
+    """
+    spare = {name for name in found["unexpected_keys"] if not computed(name, stored.get(name))}
+    for names, problem in (
+        (found["missing_keys"], "missing from the weight files; the checkpoint is incomplete or its config.json belongs to another"),
+        (found["mismatched_keys"], "not of the shape config.json asks for; one of the two belongs to another checkpoint"),
+        (spare, "in the weight files without a place in the network; config.json belongs to another, or parts are still to be merged"),
+    ):
+        listed = sorted(item if isinstance(item, str) else item[0] for item in names)
+        if listed:
+            more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
+            raise PliantError(f"{address}: {listed[0]}{more} {problem}")
+
+
+def check_numbers(network: PreTrainedModel, address: str) -> None:
+    """Refuses weights that are no finite numbers: whatever is computed from them is none either."""
+    import torch
+
+    for name, weight in network.named_parameters():
+        # one pass without a copy finds any; huge numbers, whose sum is none, are looked at one by one
+        if not torch.isfinite(weight.detach().sum(dtype=torch.float32)) and not torch.isfinite(weight.detach()).all():
+            raise PliantError(f"{address}: {name} holds what is not a finite number; the training diverged, or the file is damaged")
+
+
+def check_head(network: PreTrainedModel, address: str) -> None:
+    """Says where embedding and output head are two although the configuration makes them one."""
+    head: Any = network.get_output_embeddings()
+    embedding: Any = network.get_input_embeddings()
+    tied = getattr(network.config, "tie_word_embeddings", False)
+    if tied and head is not None and getattr(head, "weight", None) is not embedding.weight:
+        remark(f"{address}: config.json ties the output head to the embedding, but the files hold a head of its own, which is used")
 
 
 def check_vocabulary(network: PreTrainedModel, tokenizer: Tokenizer, address: str) -> None:
-    """An embedding may be padded beyond the tokenizer, though not by half; the other way round ids would point past its end."""
+    """Every id needs its row of the embedding, and an embedding may be padded beyond them.
+
+    Special tokens that were added without rows of their own are let through, and stopped where a text holds one.
+    """
     embedding: Any = network.get_input_embeddings()
+    rows, ids = int(embedding.weight.shape[0]), tokenizer.vocab_size
+    sizes = f"{address}: the tokenizer has {ids} ids but the model {rows}"
+    if ids > rows:
+        added: dict[int, tuple[str, bool]] = getattr(tokenizer, "added_tokens", {})
+        outside = [added.get(number) for number in range(max(rows, ids - len(added) - 1), ids)]
+        known = [token for token in outside if token is not None]
+        if len(outside) != ids - rows or len(known) != len(outside):
+            raise PliantError(f"{sizes}; they do not belong together: name the model's own with `tokenizer`")
+        if not all(special for _, special in known):
+            more = f" and {len(known) - 1} more" if len(known) > 1 else ""
+            raise PliantError(
+                f"{sizes}: {known[0][0]!r}{more} was added to the tokenizer and not to the model; add rows with "
+                f"resize_token_embeddings({ids}), or remove it from the tokenizer"
+            )
+        embedding.added_without_row = {rows + i: token for i, (token, _) in enumerate(known)}
+        embedding.register_forward_pre_hook(_check_inputs)
+    elif rows >= 1.5 * ids and not _is_padding(embedding.weight[ids:], embedding.weight[:ids]):
+        raise PliantError(
+            f"{sizes}; they do not belong together. If the rest is padding, cut it off: load the model with transformers, "
+            f"resize_token_embeddings({ids}), save it"
+        )
+
+
+def _is_padding(rest: Tensor, used: Tensor) -> bool:
+    """Whether the rows of an embedding beyond the ids are all nearly the same, as none that stand for tokens are."""
+    return bool(rest.detach().float().std(dim=0, correction=0).norm() < 0.1 * used.detach().float().std(dim=0, correction=0).norm())
+
+
+def check_ids(embedding: Any, largest: int) -> None:
+    """Refuses ids up to `largest` where the embedding has no row for it, naming the token where it is known."""
     rows = int(embedding.weight.shape[0])
-    if not tokenizer.vocab_size <= rows < 1.5 * tokenizer.vocab_size:
-        raise PliantError(f"{address}: the tokenizer has {tokenizer.vocab_size} ids but the model {rows}; they do not belong together")
+    if largest < rows:
+        return
+    token = getattr(embedding, "added_without_row", {}).get(largest)
+    if token is None:
+        raise PliantError(f"token {largest} is outside the model's vocabulary of {rows}; tokenizer and model do not belong together")
+    raise PliantError(
+        f"token {largest} is outside the model's vocabulary of {rows}: the text holds {token!r}, which was added to the tokenizer "
+        "only; add rows with resize_token_embeddings, or remove it from the text or the tokenizer"
+    )
 
 
-def check_complete(found: dict[str, Any], address: str) -> None:
-    """Refuses a network part of which transformers would have drawn at random. `found` is its report on loading."""
-    for key, problem in (("missing_keys", "missing from the weight files"), ("mismatched_keys", "not of the shape config.json asks for")):
-        names = sorted(item if isinstance(item, str) else item[0] for item in found[key])
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise PliantError(f"{address}: {names[0]}{more} {problem}; the checkpoint is incomplete or its config.json belongs to another")
+def _check_inputs(embedding: Any, inputs: tuple[Any, ...]) -> None:
+    """What torch calls before the embedding looks ids up."""
+    if inputs and inputs[0].numel():
+        check_ids(embedding, int(inputs[0].max()))

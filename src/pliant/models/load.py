@@ -12,22 +12,25 @@ the checkpoint's own numbers.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.errors import PliantError
+from pliant.data.regular import check_regular
+from pliant.errors import PliantError, first_line
 from pliant.files import expanded
 from pliant.models.checkpoint import Checkpoint
-from pliant.models.checks import check_complete, check_config, check_vocabulary
+from pliant.models.checks import Stored, check_complete, check_head, check_layers, check_numbers, check_vocabulary
+from pliant.models.configuration import check_config, check_no_adapter, configuration
 from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
 from pliant.models.model import Model, parameter_counts
 from pliant.models.packed_weights import forget_packing, unpacking
 from pliant.models.revisions import tokens_of
 from pliant.models.trainer_state import facts_beside
-from pliant.models.weight_files import has_tokenizer, weight_files
+from pliant.models.weight_files import has_tokenizer, tensors, weight_files
 from pliant.progress import remark
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from pliant.data.tokenizer import Tokenizer
 
+os.environ.setdefault("USE_HUB_KERNELS", "NO")  # read by transformers when it is imported: no architecture fetches code by itself
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -110,14 +115,17 @@ def load_folder(
 
     place = _device(device)
     number = _dtype(dtype, place)
+    inside: Stored = {}
     if gguf_file is None:
-        weight_files(folder)
+        inside = tensors(weight_files(folder))
         check_config(folder, trust_remote_code)
     else:
         check_gguf(folder, gguf_file)
-    with torch.device("cpu"):
-        network = _network(folder, known.address, number, trust_remote_code, gguf_file)
+        check_no_adapter(folder)
+        check_regular(folder)
     words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
+    with torch.device("cpu"):
+        network = _network(folder, known.address, inside, number, trust_remote_code, gguf_file)
     check_vocabulary(network, words, known.address)
     total, inner = parameter_counts(network)
     facts, damage = facts_beside(folder)
@@ -127,21 +135,32 @@ def load_folder(
     return Model(_moved(network, place), words, Checkpoint.model_validate(facts))
 
 
-def _network(folder: Path, address: str, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None) -> PreTrainedModel:
+def _network(
+    folder: Path, address: str, stored: Stored, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None
+) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
-    packing = unpacking(folder) if gguf_file is None else gguf_arguments(gguf_file)
-    kind = {"use_safetensors": True} if gguf_file is None else {}
     common = {"dtype": dtype, "trust_remote_code": trust_remote_code, "local_files_only": True}
     checks = {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, so that all are named at once
+    kind: dict[str, Any]
     try:
         with quiet(), no_unpacking_bar() if gguf_file is not None else contextlib.nullcontext():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind, **packing)
+            if gguf_file is None:
+                config = configuration(folder, trust_remote_code)
+                check_layers(config.get_text_config(), stored, address)
+                kind = {"config": config, "use_safetensors": True, **unpacking(folder, config, stored)}
+            else:
+                kind = gguf_arguments(gguf_file)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind)
+    except PliantError:
+        raise
     except Exception as error:  # transformers and the weights' own code raise anything
-        raise PliantError(f"{address}: transformers cannot load it ({_first_line(error)})") from error
+        raise PliantError(f"{address}: transformers cannot load it ({first_line(error)})") from error
     network, found = loaded
-    check_complete(found, address)
-    if packing:
+    check_complete(found, stored, address)
+    check_numbers(network, address)
+    check_head(network, address)
+    if "quantization_config" in kind:
         forget_packing(network)
     return network
 
@@ -159,9 +178,7 @@ def _tokenizer(folder: Path, given: Tokenizer | str | None, gguf_file: str | Non
         with quiet(), no_unpacking_bar():
             return gguf_tokenizer(folder, gguf_file)
     except Exception as error:  # the libraries raise anything
-        raise PliantError(
-            f"{folder}/{gguf_file}: its tokenizer cannot be read ({_first_line(error)}); name one with `tokenizer`"
-        ) from error
+        raise PliantError(f"{folder}/{gguf_file}: its tokenizer cannot be read ({first_line(error)}); name one with `tokenizer`") from error
 
 
 def _device(device: torch.device | str | None) -> torch.device:
@@ -170,7 +187,7 @@ def _device(device: torch.device | str | None) -> torch.device:
     try:
         return torch.get_default_device() if device is None else torch.device(device)
     except RuntimeError as error:
-        raise PliantError(f"unknown device {device!r} ({_first_line(error)})") from None
+        raise PliantError(f"unknown device {device!r} ({first_line(error)})") from None
 
 
 def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | str:
@@ -180,9 +197,9 @@ def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype
         return torch.float32 if device.type == "cpu" else "auto"
     if isinstance(dtype, torch.dtype) or dtype == "auto":
         return dtype
-    found = getattr(torch, dtype, None)
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise PliantError(f"unknown dtype {dtype!r}; float32, bfloat16, float16 or auto")
+    found = getattr(torch, dtype, None) if dtype in DTYPES else None
+    if found is None:
+        raise PliantError(f"unknown dtype {dtype!r}; {', '.join(DTYPES)} or auto")
     return found
 
 
@@ -195,7 +212,7 @@ def _moved(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     try:
         return network.to(device)  # pyright: ignore[reportArgumentType]
     except (RuntimeError, AssertionError) as error:
-        raise PliantError(f"cannot use device {str(device)!r} ({_first_line(error)})") from error
+        raise PliantError(f"cannot use device {str(device)!r} ({first_line(error)})") from error
 
 
 @contextlib.contextmanager
@@ -213,8 +230,3 @@ def quiet() -> Generator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

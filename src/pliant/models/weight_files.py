@@ -3,13 +3,13 @@
 Idea: a safetensors file says in its first bytes what it holds and how long it must be. Reading only that finds a
 truncated download in milliseconds, counts parameters without torch, and keeps pickles out: a folder that has nothing
 but pickled weights is refused, never opened.
+What is looked at and hashed is exactly what transformers reads; a folder in which it would read other files is refused.
 Source: the safetensors format (8 bytes of header length, a JSON header with dtype, shape and offsets, the data).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -17,7 +17,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from pliant.data.regular import check_regular
 from pliant.errors import PliantError
+from pliant.spec.yaml import parse_json, read_json
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -44,7 +46,15 @@ UNUSABLE = (
 """What is found in the place of weights, by a pattern of its name, and what to do."""
 LONGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
-TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json", "chat_template*")
+NUMBER_BITS = {"BOOL": 8, "BF16": 16, "C64": 64, **{f"F{bits}": bits for bits in (4, 16, 32, 64)}} | {
+    f"{kind}{bits}": bits for kind in "IU" for bits in (8, 16, 32, 64)
+}
+"""Bits a number, by the format's names of number types; those of 8 and 6 bits have further names."""
+_RANK_SHARD = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+TOKENIZER_FILES = (
+    *("tokenizer*", "vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json"),
+    *("special_tokens_map.json", "added_tokens.json", "chat_template*"),
+)
 """Patterns of the files a tokenizer is made of, in every format transformers reads."""
 
 
@@ -52,17 +62,32 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that make up the model in `folder`, each checked to be whole.
 
     Raises PliantError when there are none (with what to do about pickled ones), when one that the index names is
-    missing, or when one is truncated.
+    missing, when one is truncated, and when transformers would read others.
     """
+    check_regular(folder)
+    part = next((path for path in folder.iterdir() if _RANK_SHARD.fullmatch(path.name)), None)
+    if part is not None:  # which transformers would read in place of any other
+        raise PliantError(f"{part}: is a part that torch.distributed wrote; save the model whole, in a folder of its own")
     if (folder / SINGLE).is_file():
         files = [folder / SINGLE]
     elif (folder / INDEX).is_file():
         files = [folder / name for name in _shards(folder / INDEX)]
     else:
         raise PliantError(f"{folder}: {why_no_weights(path.name for path in folder.iterdir())}")
-    for path in files:
-        header(path)
+    tensors(files)
     return files
+
+
+def tensors(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Name -> {dtype, shape, data_offsets} of every tensor in the files. Raises PliantError, also for a name that comes twice."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in files:
+        here = header(path)
+        twice = next((name for name in here if name in found), None)
+        if twice is not None:
+            raise PliantError(f"{path}: holds {twice}, which another file of the model holds too; download or save them again")
+        found |= here
+    return found
 
 
 def why_no_weights(names: Iterable[str]) -> str:
@@ -83,21 +108,21 @@ def why_no_weights(names: Iterable[str]) -> str:
 
 
 def _shards(index: Path) -> list[str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted({str(name) for name in weight_map.values()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise PliantError(f"{index}: is not an index of weight files; download it again") from None
-    strange = next((name for name in names if Path(name).name != name or not name.endswith(".safetensors")), None)
-    if strange is not None or not names:
-        raise PliantError(f"{index}: names {strange!r}, which is no safetensors file beside it")
-    return names
+    weight_map: Any = read_json(index, finite=False)
+    weight_map = weight_map.get("weight_map") if isinstance(weight_map, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise PliantError(f"{index}: is not an index of weight files; download it again")
+    names = {str(name) for name in weight_map.values()}
+    plain = {name for name in names if Path(name).name == name and name.isprintable() and name.endswith(".safetensors")}
+    if plain != names:
+        raise PliantError(f"{index}: names {min(names - plain)!r:.80}, which is no safetensors file beside it")
+    return sorted(names)
 
 
-def header(path: Path) -> dict[str, Any]:
+def header(path: Path) -> dict[str, dict[str, Any]]:
     """Name -> {dtype, shape, data_offsets} of every tensor in a safetensors file.
 
-    Raises PliantError when the file is missing, shorter or longer than its header says, or no safetensors at all.
+    Raises PliantError when the file is missing, not what its header says, or no safetensors at all.
     """
     try:
         size = path.stat().st_size
@@ -105,21 +130,49 @@ def header(path: Path) -> dict[str, Any]:
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(size - 8, LONGEST_HEADER):
                 raise PliantError(f"{path}: is truncated or no safetensors file; download or save it again")
-            content = json.loads(stream.read(length))
-        tensors = {name: entry for name, entry in content.items() if name != "__metadata__"}
-        end = 8 + length + max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+            content: Any = parse_json(stream.read(length), str(path))
     except FileNotFoundError:
         raise PliantError(f"{path}: no such file; the checkpoint is incomplete") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise PliantError(f"{path}: is corrupt or no safetensors file ({type(error).__name__}); download or save it again") from None
-    if end != size:
-        raise PliantError(f"{path}: is truncated or corrupt ({size:,} bytes, its header says {end:,}); download or save it again")
-    return tensors
+    except OSError as error:
+        raise PliantError(f"{path}: cannot be read ({error.strerror or error})") from None
+    named: dict[str, Any] = content if isinstance(content, dict) else {"": None}
+    entries = {name: entry for name, entry in named.items() if name != "__metadata__"}
+    end = _end(path, entries)
+    if 8 + length + end != size:
+        raise PliantError(
+            f"{path}: is truncated or corrupt ({size:,} bytes, its header says {8 + length + end:,}); download or save it again"
+        )
+    return entries
+
+
+def _end(path: Path, entries: dict[str, Any]) -> int:
+    """Bytes of data that a header describes, after checking that its tensors follow each other without gap or overlap."""
+    end = 0
+    try:
+        for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+            begin, after = map(_count, entry["data_offsets"])
+            if begin != end or (after - begin) * 8 != prod(map(_count, entry["shape"])) * _bits(entry["dtype"]):
+                raise ValueError(name)
+            end = after
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        where = f" ({error})" if isinstance(error, ValueError) else ""
+        raise PliantError(f"{path}: is corrupt or no safetensors file{where}; download or save it again") from None
+    return end
+
+
+def _count(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{number!r:.40} is no size")
+    return number
+
+
+def _bits(dtype: str) -> int:
+    return NUMBER_BITS[dtype] if dtype in NUMBER_BITS else int(re.fullmatch(r"F([68])_E\w+", dtype)[1])  # pyright: ignore[reportOptionalSubscript]
 
 
 def stored_parameters(files: Iterable[Path]) -> int:
     """Numbers stored in the files, tied tensors once: the parameter count wherever a model keeps no other buffers."""
-    return sum(prod(entry["shape"]) for path in files for entry in header(path).values())
+    return sum(prod(entry["shape"]) for entry in tensors(files).values())
 
 
 def has_tokenizer(folder: Path) -> bool:
