@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,18 @@ class Ledger:
 
     def compact(self, at_least: int = 2) -> None:
         """Merge the shards into one file when there are `at_least` so many; see `pliant.study.merging`."""
-        shards, left_over = self._shards()
-        for path in left_over:
+        self._tidy()
+        if len(self.shards()) >= at_least:
+            self.merge()
+
+    def merge(self, amended: Callable[[Table], Table] = lambda table: table) -> None:
+        """Put one file in the place of all shards, its records as `amended` gives them back."""
+        self._tidy()  # before: a file that the merged one does not list would count again
+        merge(self.shards(), self.folder / "records", amended)
+
+    def _tidy(self) -> None:
+        for path in self._shards()[1]:
             path.unlink(missing_ok=True)
-        if len(shards) >= at_least:
-            merge(shards, self.folder / "records")
 
     # --- reading
 

@@ -47,7 +47,7 @@ def restate(ledger: Ledger, facts: Facts) -> None:
     """Let the records under these keys say these facts. Raises PliantError as `merge` does."""
     columns = sorted({column for stated in facts.values() for column in stated})
     if columns and any(_differs(row, facts.get(row["key"], {})) for row in _stored(ledger, ["key", *columns])):
-        merge(ledger.shards(), ledger.folder / "records", lambda table: _corrected(table, facts, columns))
+        ledger.merge(lambda table: _corrected(table, facts, columns))
 
 
 def _stored(ledger: Ledger, columns: Sequence[str]) -> list[dict[str, Any]]:
