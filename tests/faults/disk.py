@@ -10,21 +10,15 @@ What goes wrong: reads by native code (DuckDB, Arrow) and writes by safetensors 
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import errno
 import fcntl
 import io
-import itertools
 import os
-import random
-import re
 import threading
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 Fault = tuple[str, float]
 """`EIO` (this operation fails), `ENOSPC` (the disk is full from here on) or `kill`; and the share of a write that gets through."""
@@ -34,6 +28,11 @@ READING = ("scandir", "listdir")
 ROOM = {"open", "write", "mkdir", "link", "symlink"}
 """What a full disk refuses. To the others it does not matter."""
 _here = threading.local()
+
+
+def here() -> Process | None:
+    """The process that this thread is, if it is a simulated one."""
+    return getattr(_here, "process", None)
 
 
 class Killed(BaseException):
@@ -116,9 +115,9 @@ class Raw(io.FileIO):
         return super().truncate(size)
 
 
-def _guarded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+def guarded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        process: Process | None = getattr(_here, "process", None)
+        process = here()
         if process is None or not process.concerns(arguments[0] if arguments else "", **options):
             return real(*arguments, **options)
         if process.dead:
@@ -130,10 +129,10 @@ def _guarded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _flock(real: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
+def intercepted_flock(real: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
     def call(file: Any, operation: int) -> None:
         real(file, operation)
-        if process := getattr(_here, "process", None):
+        if process := here():
             change = process.locks.discard if operation & fcntl.LOCK_UN else process.locks.add
             change(file if isinstance(file, int) else file.fileno())
 
@@ -146,9 +145,9 @@ def _dead(name: str) -> None:
         raise Killed
 
 
-def _open(real: Callable[..., Any]) -> Callable[..., Any]:
+def intercepted_open(real: Callable[..., Any]) -> Callable[..., Any]:
     def call(file: Any, mode: str = "r", buffering: int = -1, encoding=None, errors=None, newline=None, closefd=True, opener=None) -> Any:
-        process: Process | None = getattr(_here, "process", None)
+        process = here()
         if process is None or not process.concerns(file):
             return real(file, mode, buffering, encoding, errors, newline, closefd, opener)
         if process.dead:
@@ -165,11 +164,11 @@ def _open(real: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _native(real: Callable[..., Any]) -> Callable[..., Any]:
+def native_writer(real: Callable[..., Any]) -> Callable[..., Any]:
     """A function that writes the file of its second argument by itself: all of it, or cut to a part afterwards."""
 
     def call(content: Any, file: Any, *arguments: Any, **options: Any) -> Any:
-        process: Process | None = getattr(_here, "process", None)
+        process = here()
         if process is None or not process.concerns(file):
             return real(content, file, *arguments, **options)
         if process.dead:
@@ -183,131 +182,3 @@ def _native(real: Callable[..., Any]) -> Callable[..., Any]:
         return answer
 
     return call
-
-
-def _sleep(real: Callable[[float], None]) -> Callable[[float], None]:
-    def call(seconds: float) -> None:
-        process: Process | None = getattr(_here, "process", None)
-        return real(seconds) if process is None else process.pause()
-
-    return call
-
-
-class _Connection:
-    """DuckDB without what takes long: one instance serves all, and views of views are made when a query names one.
-
-    Others have a turn before each query.
-    """
-
-    numbers = itertools.count()
-
-    def __init__(self, instance: Any) -> None:
-        self.instance, self.name = instance, f"life{next(self.numbers)}"
-        self.waiting: dict[str, str] = {}
-        self.cursor = instance.cursor()
-        self.cursor.execute(f"attach ':memory:' as {self.name}; use {self.name}")
-
-    def __enter__(self) -> _Connection:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cursor.close()
-        self.instance.execute(f"detach {self.name}")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.cursor, name)
-
-    def execute(self, query: str, *parameters: Any) -> Any:
-        """The query; settings would bind all connections of the instance."""
-        if query.startswith("set "):
-            return self.cursor
-        if (view := re.match(r"\s*create or replace view (\w+)", query)) and "read_parquet" not in query:
-            self.waiting[view[1]] = query
-            return self.cursor
-        return self._at(self.cursor.execute, query, *parameters)
-
-    def sql(self, query: str) -> Any:
-        return self._at(self.cursor.sql, query)
-
-    def _at(self, method: Callable[..., Any], query: str, *parameters: Any) -> Any:
-        process: Process | None = getattr(_here, "process", None)
-        if process is not None:
-            process.pause()
-        if any(name in query for name in self.waiting):
-            for view in self.waiting.values():
-                self.cursor.execute(view)
-            self.waiting.clear()
-        return method(query, *parameters)
-
-
-@contextlib.contextmanager
-def simulated_disk(*native: tuple[Any, str]) -> Generator[None]:
-    """While the block runs, simulated processes meet their faults. Everything else goes its way.
-
-    `native` are modules and their functions that write a file by themselves.
-    """
-    import duckdb
-    import pyarrow.parquet as pq
-
-    opened, start = _open(io.open), pq.ParquetWriter.__init__
-
-    def writer(self: Any, where: Any, *arguments: Any, **options: Any) -> None:
-        ours = getattr(_here, "process", None) is not None and isinstance(where, (str, Path))
-        stream = opened(where, "wb") if ours else where
-        start(self, stream, *arguments, **options)
-        if ours:
-            self.file_handle = stream  # which closes it
-
-    def connect(**options: Any) -> _Connection:
-        return _Connection(instance)
-
-    with contextlib.ExitStack() as patches, duckdb.connect(config={"temp_directory": "", "threads": 1}) as instance:
-        for name in ("open", "write", *CHANGING, *READING):
-            patches.enter_context(mock.patch.object(os, name, _guarded(name, getattr(os, name))))
-        for module, name in native:
-            patches.enter_context(mock.patch.object(module, name, _native(getattr(module, name))))
-        patches.enter_context(mock.patch.object(fcntl, "flock", _flock(fcntl.flock)))
-        patches.enter_context(mock.patch.object(time, "sleep", _sleep(time.sleep)))
-        patches.enter_context(mock.patch.object(io, "open", opened))
-        patches.enter_context(mock.patch.object(builtins, "open", opened))
-        patches.enter_context(mock.patch.object(pq.ParquetWriter, "__init__", writer))
-        patches.enter_context(mock.patch.object(duckdb, "connect", connect))
-        yield
-
-
-def together(programs: Sequence[tuple[Process, Callable[[], Any]]], generator: random.Random) -> None:
-    """Run the programs to their ends, in turns of one operation that `generator` deals out."""
-    if len(programs) == 1:
-        programs[0][0].run(programs[0][1])
-        return
-    back, ended = _taken(), set[threading.Thread]()
-    turns: dict[threading.Thread, threading.Lock] = {}
-
-    def life(process: Process, program: Callable[[], Any], turn: threading.Lock) -> None:
-        def pause() -> None:
-            back.release()
-            turn.acquire()
-
-        turn.acquire()
-        process.pause = pause
-        process.run(program)
-        ended.add(threading.current_thread())
-        back.release()
-
-    for process, program in programs:
-        turn = _taken()
-        thread = threading.Thread(target=life, args=(process, program, turn))
-        turns[thread] = turn
-        thread.start()
-    while living := [thread for thread in turns if thread not in ended]:
-        turns[generator.choice(living)].release()
-        back.acquire()
-    for thread in turns:
-        thread.join()
-
-
-def _taken() -> threading.Lock:
-    """A baton that somebody else holds."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock

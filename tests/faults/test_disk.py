@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fcntl")
-from disk import Killed, Process, simulated_disk
+from disk import Killed, Process
+from machine import simulated_disk
 
 AUDITED = """
 import collections, functools, json, os, random, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from disk import Process, simulated_disk
+from disk import Process
+from machine import simulated_disk
 from model import Model
-from simulate import Schedule
+from schedule import Schedule
 events = {"os.rename": "rename", "os.remove": "unlink", "os.mkdir": "mkdir", "os.rmdir": "rmdir", "os.chmod": "chmod", "os.link": "link"}
 events |= {"os.symlink": "symlink", "open": "open"}
 same = {"replace": "rename", "remove": "unlink"}

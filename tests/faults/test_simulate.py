@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fcntl")
-from disk import Process, simulated_disk
+from disk import Process
+from machine import simulated_disk
 from model import Model
-from simulate import MEMORY, Schedule, content, play, play_all
+from schedule import Schedule, content
+from simulate import MEMORY, play, play_all
 from turns import turns
 
 from pliant.errors import PliantError

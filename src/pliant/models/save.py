@@ -53,7 +53,12 @@ def _replaced_folder(target: Path) -> Generator[Path]:
                     os.fsync(stream.fileno())
             if target.exists():
                 target.rename(old)
-            temporary.rename(target)
+            try:
+                temporary.rename(target)
+            except OSError:
+                if old.exists():
+                    old.rename(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
