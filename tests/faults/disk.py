@@ -85,7 +85,7 @@ class Process:
     def strike(self, operation: str) -> None:
         """End, or fail as the disk does."""
         if self.dead:
-            for number in self.locks:  # the system frees them, whatever the program does on its way out
+            for number in tuple(self.locks):  # the system frees them, whatever the program does on its way out
                 with contextlib.suppress(OSError):  # closed
                     fcntl.flock(number, fcntl.LOCK_UN)
             raise Killed

@@ -200,6 +200,7 @@ class Schedule:
     def judge(self, process: Process, new: bool, alone: bool) -> None:
         """Only faults, another run, and a ledger not yet made are reasons to stop, and each has its words."""
         error = process.error
+        assert not process.dead or isinstance(error, Killed), f"survived a kill: {error!r}"
         if error is None or process.dead:
             return
         missing = new and "no ledger here" in str(error)

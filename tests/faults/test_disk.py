@@ -1,6 +1,7 @@
 """The disk that fails: it sees every operation, a write can be torn, and the dead change nothing."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,23 @@ def test_arrow_s_writer_can_be_cut_short(tmp_path):
             process.run(program)
             assert isinstance(process.error, Killed)
             assert (tmp_path / "whole.parquet").stat().st_size < size
+
+
+def test_the_locks_of_the_dead_are_free(tmp_path):
+    import fcntl
+
+    def holding():
+        with (tmp_path / "lock").open("a") as stream:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept.append(os.dup(stream.fileno()))  # as if the program had not come to closing it
+            (tmp_path / "folder").mkdir()
+
+    kept: list[int] = []
+    first, second = Process(tmp_path, lambda number: ("kill", 0.0) if number == 1 else None), Process(tmp_path)
+    with simulated_disk():
+        first.run(holding)
+        second.run(holding)
+    assert isinstance(first.error, Killed)
+    assert second.error is None
+    for number in kept:
+        os.close(number)
