@@ -6,7 +6,10 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: setup demo test lint bench findings docs clean
+# how many seeded schedules of disk faults `make faults` plays
+SCHEDULES ?= 100000
+
+.PHONY: setup demo test faults lint bench findings docs clean
 
 setup: $(VENV)/.ready
 
@@ -27,6 +30,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+
+faults: setup
+	$(BIN)/python tests/faults/simulate.py --schedules $(SCHEDULES)
 
 lint: $(VENV)/.lint-ready
 	$(BIN)/ruff check .

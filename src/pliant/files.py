@@ -92,9 +92,15 @@ def replace_folder(place: Path, made: Path, target: Path) -> None:
 
     Killed in the middle of it, `target` is missing until the next workplace is made there, which puts it back.
     """
+    aside = place / ASIDE
     if target.exists():
-        target.rename(place / ASIDE)
-    made.rename(target)
+        target.rename(aside)
+    try:
+        made.rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise
 
 
 def _tidy(folder: Path) -> None:

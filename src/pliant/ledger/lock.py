@@ -32,7 +32,7 @@ def locked(folder: Path) -> Generator[None]:
         with disk_errors(path):
             lock.acquire(blocking=False)
     except Timeout:
-        name = holder.read_text(errors="replace")[:20].strip() if holder.is_file() else "?"
+        name = _first_of(holder)
         raise PliantError(f"{folder}: another run (process {name}) is writing to this ledger") from None
     try:
         write_atomic(holder, str(os.getpid()))
@@ -42,6 +42,14 @@ def locked(folder: Path) -> Generator[None]:
         with contextlib.suppress(OSError):
             holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _first_of(holder: Path) -> str:
+    """Who holds the lock; it may be giving it back just now."""
+    try:
+        return holder.read_text(errors="replace")[:20].strip() or "?"
+    except OSError:
+        return "?"
 
 
 def no_lock(path: Path) -> str | None:
