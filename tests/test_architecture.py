@@ -1,21 +1,28 @@
-"""Who may import whom (docs/architecture.md), and what must not be imported at start-up."""
+"""Who may import whom (docs/architecture.md), what nothing upstairs may ask, and what must not be imported at start-up."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "pliant"
-GROUND = {"errors", "numbers", "files", "progress", "explain", "forms", "spec", "statistics", "rounding", "webpage"}
-STOREYS = [  # from the ground up; a room may import its own storey's earlier rooms and everything below
+GROUND = {"errors", "numbers", "axes", "files", "progress", "spec", "statistics", "webpage"}
+STOREYS = [  # from the ground up; a room may import its own storey's rooms and everything below
     ["data"],
     ["models"],
+    ["objectives"],
+    ["attacks"],
+    ["quantization"],
     ["methods"],
     ["train"],
     ["measures"],
+    ["scores"],
     ["changes"],
+    ["ledger"],
     ["study"],
     ["decide"],
     ["report"],
@@ -23,6 +30,13 @@ STOREYS = [  # from the ground up; a room may import its own storey's earlier ro
     ["cli"],
 ]
 HEIGHT = {room: height for height, rooms in enumerate(STOREYS) for room in rooms}
+FILES = sorted(ROOT.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+NAMES = {"pliant." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
 
 
 def modules_imported(node: ast.AST) -> list[str]:
@@ -35,7 +49,7 @@ def modules_imported(node: ast.AST) -> list[str]:
 
 
 def rooms_imported(path: Path) -> set[str]:
-    names = [name for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for name in modules_imported(node)]
+    names = [name for node in ast.walk(TREES[path]) for name in modules_imported(node)]
     return {name.split(".")[1] for name in names if name.startswith("pliant.")}
 
 
@@ -43,7 +57,7 @@ def room_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=named)
 def test_a_room_never_imports_from_a_floor_above(path):
     room, imported = room_of(path), rooms_imported(path) & (GROUND | set(HEIGHT) | {"laws"})
     if room in GROUND:
@@ -58,17 +72,63 @@ def test_a_room_never_imports_from_a_floor_above(path):
         assert room == "__init__", f"{room} is in no storey of the architecture"
 
 
-def test_the_ground_floor_has_no_circles():
-    edges = {name: rooms_imported(ROOT / f"{name}.py") & GROUND for name in GROUND if (ROOT / f"{name}.py").exists()}
-    done: set[str] = set()
-    while edges:
-        free = {name for name, below in edges.items() if below <= done}
-        assert free, f"circle among {sorted(edges)}"
-        done |= free
-        edges = {name: below for name, below in edges.items() if name not in free}
+def files_imported(path: Path) -> set[Path]:
+    """The files behind its imports, those for type checkers alone left out; a package that only hands on names is none."""
+    typed = {
+        id(inner)
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(TREES[path]):
+        if id(node) in typed:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {NAMES[name] for name in found if name in NAMES and NAMES[name].name != "__init__.py"} - {path}
 
 
-LIGHT = ["pliant", "pliant.cli", "pliant.changes", "pliant.measures", "pliant.methods", "pliant.study.study", "pliant.laws"]
+def test_no_two_files_import_each_other():
+    edges = {path: files_imported(path) for path in FILES}
+    while free := {path for path, below in edges.items() if not below & edges.keys()}:
+        edges = {path: below for path, below in edges.items() if path not in free}
+    assert not edges, f"a circle among {sorted(map(named, edges))}"
+
+
+UPSTAIRS = ("ledger", "study", "decide", "report", "cli")
+KIND_ASKED = re.compile(r"""kind["'\])]* *(==|!=|in) *[("'\[{]""")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) in UPSTAIRS], ids=named)
+def test_nothing_upstairs_asks_for_a_kind_by_name(path):
+    """What upstairs needs to know, the kind declares."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if KIND_ASKED.search(line)]
+    assert not lines
+
+
+def test_a_class_name_has_one_meaning():
+    places = defaultdict(list)
+    for path, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(named(path))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+LIGHT = [
+    "pliant",
+    "pliant.cli",
+    "pliant.changes",
+    "pliant.measures",
+    "pliant.methods",
+    "pliant.objectives",
+    "pliant.study.study",
+    "pliant.laws",
+    "pliant.ledger",
+]
 
 
 @pytest.mark.parametrize("module", LIGHT)

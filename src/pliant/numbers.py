@@ -26,7 +26,7 @@ def parse_count(text: object) -> int:
     if isinstance(text, bool):
         raise ValueError("a count must be a number such as 500000, 0.5M or 2.3T")
     if isinstance(text, int):
-        number: float = text if abs(text) < LARGEST else math.copysign(math.inf, text)
+        number: float = text if abs(text) < LARGEST else math.inf if text > 0 else -math.inf
     elif isinstance(text, float):
         number = text
     else:

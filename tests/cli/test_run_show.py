@@ -26,7 +26,7 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     assert sorted((row["change"]["kind"], row["windows"]) for row in rows) == [("none", 4), ("quantize", 4)]
     code, out, _ = pliant("show", ledger)
     value = next(record["value"] for record in records if record["change"]["kind"] == "none")
-    assert (code, "quantize(bits=3)" in out, f"{value:.4f}" in out) == (0, True, True)
+    assert (code, "Quantization: 3 bits" in out, f"{value:.4f}" in out) == (0, True, True)
     code, out, _ = pliant("show", ledger, "--sql", "select measure, n from records limit 1")
     assert out.split() == ["measure", "n", "generic", "4"]
     code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0, "--json")
@@ -100,7 +100,7 @@ def test_a_failed_cell_ends_with_1_and_is_shown(study, tmp_path, pliant):
     code, out, _ = pliant("show", tmp_path / "ledger", "--json")
     failed = [record for record in json.loads(out) if record["status"] == "failed"]
     assert (code, len(failed), failed[0]["value"]) == (0, 1, None)
-    change = f"quantize(bits=3, method=gptq, calibration={tmp_path / 'text.jsonl'}, samples=1000000)"
+    change = "Quantization by GPTQ, calibrated on text.jsonl, samples 1M: 3 bits"
     line = f"failed: {failed[0]['checkpoint']}, {change}, generic: {failed[0]['error']}"
     assert line in told
     assert line.replace("generic: ", "generic, ") in pliant("show", tmp_path / "ledger")[2]

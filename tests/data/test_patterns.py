@@ -48,7 +48,7 @@ def test_what_exists_is_itself_part_by_part(place, pattern, expected):
         assert matching(place / pattern) == [place / name for name in expected]
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("~nobody-of-this-name/x", "no such user"), ("", "empty")])
+@pytest.mark.parametrize(("pattern", "message"), [("~nobody-of-this-name/x", "nobody here"), ("", "empty")])
 def test_paths_of_nobody_are_one_line(pattern, message):
     with pytest.raises(PliantError, match=message):
         matching(pattern)

@@ -84,7 +84,7 @@ def test_sensitivity_is_the_paired_difference_from_the_unchanged_checkpoint(deci
 
 def test_a_single_seed_carries_its_caveat(tmp_path):
     found = decide(synthetic_ledger(tmp_path, seeds=[7]))
-    assert all("one pretraining run" in decision.evidence.caveats[0] for decision in found)
+    assert all("one run" in decision.evidence.caveats[0] for decision in found)
     assert one(found, perturb(0.2)).verdict == "degrades"
 
 

@@ -89,7 +89,7 @@ def test_draws_common_to_all_checkpoints_cancel_from_differences(generator):
 
 def test_points_are_put_in_the_order_of_tokens():
     curve = Curve.from_table([4, 1, 2], [30.0, 10.0, 20.0], [0.3, 0.1, 0.2])
-    assert curve.tokens.tolist() == [1, 2, 4]
+    assert curve.positions.tolist() == [1, 2, 4]
     assert curve.values.tolist() == [10, 20, 30]
     assert curve.stderr() == pytest.approx([0.1, 0.2, 0.3])
 
@@ -98,7 +98,7 @@ def test_points_are_put_in_the_order_of_tokens():
     ("tokens", "values", "stderr", "message"),
     [
         ([1], [1.0], 0.1, "at least two checkpoints"),
-        ([1, 2, 2], [1.0, 2.0, 3.0], 0.1, "share one token count"),
+        ([1, 2, 2], [1.0, 2.0, 3.0], 0.1, "share one position"),
         ([1, 2], [1.0, float("nan")], 0.1, "not finite"),
         ([1, float("inf")], [1.0, 2.0], 0.1, "not finite"),
         ([1, 2], [1.0, 2.0], -0.1, "standard errors"),

@@ -47,7 +47,7 @@ def test_plateaus_are_undetermined_and_only_the_three_large_drops_may_count(rows
     }
     assert verdicts["mnli_matched"].verdict == verdicts["rte"].verdict == "undetermined"
     assert {name for name, found in verdicts.items() if found.verdict == "degrades"} <= {"xsum", "paws", "socialiqa"}
-    assert all("one pretraining run" in found.caveats[0] for found in verdicts.values())
+    assert all("one run" in found.caveats[0] for found in verdicts.values())
 
 
 def test_two_runs_that_disagree_near_the_end_are_run_to_run_spread(rows):

@@ -59,7 +59,7 @@ def test_a_band_that_reaches_below_zero_says_so_and_stays_in_a_logarithmic_pictu
 
 def test_nothing_is_minus_zero(two_seeds):
     assert told(-0.00001, 0.0) == f"+0.0000 ± 0.0000; {BELOW}"
-    found = next(found for found in two_seeds.ladders[0].decisions if found.change["kind"] == "quantize")
-    level = [{**point, "delta": -0.0001, "delta_stderr": 0.0} for point in found.evidence.curve]
-    points = curve_points(type(found)(**{**vars(found), "evidence": found.evidence | {"curve": level}}))
+    found = next(found for found in two_seeds.ladders[0].decisions if found.change.weight_bits)
+    level = [replace(point, delta=-0.0001, delta_stderr=0.0) for point in found.evidence.curve]
+    points = curve_points(replace(found, evidence=replace(found.evidence, curve=level)))
     assert {point["tip"]["change"] for point in points} == {"+0.000 ± 0.000"}

@@ -25,7 +25,7 @@ def steps(folders, form, tmp_path):
 
 def measured(runs):
     """The records but for what they say of their checkpoints."""
-    facts = ("checkpoint", "tokens", "final_lr")
+    facts = ("checkpoint", "tokens", "position", "final_lr")
     return sorted(({k: v for k, v in row.items() if k not in facts} for row in runs.records()), key=lambda row: (row["key"], row["draw"]))
 
 
@@ -37,7 +37,7 @@ def test_corrected_tokens_reach_the_records_that_are_there(steps, tmp_path):
     after = run(steps(batch_tokens="3M"), place, workers=0, quiet=True)
     assert {row["checkpoint"][-1]: row["tokens"] for row in after.records()} == {"1": 3_000_000, "2": 6_000_000}
     assert measured(after) == old  # seconds included: nothing was measured again
-    assert {entry["tokens"] for found in decide.checkpoint(after) for entry in found.evidence["curve"]} == {3_000_000, 6_000_000}
+    assert {entry.position for found in decide.checkpoint(after) for entry in found.evidence.curve} == {3_000_000, 6_000_000}
     samples = after.ledger.sql("select distinct tokens from samples order by tokens").to_pylist()
     assert [row["tokens"] for row in samples] == [3_000_000, 6_000_000]
 
@@ -66,7 +66,7 @@ def test_unknown_tokens_are_named_and_can_be_given_later(steps, tmp_path):
     with pytest.raises(PliantError, match="tokens of 2 checkpoints are not known: give `batch_tokens`"):
         decide.checkpoint(runs)
     runs = run(steps(tokens={"checkpoint-1": "1M", "checkpoint-2": "5M"}), tmp_path / "ledger", workers=0, quiet=True)
-    assert {found.evidence["curve"][-1]["tokens"] for found in decide.checkpoint(runs)} == {5_000_000}
+    assert {found.evidence.curve[-1].position for found in decide.checkpoint(runs)} == {5_000_000}
 
 
 def test_a_plan_says_beforehand_that_its_question_cannot_be_answered(steps):

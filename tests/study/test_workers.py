@@ -65,8 +65,8 @@ def gone(process_id, seconds=90):
 def queue(costs, in_order=False):
     """A queue over rungs that cost so much to open, each with an unchanged and a quantized cell of one second."""
     changes = [Quantize(bits=4), NoChange()]
-    cells = [Cell(f"{n}{c.kind}", "s", n, c, 0, {}, {}, Cost(1, 1)) for n in range(len(costs)) for c in changes]
-    return Queue(Plan(None, [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, []), in_order)
+    cells = [Cell(f"{n}{c.kind}", "s", "tokens", n, c, 0, {}, {}, Cost(1, 1)) for n in range(len(costs)) for c in changes]
+    return Queue(Plan(None, [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, {}, []), in_order)
 
 
 def test_the_costliest_rung_is_opened_first_and_kept_until_it_is_done():

@@ -38,8 +38,8 @@ def _parsed(path: Path, number: int, content: bytes) -> Any:
         raise not_utf8(path, number + content.count(b"\n", 0, error.start), error) from None
     try:
         if "\n" in text:  # a list: JSON's own line numbers, with the empty lines before it
-            return parse_json("\n" * (number - 1) + text, str(path))
-        return parse_json(text, f"{path} line {number}")
+            return parse_json("\n" * (number - 1) + text, str(path), halves=True)
+        return parse_json(text, f"{path} line {number}", halves=True)
     except PliantError as error:
         told = str(error) if "\n" in text else str(error).replace(" line 1 column", " column")
         raise PliantError(f"{told}; {_ADVICE}") from None

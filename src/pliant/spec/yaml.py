@@ -132,15 +132,16 @@ def read_json(path: str | Path, limit: int = SIZE_LIMIT, finite: bool = True) ->
     return parse_json(read_text(path, limit), str(path), finite)
 
 
-def parse_json(text: str | bytes, where: str, finite: bool = True) -> Any:
+def parse_json(text: str | bytes, where: str, finite: bool = True, halves: bool = False) -> Any:
     """Plain values from JSON text, in which every number is finite, every whole number fits 64 bits and all text is whole.
 
-    With `finite` off, NaN and infinities are numbers, which other programs' files may hold. Raises PliantError that starts with `where`.
+    With `finite` off, NaN and infinities are numbers, which other programs' files may hold; with `halves`, so are
+    halves of characters. Raises PliantError that starts with `where`.
     """
     try:
         numbers: Any = {"parse_constant": _no_constant, "parse_float": _finite} if finite else {}
         form = json.loads(text, parse_int=_whole, **numbers)
-        if _halves(text) and not _is_text(json.dumps(form, ensure_ascii=False)):
+        if not halves and _halves(text) and not _is_text(json.dumps(form, ensure_ascii=False)):
             raise ValueError("half a character is no text")
         if _too_deep(form):
             raise RecursionError
