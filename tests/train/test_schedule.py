@@ -62,3 +62,21 @@ def test_ends_where_it_should(steps, shape, warmup, decay, final):
         assert end == pytest.approx(0.01 * (steps + 1) / warmup)
     else:
         assert end == pytest.approx(0.01 if shape == "constant" else 0.01 * final)
+
+
+def test_steps_by_hand():
+    form = {"steps": {"at": [0.5, 0.75], "factor": 0.1}}
+    assert rates(8, shape=form) == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert rates(2, shape=form, final=0.5) == pytest.approx([1, 0.5 + 0.5 * 0.1, 0.5 + 0.5 * 0.01])
+
+
+def test_a_triangle_rises_to_its_peak_and_ends_at_the_final_rate():
+    found = rates(10, shape={"triangle": {"peak": 0.2}})
+    assert found == pytest.approx([0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0])
+    assert rates(10, shape="triangle", final=0.1)[-1] == pytest.approx(0.1)
+
+
+def test_one_over_the_square_root():
+    assert rates(16, shape="inverse_sqrt", warmup=4)[3:] == pytest.approx([1, *((4 / step) ** 0.5 for step in range(4, 17))])
+    short, long = rates(5, shape="inverse_sqrt", warmup=2), rates(50, shape="inverse_sqrt", warmup=2)
+    assert short == long[:6]

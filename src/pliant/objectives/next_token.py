@@ -29,7 +29,7 @@ class NextToken(Objective):
 
     unit = "nats/token"
     data: Corpus = Field(description="The text: a corpus, or its source")
-    part: Part = Field("train", description="Which part of it: train, heldout or all")
+    part: Part = Field(default="train", description="Which part of it: train, heldout or all")
 
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""

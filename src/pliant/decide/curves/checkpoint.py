@@ -280,7 +280,7 @@ def final_lr_differs(series: Series) -> bool | None:
     return max(known) - min(known) > 0.01 * max(known)
 
 
-def _caveats(series: Series, ladder: set[int]) -> list[str]:
+def _caveats(series: Series, ladder: set[float]) -> list[str]:
     found: list[str] = []
     differs = final_lr_differs(series)
     if differs:
