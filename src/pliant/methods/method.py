@@ -50,6 +50,16 @@ Compute = Callable[["Batch"], "Tensor"]
 """From a batch of any size to its mean loss; leaves fresh mean gradients in `.grad` of every trained parameter."""
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """An update that can be kept apart from the weights it belongs to, as PEFT stores it."""
+
+    config: dict[str, Any]
+    """PEFT's own, as plain values."""
+    tensors: dict[str, Tensor]
+    """By the names that layers have in the network."""
+
+
 @dataclass
 class Run:
     """What a method may see of the run it is part of."""
@@ -65,6 +75,8 @@ class Run:
     """Learning rate of this step."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the method makes true of the resulting checkpoint, by `Checkpoint` field: `{"training_bits": 4}`."""
+    adapter: Adapter | None = None
+    """What a method that adapts leaves beside the merged weights."""
 
     @property
     def network(self) -> PreTrainedModel:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pliant.objectives.answers import Answers
 from pliant.objectives.next_token import NextToken
 from pliant.objectives.objective import Batch, Examples, Losses, Objective
 from pliant.spec import Catalog
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken)
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers)
 
-__all__ = ["OBJECTIVES", "Batch", "Examples", "Losses", "NextToken", "Objective"]
+__all__ = ["OBJECTIVES", "Answers", "Batch", "Examples", "Losses", "NextToken", "Objective"]

@@ -1,0 +1,156 @@
+"""Dialogues: what fine-tuning data says, whatever its columns are called, as turns of somebody who asks and an assistant.
+
+Idea: a format is known by the columns of a record. Each becomes a list of turns; loss is taken on the assistant's. Null, missing and
+empty are one thing: no text.
+
+| columns | the turns |
+|---|---|
+| `messages` (also `conversation`, `chat`): `{role, content}` | as they are |
+| `conversations` (ShareGPT): `{from, value}` | human and user ask, gpt and assistant answer |
+| `prompt`, `completion` (or `response`), text or messages | one asks, one answers |
+| `instruction`, `input`, `output` (Alpaca) | instruction and input, an empty line between them, ask |
+| `question`, `answer` | one asks, one answers |
+
+What goes wrong: an answer that is empty teaches nothing, and roles in another order than the model's template allows are refused by it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from pliant.errors import PliantError
+from pliant.spec import nearest
+
+Role = Literal["system", "user", "assistant"]
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+}
+"""What data sets call them."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one of them says."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way in which tables hold dialogues: the columns it needs, and how a record becomes turns."""
+
+    name: str
+    needs: tuple[str, ...]
+    turns: Callable[[Mapping[str, Any]], list[Turn]]
+
+
+def dialogue(record: Mapping[str, Any], form: Format) -> list[Turn]:
+    """The turns of a record, at least one of them the assistant's.
+
+    Raises PliantError for a column that is missing, turns that are none, and an assistant who says nothing.
+    """
+    missing = [name for name in form.needs if name not in record]
+    if missing:
+        raise PliantError(f"no field {missing[0]!r}, which the format {form.name} needs; {nearest(missing[0], record)}")
+    turns = [turn for turn in form.turns(record) if turn.text or turn.role == "assistant"]
+    if not any(turn.role == "assistant" for turn in turns):
+        raise PliantError(f"nobody answers: no turn is the assistant's (format {form.name})")
+    empty = [number for number, turn in enumerate(turns, 1) if not turn.text.strip()]
+    if empty:
+        raise PliantError(f"the answer in turn {empty[0]} is empty (format {form.name})")
+    return turns
+
+
+def format_of(columns: Sequence[str]) -> Format:
+    """The first format whose columns are there. Raises PliantError where there is none."""
+    found = next((form for form in FORMATS.values() if set(form.needs) <= set(columns)), None)
+    if found is None:
+        names = ", ".join(sorted(columns)[:12]) or "none"
+        known = "; ".join(" and ".join(form.needs) for form in FORMATS.values())
+        raise PliantError(f"which columns hold questions and answers? There are {names}; known are {known}")
+    return found
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    """Null, missing and empty are one thing."""
+    value = record.get(name)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise PliantError(f"field {name!r} holds {type(value).__name__}, not text")
+    return value
+
+
+def _said(record: Mapping[str, Any], name: str, role: Role) -> list[Turn]:
+    """A field that is one turn, or a list of messages that ends with one."""
+    value = record.get(name)
+    return _messages(value, name) if isinstance(value, list) else [Turn(role, _text(record, name))]
+
+
+def _messages(value: Any, name: str) -> list[Turn]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise PliantError(f"field {name!r} holds {type(value).__name__}, not a list of turns")
+    return [_message(turn, f"{name}, turn {number}") for number, turn in enumerate(cast("list[Any]", value), 1)]
+
+
+def _message(turn: Any, where: str) -> Turn:
+    if not isinstance(turn, Mapping):
+        raise PliantError(f"{where}: is {type(turn).__name__}, not a mapping with role and content")
+    fields = cast("Mapping[str, Any]", turn)
+    role = fields.get("role", fields.get("from"))
+    if str(role).lower() not in ROLES:
+        raise PliantError(f"{where}: unknown role {str(role)[:40]!r}; {nearest(str(role)[:40], ROLES)}")
+    content = fields.get("content", fields.get("value"))
+    if isinstance(content, list):  # the parts that chat interfaces send: text, and what is no text
+        parts = cast("list[Any]", content)
+        if not all(isinstance(part, Mapping) and part.get("type", "text") == "text" for part in parts):
+            raise PliantError(f"{where}: holds parts that are not text")
+        content = "".join(_text(part, "text") for part in parts)
+    return Turn(ROLES[str(role).lower()], _text({"content": content}, "content"))
+
+
+def _listed(name: str) -> Callable[[Mapping[str, Any]], list[Turn]]:
+    return lambda record: _messages(record.get(name), name)
+
+
+def _asked(question: str, answer: str) -> Callable[[Mapping[str, Any]], list[Turn]]:
+    return lambda record: [*_said(record, question, "user"), *_said(record, answer, "assistant")]
+
+
+def _alpaca(record: Mapping[str, Any]) -> list[Turn]:
+    asked = "\n\n".join(filter(None, (_text(record, "instruction"), _text(record, "input"))))
+    return [Turn("system", _text(record, "system")), Turn("user", asked), Turn("assistant", _text(record, "output"))]
+
+
+FORMATS = {
+    form.name: form
+    for form in (
+        Format("messages", ("messages",), _listed("messages")),
+        Format("conversations", ("conversations",), _listed("conversations")),
+        Format("conversation", ("conversation",), _listed("conversation")),
+        Format("chat", ("chat",), _listed("chat")),
+        Format("completion", ("prompt", "completion"), _asked("prompt", "completion")),
+        Format("response", ("prompt", "response"), _asked("prompt", "response")),
+        Format("alpaca", ("instruction", "output"), _alpaca),
+        Format("question", ("question", "answer"), _asked("question", "answer")),
+    )
+}
+"""By name, in the order in which they are tried."""

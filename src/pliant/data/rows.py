@@ -1,0 +1,59 @@
+"""Records of files as they are, every field of them: JSON lines, JSON lists, CSV, Parquet and Arrow, compressed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pliant.data.content import regular
+from pliant.data.decoding import decompressed, faults
+from pliant.data.fields import Wanted
+from pliant.data.locate import LINES, TABLES, kind_of
+from pliant.data.records import csv_records, json_records
+from pliant.data.tables import table_rows
+from pliant.errors import PliantError
+
+SEPARATED = (".csv", ".tsv")
+
+
+class _Everything(Wanted):
+    """Asks for every field."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def columns(self, names: Sequence[str], whose: str = "column") -> list[str]:
+        """All of them. Raises PliantError where two have one name."""
+        for name in names:
+            if names.count(name) > 1:
+                raise PliantError(f"{names.count(name)} {whose}s are called {name[:40]!r}; rename all but one")
+        return list(names)
+
+
+def rows(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every record with the place it stands at (`data.jsonl line 3`).
+
+    Raises PliantError for what cannot be read, for text without fields, and for a record that is no mapping of fields.
+    """
+    for path in paths:
+        if not regular(path).st_size:
+            continue
+        with faults(path), path.open("rb") as raw:
+            unit, found = _rows(path, raw)
+            for number, record in found:
+                where = f"{path} {unit} {number}"
+                if not isinstance(record, Mapping):
+                    raise PliantError(f"{where}: a record must be a mapping of fields, such as question and answer")
+                yield where, record
+
+
+def _rows(path: Path, raw: BinaryIO) -> tuple[str, Iterator[tuple[int, Any]]]:
+    kind = kind_of(path)
+    if kind in TABLES:
+        return "row", table_rows(path, kind, _Everything())
+    if kind in LINES:
+        return "line", json_records(path, decompressed(path, raw))
+    if kind in SEPARATED:
+        return "line", csv_records(path, decompressed(path, raw), _Everything())
+    raise PliantError(f"{path}: is no table of records; give JSONL, JSON, CSV, TSV, Parquet or Arrow")

@@ -1,0 +1,95 @@
+"""Answers: predict the assistant's words from all that was said before them, and nothing else. What chat models are fine-tuned on.
+
+Idea: the next-token loss on the tokens of answers alone, each example weighing as many tokens as its answers have. Questions are
+read, not learned.
+When to use it: tables of questions and answers, instructions, prompts and completions, chats; see `pliant.data.dialogues`.
+Cost: as next token over the same tokens; rows are padded to the longest of their batch.
+What goes wrong: answers beyond the length are cut, and an answer of which nothing is left is left out (both are counted); a model
+without a chat template learns the plain one, and has to be asked in it.
+Source: completion-only loss as in transformers and TRL (labels of -100 on everything else).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pliant.data import Part
+from pliant.data.order import order
+from pliant.data.sequences import Sequences
+from pliant.data.table import Table
+from pliant.errors import PliantError
+from pliant.objectives.next_token import token_losses
+from pliant.objectives.objective import Batch, Losses, Objective
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pliant.models import Model
+
+
+class Answers(Objective):
+    """Predict the tokens of answers."""
+
+    unit = "nats/token"
+    data: Table = Field(description="Questions with answers: a table, or its source")
+    part: Part = Field(default="train", description="Which part of it: train, heldout or all")
+
+    def examples(self, model: Model, length: int | None) -> AnswerExamples:
+        """The dialogues, cut to `length` predicted tokens. Raises PliantError for a length beyond the model's context."""
+        if length is not None and length > model.context:
+            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
+        return AnswerExamples(self.data.sequences(model.tokenizer, self.part, length or model.context))
+
+    def losses(self, network: nn.Module, batch: Batch) -> Losses:
+        """`batch.targets` (rows, length) are the next tokens where they are an answer's, and -100 elsewhere."""
+        output = network(**batch.inputs, use_cache=False)
+        learned = batch.targets >= 0
+        losses = token_losses(output.logits, batch.targets.clamp(min=0)).where(learned, 0.0)
+        return Losses(losses.sum(-1), batch.weights, output)
+
+
+@dataclass(frozen=True)
+class AnswerExamples:
+    """Dialogues as token sequences; every one once an epoch."""
+
+    sequences: Sequences
+
+    @property
+    def fingerprint(self) -> str:
+        """Of tokens and marks."""
+        return self.sequences.fingerprint
+
+    @property
+    def unique(self) -> int:
+        """Tokens of answers."""
+        return int(self.sequences.counts["answer_tokens"])
+
+    @property
+    def row_tokens(self) -> float:
+        """Of an answer, on average."""
+        return self.unique / len(self.sequences)
+
+    @property
+    def chance(self) -> float:
+        """Of a uniform guess over the vocabulary."""
+        return log(self.sequences.vocab_size)
+
+    def batch(self, step: int, rows: int, seed: int) -> Batch:
+        """The next rows of the epoch, padded on the right, where a causal model cannot look."""
+        import torch
+
+        numbers = order(len(self.sequences), step, rows, seed)
+        found = [self.sequences.tokens_of(int(number)) for number in numbers]
+        longest = max(len(tokens) for tokens, _ in found)
+        ids = np.zeros((rows, longest), np.int64)
+        targets = np.full((rows, longest - 1), -100, np.int64)
+        for row, (tokens, learned) in enumerate(found):
+            ids[row, : len(tokens)] = tokens
+            targets[row, : len(tokens) - 1] = np.where(learned[1:], tokens[1:], -100)
+        weights = torch.from_numpy((targets >= 0).sum(-1).astype(np.float32))
+        return Batch(numbers, {"input_ids": torch.from_numpy(ids[:, :-1])}, torch.from_numpy(targets), weights)

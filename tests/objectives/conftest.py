@@ -1,0 +1,3 @@
+from small_text import cache, text, text_file
+
+__all__ = ["cache", "text", "text_file"]
