@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from pliant.changes import CHANGES, Finetune, parse_changes
+from pliant.changes import CHANGES, Finetune, parse_changes, recorded
 from pliant.data import Corpus, packed
+from pliant.data.table import Table
 from pliant.errors import PliantError
 from pliant.models import Model
+from pliant.objectives import Answers, NextToken
+from pliant.spec import described
 from pliant.train.schedules import Constant
 
 
@@ -134,3 +138,50 @@ def test_wrong_fields_are_said(text: str, model: Model, fields: dict[str, Any], 
 def test_missing_text_is_said(tmp_path: Path, model: Model) -> None:
     with pytest.raises(PliantError, match="nowhere"), Finetune(data=str(tmp_path / "nowhere.txt"), lr=1e-3).applied(model):
         pass
+
+
+# --- answers
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch) -> str:
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "sums.jsonl"
+    path.write_text("\n".join(json.dumps({"question": f"{n} + {n}?", "answer": f"{2 * n}."}) for n in range(40)))
+    return str(path)
+
+
+def test_a_table_is_learned_by_its_answers_and_says_so(table: str, model: Model) -> None:
+    change = Finetune(data=table, lr=1e-2, part="all")
+    assert change.learned == Answers(data=Table(source=table), part="all")
+    assert change.notes() == ["sums.jsonl: a table of question and answer; answers are learned, nothing else"]
+    assert change.title() == "Fine-tuning on sums.jsonl, all, 30 steps"
+    assert change.recipe(model).length is None, "answers are as long as the context allows"
+    before = model.weights()
+    with change.applied(model):
+        assert model.weights() != before
+    assert model.weights() == before
+
+
+def test_its_key_is_another_than_that_of_the_same_text(table: str) -> None:
+    answers, text = Finetune(data=table, lr=1e-2), Finetune(data={"source": table, "field": "{question}\n{answer}"}, lr=1e-2)
+    assert isinstance(text.learned, NextToken)
+    assert "objective" not in answers.canonical()
+    assert described(answers) != described(text)
+    assert '"objective": "answers"' in described(answers)
+    assert "objective" not in described(text)
+
+
+def test_an_objective_is_named_in_full(table: str) -> None:
+    (change,) = parse_changes([{"finetune": {"objective": {"answers": {"data": table}}, "lr": 1e-2}}])
+    assert change.learned == Answers(data=Table(source=table))
+    assert recorded(change.canonical_json()) == change
+    assert change.trains_on == (Table(source=table),)
+    with pytest.raises(PliantError, match="data or as objective"):
+        Finetune(lr=1e-2)
+    with pytest.raises(PliantError, match="data or as objective"):
+        Finetune(data=table, objective={"answers": {"data": table}}, lr=1e-2)
+
+
+def test_epochs_of_answers_count_examples(table: str, model: Model) -> None:
+    assert Finetune(data=table, part="all", lr=1e-2, epochs=3, batch=4).recipe(model).steps == 30

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 
 import pytest
 
@@ -93,6 +94,9 @@ def test_the_line_at_fault_is_named(tmp_path, cache):
     path.write_text('{"question": "a", "answer": "b"}\n{"question": "a", "answer": " "}\n')
     with pytest.raises(PliantError, match=r"a\.jsonl line 2: the answer in turn 2 is empty"):
         list(Table(source=str(path)).dialogues("all"))
+    counts = Counter()
+    assert len(list(Table(source=str(path), skip_bad=True).dialogues("all", counts))) == 1
+    assert counts == {"skipped": 1}
     path.write_text('{"question": "a", "answer": "b"}\n{"prompt": "a"}\n')
     with pytest.raises(PliantError, match=r"a\.jsonl line 2: no field 'question'"):
         list(Table(source=str(path)).dialogues("all"))

@@ -79,6 +79,14 @@ class Chain(Change):
     def _strongest(self) -> Change:
         return next((link for link in reversed(self.links) if link.strength is not None), self.links[-1])
 
+    def meaning(self) -> dict[str, Any]:
+        """That of its links."""
+        return self.canonical() | {"links": [link.meaning() for link in self.links]}
+
+    def notes(self) -> list[str]:
+        """Of all links."""
+        return [note for link in self.links for note in link.notes()]
+
     def training_tokens(self, context: int) -> float:
         """Of all links."""
         return sum(link.training_tokens(context) for link in self.links)

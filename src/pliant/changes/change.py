@@ -102,6 +102,10 @@ class Change(Spec):
         """Tokens that one draw trains on, as far as its fields tell, for a model of this context."""
         return 0.0
 
+    def notes(self) -> list[str]:
+        """What a user should know before it is made, a line each: what its data was found to be."""
+        return []
+
     def singly(self) -> tuple[Change, ...]:
         """The changes it is made of, in order: itself, or the links of a chain."""
         return (self,)

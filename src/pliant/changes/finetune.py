@@ -1,4 +1,4 @@
-"""Full fine-tuning: train all weights a little further on other text.
+"""Fine-tuning: train a little further, on other text or on answers; all weights, unless a method says otherwise.
 
 Idea: the change people make most. As a probe it is short, with the same recipe and the same batches at every checkpoint; for a
 real data set give `epochs` and a schedule.
@@ -12,17 +12,19 @@ Source: arXiv 2503.19206 (section 3); the default recipe is our own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
 from pliant.data import Corpus, Part
+from pliant.data.table import Table
 from pliant.methods import Methods
 from pliant.numbers import Rate
-from pliant.objectives import NextToken, Objective
+from pliant.objectives import Answers, AnyObjective, NextToken, Objective
 from pliant.spec import Content
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedules import AnySchedule, Constant
@@ -40,17 +42,22 @@ DRAW_STRIDE = 2**32
 
 
 class Finetune(Optimisation, Change):
-    """Train all weights on other text; a probe of 30 steps unless told otherwise."""
+    """Train on other text, or on answers; a probe of 30 steps unless told otherwise."""
 
     strength_field = rate_field = "lr"
-    untold = frozenset({"draws", "data"})
-    data: Corpus = Field(description="The text: a corpus, or its source")
+    untold = frozenset({"draws", "data", "objective"})
+    data: Corpus | None = Field(
+        None, description="What to learn: a corpus, every token of it; a table of questions and answers, the answers"
+    )
+    objective: AnyObjective | None = Field(None, description="What to learn, instead of `data`: `answers: {data: gsm8k.jsonl}`")
     part: Part = Field("train", description="Which part of it: train, heldout or all")
     lr: Rate = Field(description="Peak learning rate")
     steps: int | None = Field(None, ge=1, description=f"Optimizer steps; {PROBE_STEPS} unless `epochs` is given")
     epochs: Rate | None = Field(None, description="Budget as passes over the data, instead of steps")
     batch: int = Field(8, ge=1, description="Sequences in one forward pass")
-    length: int | None = Field(64, ge=1, description="Tokens predicted in a sequence; null for the model's context")
+    length: int | None = Field(
+        64, ge=1, description="Most tokens predicted in a sequence; null for the model's context, which answers have by default"
+    )
     schedule: AnySchedule = Field(
         Constant(), description="constant: the rate stays; cosine: falls from the first step on; wsd: over the last `decay` of the run"
     )
@@ -69,20 +76,59 @@ class Finetune(Optimisation, Change):
         told = form.get("steps") is not None or form.get("epochs") is not None
         return form if told else {**form, "steps": PROBE_STEPS}
 
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if (self.data is None) == (self.objective is None):
+            raise ValueError("give what to learn as data or as objective, one of the two")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not given, so that records from before there were objectives keep their keys."""
+        absent = {name for name in ("data", "objective") if getattr(self, name) is None}
+        return {name: value for name, value in super()._plain(handler).items() if name not in absent}
+
+    @property
+    def learned(self) -> Objective:
+        """What it trains on: the objective, or what its data was found to be. Raises PliantError for data that cannot be read."""
+        if self.objective is not None:
+            return self.objective
+        assert self.data is not None  # see `_one_thing`
+        table = Table.of(self.data)
+        return NextToken(data=self.data, part=self.part) if table is None else Answers(data=table, part=self.part)
+
     @property
     def trains_on(self) -> tuple[Content, ...]:
         """Its data."""
-        return (self.data,)
+        return (self.data,) if self.data is not None else tuple(self.learned.content())
+
+    def content(self) -> Iterator[Content]:
+        """What it was found to learn, and what its methods name."""
+        yield from self.learned.content()
+        for method in self.methods:
+            yield from method.content()
+
+    def meaning(self) -> dict[str, Any]:
+        """With the objective that its data was found to call for, where that is not the next token."""
+        found = self.learned
+        return self.canonical() | ({} if isinstance(found, NextToken) or self.objective else {"objective": found.kind})
+
+    def notes(self) -> list[str]:
+        """What a table was taken for."""
+        found = self.learned
+        return [f"{corpus_name(self.data)}: {found.told()}"] if self.data is not None and found.told() else []
 
     def training_tokens(self, context: int) -> float:
         """Steps x tokens a step; of epochs, about as many tokens as the text has, at `CHARACTERS_A_TOKEN`."""
         if self.steps:
             return self.steps * self.batch * self.accumulate * (self.length or context)
-        return (self.epochs or 0.0) * self.data.characters(self.part) / CHARACTERS_A_TOKEN
+        return (self.epochs or 0.0) * sum(content.characters(self.part) for content in self.trains_on) / CHARACTERS_A_TOKEN
 
     def title(self) -> str:
         """`Fine-tuning on code, 30 steps`."""
-        return ", ".join([f"Fine-tuning on {corpus_name(self.data)}", *self.details()])
+        names = ", ".join(map(corpus_name, self.trains_on))
+        kind = [] if self.objective is None else [f"objective {self.objective.kind}"]
+        return ", ".join([f"Fine-tuning on {names}", *kind, *self.details()])
 
     @property
     def stochastic(self) -> bool:
@@ -93,19 +139,17 @@ class Finetune(Optimisation, Change):
         """Train in place. Raises PliantError when the loss diverges, and for text that cannot be read or is too short."""
         from pliant.train import train
 
-        train(model, self.objective, self.recipe(model), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
-
-    @property
-    def objective(self) -> Objective:
-        """What it trains on."""
-        return NextToken(data=self.data, part=self.part)
+        train(model, self.learned, self.recipe(model), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
 
     def recipe(self, model: Model) -> Recipe:
         """The training recipe for this model: the budget in steps, the rest as described."""
         shared = {name: getattr(self, name) for name in Optimisation.model_fields}
-        return Recipe(**shared, lr=self.lr, steps=self.steps or self._steps_of_epochs(model))
+        learned = self.learned
+        if "length" not in self.model_fields_set and not isinstance(learned, NextToken):
+            shared["length"] = None
+        return Recipe(**shared, lr=self.lr, steps=self.steps or self._steps_of_epochs(learned, model, shared["length"]))
 
-    def _steps_of_epochs(self, model: Model) -> int:
-        examples = self.objective.examples(model, self.length)
+    def _steps_of_epochs(self, learned: Objective, model: Model, length: int | None) -> int:
+        examples = learned.examples(model, length)
         tokens_a_step = self.batch * self.accumulate * examples.row_tokens
         return max(1, round((self.epochs or 0) * examples.unique / tokens_a_step))

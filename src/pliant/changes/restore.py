@@ -24,7 +24,7 @@ def restored(model: Model) -> Generator[Model]:
     and optimizers that hold them stay valid.
     """
     network = model.network
-    transforms = list(model.transforms)
+    transforms, adapter = list(model.transforms), model.adapter
     with ExitStack() as undo:
         for module in network.modules():
             undo.callback(_module(module))
@@ -33,7 +33,7 @@ def restored(model: Model) -> Generator[Model]:
         try:
             yield model
         finally:
-            model.transforms[:] = transforms
+            model.transforms[:], model.adapter = transforms, adapter
 
 
 def _module(module: nn.Module) -> Undo:

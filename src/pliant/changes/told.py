@@ -6,9 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from pliant.data import Corpus
 from pliant.numbers import format_count
-from pliant.spec import Spec
+from pliant.spec import Content, Spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +32,7 @@ def detail(name: str, value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value in few words: a text by its name, a spec by its label."""
-    if isinstance(value, Corpus):
+    if isinstance(value, Content):
         return corpus_name(value)
     if isinstance(value, Spec):
         return value.label()
@@ -42,9 +41,9 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def corpus_name(corpus: Corpus) -> str:
-    """A corpus by its source: `code` for `builtin:code`, a file by its name."""
-    return corpus.source.removeprefix("builtin:").removeprefix("hub:").rstrip("/").rsplit("/", 1)[-1]
+def corpus_name(corpus: Content) -> str:
+    """A corpus or table by its source: `code` for `builtin:code`, a file by its name."""
+    return str(getattr(corpus, "source", corpus.label())).removeprefix("builtin:").removeprefix("hub:").rstrip("/").rsplit("/", 1)[-1]
 
 
 def spelled_out(kind: str) -> str:

@@ -33,8 +33,8 @@ app = typer.Typer(
 
 @cache  # typer would list a command once more with every call
 def _register() -> None:
-    from pliant.changes import CHANGES, Quantize
-    from pliant.cli import change, check, decide, demo, fields, findings, fit, measure, report, run, schema, show
+    from pliant.changes import CHANGES, Finetune, Quantize
+    from pliant.cli import change, check, decide, demo, fields, findings, finetune, fit, measure, report, run, schema, show
     from pliant.measures import MEASURES
 
     app.command("demo")(demo.demo_command)
@@ -45,6 +45,9 @@ def _register() -> None:
     app.command("fit")(fit.fit_command)
     app.add_typer(decide.decide_app, name="decide")
     app.command("quantize")(fields.spec_command(change.quantize_command, change=Quantize))
+    app.command("finetune", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+        fields.spec_command(finetune.finetune_command, ("draws",), change=Finetune)
+    )
     app.add_typer(
         fields.catalog_app(
             CHANGES,

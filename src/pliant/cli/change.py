@@ -48,7 +48,7 @@ def change_command(
     """Writes a folder that transformers loads. Where the change is random, `--seed` gives another one."""
     from pliant.models import load, save
 
-    _check_new(out)
+    check_new(out)
     check_texts(change)
     loaded = load(model, device=device, **loading.loading())
     with change.applied(loaded, seed) as changed:
@@ -89,7 +89,7 @@ def quantize_command(
         if "tensors" in change.model_fields_set:
             remark("kernels leave embeddings and output head alone: only linear layers are rounded; see --format simulated")
         change = change.model_copy(update={"tensors": "linear"})
-    _check_new(out)
+    check_new(out)
     check_texts(change)
     loaded = load(model, device=device, **loading.loading())
     levels = {name: grid_levels(weight) for name, weight in select(loaded.network, change.tensors).items()}
@@ -112,7 +112,8 @@ def quantize_command(
     _tell(result, "; ".join(f"wrote {kind} weights to {folder} ({sizes[kind]:,} bytes)" for kind, folder in written.items()), as_json)
 
 
-def _check_new(out: Path) -> None:
+def check_new(out: Path) -> None:
+    """Raises PliantError for a place where something is already."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PliantError(f"{out} exists already; choose a new folder")
 

@@ -11,7 +11,7 @@ import typer
 
 from pliant.errors import PliantError
 from pliant.progress import remark
-from pliant.spec import Catalog, Content, Spec, parts
+from pliant.spec import Catalog, Spec
 from pliant.spec.validation import members
 from pliant.spec.yaml import parse_yaml
 
@@ -116,6 +116,6 @@ def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:
 
 def check_texts(*specs: Spec) -> None:
     """Raise PliantError for content that cannot be read, before a model takes its time to load."""
-    for part in parts(specs):
-        if isinstance(part, Content):
+    for spec in specs:
+        for part in spec.content():
             part.fingerprint()

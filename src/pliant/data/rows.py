@@ -36,16 +36,21 @@ def rows(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
     Raises PliantError for what cannot be read, for text without fields, and for a record that is no mapping of fields.
     """
+    for where, record in records(paths):
+        if not isinstance(record, Mapping):
+            raise PliantError(f"{where}: a record must be a mapping of fields, such as question and answer")
+        yield where, record
+
+
+def records(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
+    """The same of records that may be anything."""
     for path in paths:
         if not regular(path).st_size:
             continue
         with faults(path), path.open("rb") as raw:
             unit, found = _rows(path, raw)
             for number, record in found:
-                where = f"{path} {unit} {number}"
-                if not isinstance(record, Mapping):
-                    raise PliantError(f"{where}: a record must be a mapping of fields, such as question and answer")
-                yield where, record
+                yield f"{path} {unit} {number}", record
 
 
 def _rows(path: Path, raw: BinaryIO) -> tuple[str, Iterator[tuple[int, Any]]]:

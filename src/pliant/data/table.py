@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from pliant.data.content import contents
 from pliant.data.dialogues import FORMATS, Format, Turn, dialogue, format_of
-from pliant.data.locate import locate
+from pliant.data.fields import TEXT_FIELDS
+from pliant.data.locate import LINES, TABLES, kind_of, locate
 from pliant.data.rendering import chat_template, pieces_of, tokenised
-from pliant.data.rows import rows
+from pliant.data.rows import SEPARATED, records, rows
 from pliant.data.sequences import Sequences, built
 from pliant.data.split import Part, held_out_share
 from pliant.errors import PliantError
@@ -20,6 +22,7 @@ from pliant.files import cache_folder
 from pliant.spec import Content, digest, nearest
 
 if TYPE_CHECKING:
+    from pliant.data.corpus import Corpus
     from pliant.data.tokenizer import Tokenizer
 
 _FORMAT = 1  # raise it when the same table would give other sequences
@@ -31,6 +34,8 @@ class Table(Content):
 
     source: str = Field(min_length=1, description="A file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]")
     format: str | None = Field(None, description=f"What its columns are: {', '.join(FORMATS)}; by default as they are called")
+
+    skip_bad: bool = Field(False, description="Leave out, and count, records that cannot be learned from, instead of refusing the table")
 
     @model_validator(mode="before")
     @classmethod
@@ -44,13 +49,31 @@ class Table(Content):
             raise PliantError(f"unknown format {name!r}; {nearest(name, FORMATS)}")
         return name
 
+    @classmethod
+    def of(cls, corpus: Corpus) -> Table | None:
+        """The same source as a table of dialogues, where it is one and no field is asked for; None for text.
+
+        Raises PliantError for a source that cannot be read.
+        """
+        paths = [] if corpus.field or corpus.source.startswith("builtin:") else locate(corpus.source)
+        if not paths or kind_of(paths[0]) not in (*LINES, *TABLES, *SEPARATED):
+            return None
+        _, record = next(records(paths[:1]), ("", None))
+        if not isinstance(record, Mapping) or any(name in record for name in TEXT_FIELDS):
+            return None
+        return cls(source=corpus.source) if any(set(form.needs) <= set(record) for form in FORMATS.values()) else None
+
+    def characters(self, part: Part = "all") -> int:
+        """Its files' bytes."""
+        return self.size
+
     def label(self) -> str:
         """Its source, as tables show it."""
         return self.source
 
     def fingerprint(self) -> str:
         """Of what the files hold."""
-        return digest(json.dumps([_FORMAT, contents(locate(self.source)), self.format]))
+        return digest(json.dumps([_FORMAT, contents(locate(self.source)), self.format, self.skip_bad]))
 
     def form(self) -> Format:
         """What its columns are: as `format` says, or as the first record's are called. Raises PliantError where that cannot be told."""
@@ -64,14 +87,21 @@ class Table(Content):
         except PliantError as error:
             raise error.within(where) from None
 
-    def dialogues(self, part: Part = "train") -> Iterator[tuple[int, list[Turn]]]:
-        """The dialogues of a part with their ids, repeats left out. Raises PliantError that names the line at fault."""
+    def dialogues(self, part: Part = "train", skipped: Counter[str] | None = None) -> Iterator[tuple[int, list[Turn]]]:
+        """The dialogues of a part with their ids, repeats left out. Raises PliantError that names the line at fault.
+
+        With `skip_bad`, what cannot be learned from is left out and counted in `skipped`.
+        """
         form, size, seen = self.form(), self.size, set[int]()
         for where, record in rows(locate(self.source)):
             try:
                 turns = dialogue(record, form)
             except PliantError as error:
-                raise error.within(where) from None
+                if not self.skip_bad:
+                    raise PliantError(f"{where}: {error}; `skip_bad: true` leaves such records out") from None
+                if skipped is not None:
+                    skipped["skipped"] += 1
+                continue
             number = int(digest(json.dumps([[turn.role, turn.text] for turn in turns])), 16)
             if number not in seen and (part == "all" or _side(number, size) == part):
                 yield number, turns
@@ -92,10 +122,10 @@ class Table(Content):
         key = digest(
             json.dumps([_FORMAT, self.fingerprint(), tokenizer.fingerprint, getattr(template, "chat_template", None), part, length])
         )
-        counts = {"records": 0, "truncated": 0, "left_out": 0}
+        counts = Counter({"records": 0, "truncated": 0, "left_out": 0})
 
         def found() -> Iterator[tuple[int, list[int], list[bool]]]:
-            for group in _grouped(self.dialogues(part)):
+            for group in _grouped(self.dialogues(part, counts)):
                 pieces = [pieces_of(turns, template) for _, turns in group]
                 for (number, _), (ids, learned) in zip(group, tokenised(pieces, tokenizer, template is None), strict=True):
                     counts["records"] += 1

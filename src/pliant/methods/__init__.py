@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from pliant.methods.lora import Lora
-from pliant.methods.method import Adapter, Compute, Forward, Method, MethodState, Run
+from pliant.methods.method import Compute, Forward, Method, MethodState, Run
 from pliant.methods.quantize_aware import QuantizeAware
 from pliant.spec import Catalog
 from pliant.spec.fields import SeveralOf
 
 METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora)
 
-__all__ = ["METHODS", "Adapter", "Compute", "Forward", "Lora", "Method", "MethodState", "Methods", "QuantizeAware", "Run"]
+__all__ = ["METHODS", "Compute", "Forward", "Lora", "Method", "MethodState", "Methods", "QuantizeAware", "Run"]
 
 
 Methods = Annotated[tuple[Method, ...], SeveralOf(METHODS), Field(description="What alters the training, innermost first")]

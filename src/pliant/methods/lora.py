@@ -12,12 +12,14 @@ Source: arXiv 2106.09685; ranks, modules and rates, arXiv 2405.09673; alpha / sq
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from pliant.errors import PliantError
-from pliant.methods.method import Adapter, Method, MethodState, Run
+from pliant.methods.method import Method, MethodState, Run
+from pliant.models.adapters import Adapter
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class Lora(Method):
             "bias": "none",
         }
         wanted = {name: parameter.requires_grad for name, parameter in run.network.named_parameters()}
-        adapted: Any = LoraModel(run.network, {"default": LoraConfig(**config)}, "default")
+        with warnings.catch_warnings(action="ignore"):  # of what PEFT asks transformers for
+            adapted: Any = LoraModel(run.network, {"default": LoraConfig(**config)}, "default")
         state.objects |= {"adapted": adapted, "config": config}
         state.undo.callback(self._take_out, run.network, state, wanted)
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.models import Model
+    from pliant.models.adapters import Adapter
     from pliant.objectives import Batch, Losses, Objective
 
 Forward = Callable[["Batch"], "Losses"]
@@ -48,16 +49,6 @@ Forward = Callable[["Batch"], "Losses"]
 
 Compute = Callable[["Batch"], "Tensor"]
 """From a batch of any size to its mean loss; leaves fresh mean gradients in `.grad` of every trained parameter."""
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """An update that can be kept apart from the weights it belongs to, as PEFT stores it."""
-
-    config: dict[str, Any]
-    """PEFT's own, as plain values."""
-    tensors: dict[str, Tensor]
-    """By the names that layers have in the network."""
 
 
 @dataclass

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pliant.data.regular import check_regular
 from pliant.errors import PliantError, first_line
 from pliant.files import expanded
+from pliant.models.adapters import base_of, is_adapter, merged
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.checks import Stored, check_complete, check_head, check_layers, check_numbers, check_vocabulary
 from pliant.models.configuration import check_config, check_no_adapter, configuration
@@ -113,6 +114,9 @@ def load_folder(
     """`load` for a folder whose facts are partly known; they take precedence over those stored beside the weights."""
     import torch
 
+    if is_adapter(folder):
+        base = load_folder(base_of(folder), Checkpoint(name=str(base_of(folder))), device, dtype, tokenizer, trust_remote_code)
+        return Model(merged(base.network, folder), base.tokenizer, base.checkpoint.model_copy(update=known.model_dump(exclude_none=True)))
     place = _device(device)
     number = _dtype(dtype, place)
     inside: Stored = {}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.data.tokenizer import Tokenizer
+    from pliant.models.adapters import Adapter
     from pliant.models.checkpoint import Checkpoint
 
 CONTEXT_FIELDS = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
@@ -35,6 +36,8 @@ class Model:
     tokenizer: Tokenizer
     checkpoint: Checkpoint
     transforms: list[str] = field(default_factory=list[str])
+    adapter: Adapter | None = field(default=None, repr=False)
+    """The update that its last training left beside the weights it was merged into, where the method keeps one."""
 
     @property
     def context(self) -> int:

@@ -45,6 +45,10 @@ class Answers(Objective):
             raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
         return AnswerExamples(self.data.sequences(model.tokenizer, self.part, length or model.context))
 
+    def told(self) -> str:
+        """The columns that were found."""
+        return f"a table of {' and '.join(self.data.form().needs)}; answers are learned, nothing else"
+
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the next tokens where they are an answer's, and -100 elsewhere."""
         output = network(**batch.inputs, use_cache=False)

@@ -125,6 +125,10 @@ class Objective(Spec):
         """
         raise NotImplementedError
 
+    def told(self) -> str:
+        """What its data was found to be, for people; nothing where there is nothing to say."""
+        return ""
+
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """One forward pass, and what each row of it cost. Gradients flow where they are wanted."""
         raise NotImplementedError

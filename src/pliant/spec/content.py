@@ -14,7 +14,15 @@ from pliant.spec.spec import Spec
 
 
 class Content(Spec):
-    """Base of field types that name content. Abstract: a subclass writes `fingerprint`."""
+    """Base of field types that name content. Abstract: a subclass writes `fingerprint`, and one that is trained on `characters`."""
+
+    def characters(self, part: Any = "all") -> int:
+        """About how many characters of text there are, for estimates of cost."""
+        return 0
+
+    def content(self) -> Iterator[Content]:
+        """Itself."""
+        yield self
 
     def fingerprint(self) -> str:
         """Names what is there now: equal for equal content, wherever it lies. Raises PliantError for what cannot be read."""
@@ -23,8 +31,8 @@ class Content(Spec):
 
 def described(spec: Spec) -> str:
     """The spec with the fingerprints of all content it names: equal for equal meaning, different when a file's content changes."""
-    fingerprints = {part.fingerprint() for part in parts(spec) if isinstance(part, Content)}
-    return json.dumps([spec.canonical(), sorted(fingerprints)], sort_keys=True)
+    fingerprints = {part.fingerprint() for part in spec.content()}
+    return json.dumps([spec.meaning(), sorted(fingerprints)], sort_keys=True)
 
 
 def content_form(value: Any) -> Any:
@@ -32,7 +40,7 @@ def content_form(value: Any) -> Any:
     if isinstance(value, Content):
         return value.fingerprint()
     if isinstance(value, Spec):
-        holds_content = any(isinstance(part, Content) for part in parts(value))
+        holds_content = any(True for _ in value.content())
         return {"kind": value.kind, **{name: content_form(item) for name, item in value}} if holds_content else value.canonical()
     if isinstance(value, (list, tuple)):
         return [content_form(item) for item in cast("list[Any]", value)]

@@ -71,6 +71,20 @@ class Spec(BaseModel):
         """Every field as plain JSON values, under its kind; the same dictionary for the same meaning."""
         return {"kind": self.kind, **self.model_dump(mode="json")}
 
+    def content(self) -> Iterator[Any]:
+        """Everything in it that names content (`spec.content.Content`), however deep."""
+        inside: list[Any] = [getattr(self, name) for name in type(self).model_fields]
+        while inside:
+            value = inside.pop(0)
+            if isinstance(value, Spec):
+                yield from value.content()
+            elif isinstance(value, (list, tuple, dict)):
+                inside = [*(value.values() if isinstance(value, dict) else value), *inside]
+
+    def meaning(self) -> dict[str, Any]:
+        """What keys are made of: the canonical form, with what it was found to stand for where the form leaves that open."""
+        return self.canonical()
+
     def canonical_json(self) -> str:
         """`canonical()` as text with sorted keys and no spaces."""
         return json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), allow_nan=False)

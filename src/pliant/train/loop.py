@@ -90,6 +90,7 @@ def train(
         state.save(*parts, losses)
         for method, kept in reversed(attached):
             method.finish(run, kept)  # moment 5
+        model.adapter = run.adapter
     return _log(run, examples, recipe, losses, state.seconds)
 
 

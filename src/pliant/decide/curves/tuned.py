@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from pliant.decide.curves.series import Point, Series
 from pliant.errors import PliantError
 from pliant.measures import MEASURES
-from pliant.spec import Content, parts
 from pliant.statistics import cluster_numbers
 
 
@@ -75,7 +74,7 @@ def _reads_training_data(found: Series) -> bool:
         measure = MEASURES.parse(json.loads(found.measure_json))
     except PliantError:  # a measure that is not installed here
         return False
-    read = [part for part in parts(measure) if isinstance(part, Content)]
+    read = list(measure.content())
     return any(content in read for content in found.change.trains_on)
 
 

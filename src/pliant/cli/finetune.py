@@ -1,0 +1,129 @@
+"""`pliant finetune`: train a model on text or answers, with any method, and keep the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pliant.changes import Finetune
+from pliant.cli.change import DeviceOption, JsonOption, ModelOption, check_new
+from pliant.cli.fields import check_texts, yaml_option
+from pliant.cli.output import print_json
+from pliant.errors import PliantError
+from pliant.methods import METHODS
+from pliant.models.ladder import Loading
+from pliant.spec import nearest
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+
+def finetune_command(
+    change: Finetune,
+    loading: Loading,
+    *,
+    context: typer.Context,
+    model: ModelOption,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="New folder for the result", show_default=False)] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="How: a method such as lora, its fields as options (--rank 8); repeat for several", show_default=False),
+    ] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="Keep the update as an adapter that PEFT loads, not merged")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the data is and what would be learned, and train nothing")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of data order and methods", min=0, max=2**63 - 1)] = 0,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Writes a folder that transformers loads, or with --adapter one that PEFT loads.
+
+    Example: pliant finetune --model ./checkpoint-1000 --data gsm8k.jsonl --method lora --rank 8 --steps 200 --lr 1e-3 -o tuned
+    """
+    from pliant.models import load, save
+    from pliant.models.adapters import save_adapter
+
+    methods = (*change.methods, *_methods(method or [], context.args))
+    change = change.model_copy(update={"methods": methods})
+    if out is None and not dry_run:
+        raise PliantError("give a new folder for the result with -o, or --dry-run to see what would be learned")
+    if out is not None:
+        check_new(out)
+    check_texts(change)
+    loaded = load(model, device=device, **loading.loading())
+    told = {"model": loaded.checkpoint.address, "change": change.canonical(), **_described(change, loaded)}
+    if dry_run:
+        print_json(told) if as_json else _print(told)
+        return
+    assert out is not None
+    with change.applied(loaded, seed) as changed:
+        if adapter and changed.adapter is None:
+            raise PliantError("--adapter: no method here keeps an update apart; try --method lora")
+        if adapter and changed.adapter is not None:
+            save_adapter(changed.adapter, out, model)
+        else:
+            save(changed, out)
+        result = {**told, "out": str(out), "adapter": adapter, "weights": changed.weights()}
+    if as_json:
+        print_json(result)
+    else:
+        _print(told)
+        print(f"wrote {out}")
+
+
+def _methods(names: list[str], options: list[str]) -> list[Any]:
+    """The methods by name or YAML; what other options there are, are fields of theirs."""
+    forms = [yaml_option(name, "--method") for name in names]
+    given = _pairs(options)
+    found: list[Any] = []
+    for form in forms:
+        kind = form if isinstance(form, str) else next(iter(form), "") if isinstance(form, dict) else ""
+        fields = METHODS[str(kind)].model_fields
+        own = {name: given.pop(name) for name in list(given) if name in fields} if isinstance(form, str) else {}
+        found.append(METHODS.parse({kind: own} if own else form, "--method"))
+    if given:
+        name = next(iter(given))
+        known = [field for form in found for field in type(form).model_fields]
+        raise PliantError(f"no such option: --{name.replace('_', '-')}; {nearest(name, [*Finetune.model_fields, *known])}")
+    return found
+
+
+def _pairs(options: list[str]) -> dict[str, Any]:
+    """`--rank 8 --rank-stabilised` as fields; an option without a value is yes."""
+    found: dict[str, Any] = {}
+    name = ""
+    for word in options:
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            name = name.replace("-", "_")
+            found[name] = yaml_option(value, f"--{name}") if equals else True
+            name = "" if equals else name
+        elif name:
+            found[name] = yaml_option(word, f"--{name}")
+            name = ""
+        else:
+            raise PliantError(f"unexpected argument {word!r}")
+    return found
+
+
+def _described(change: Finetune, model: Model) -> dict[str, Any]:
+    """What the data was found to be, and how much of it there is."""
+    recipe = change.recipe(model)
+    learned = change.learned
+    examples = learned.examples(model, recipe.length)
+    return {
+        "objective": learned.kind,
+        "data": learned.told() or "text; every token is learned",
+        "counts": getattr(getattr(examples, "sequences", None), "counts", {"tokens": examples.unique}),
+        "steps": recipe.steps,
+        "examples_a_step": recipe.batch * recipe.accumulate,
+        "length": recipe.length or model.context,
+    }
+
+
+def _print(told: dict[str, Any]) -> None:
+    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told["counts"].items())
+    print(f"data: {told['data']}")
+    print(f"      {counts}; at most {told['length']} tokens are predicted in an example")
+    print(f"training: {told['steps']:,} steps of {told['examples_a_step']} examples")

@@ -1,0 +1,61 @@
+"""`pliant finetune`, as its users type it."""
+
+import json
+
+import pytest
+
+from pliant.data import load_tokenizer
+from pliant.models import build, load, save
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    save(build("llama-16x2", load_tokenizer("ascii"), 0, context=48), tmp_path / "model")
+    records = [{"question": f"{n} + {n}?", "answer": f"{2 * n}."} for n in range(40)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(map(json.dumps, records)))
+    return ["finetune", "--model", tmp_path / "model", "--data", tmp_path / "sums.jsonl", "--part", "all", "--steps", 3, "--lr", "1e-2"]
+
+
+def test_a_dry_run_says_what_the_data_is(places, pliant):
+    code, out, _ = pliant(*places, "--dry-run")
+    assert code == 0
+    assert "a table of question and answer; answers are learned, nothing else" in out
+    assert "40 examples" in out
+    told = json.loads(pliant(*places, "--dry-run", "--json")[1])
+    assert (told["objective"], told["counts"]["examples"], told["counts"]["left_out"], told["steps"]) == ("answers", 40, 0, 3)
+
+
+@pytest.mark.parametrize("method", [[], ["--method", "lora", "--rank", 2], ["--method", "lora: {rank: 2}"]])
+def test_the_result_is_a_model(places, pliant, tmp_path, method):
+    code, out, _ = pliant(*places, *method, "-o", tmp_path / "out", "--json")
+    told = json.loads(out)
+    assert (code, told["out"]) == (0, str(tmp_path / "out"))
+    assert load(tmp_path / "out").weights() == told["weights"] != load(tmp_path / "model").weights()
+    assert [form["kind"] for form in told["change"]["methods"]] == (["lora"] if method else [])
+
+
+def test_an_adapter_is_the_same_update_kept_apart(places, pliant, tmp_path):
+    lora = ["--method", "lora", "--rank", 2, "--rank-stabilised"]
+    assert pliant(*places, *lora, "-o", tmp_path / "merged")[0] == pliant(*places, *lora, "--adapter", "-o", tmp_path / "adapter")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    merged, apart = (dict(load(tmp_path / name).network.named_parameters()) for name in ("merged", "adapter"))
+    assert all((merged[name] - apart[name]).abs().max() < 1e-6 for name in merged)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "lora", "--rnk", "2", "-o", "out"], "no such option: --rnk; did you mean 'rank'?"),
+        (["--method", "lra", "-o", "out"], "unknown method 'lra'; did you mean 'lora'?"),
+        (["--adapter", "-o", "out"], "no method here keeps an update apart"),
+        ([], "give a new folder for the result with -o"),
+        (["--rank", "2", "-o", "out"], "no such option: --rank"),
+    ],
+)
+def test_what_can_be_put_right_is_one_line(places, pliant, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, told = pliant(*places, *options)
+    assert (code, out) == (2, "")
+    assert message in told.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
