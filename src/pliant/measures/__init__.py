@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pliant.measures.choice import Choice
 from pliant.measures.loss import Loss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice)
 
-__all__ = ["MEASURES", "Difference", "Loss", "Measure", "Reading"]
+__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Reading"]
