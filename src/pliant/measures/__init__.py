@@ -5,8 +5,9 @@ from __future__ import annotations
 from pliant.measures.choice import Choice
 from pliant.measures.loss import Loss
 from pliant.measures.measure import Difference, Measure, Reading
+from pliant.measures.solve import Solve
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve)
 
-__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Reading"]
+__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Reading", "Solve"]

@@ -1,0 +1,95 @@
+"""Solving: whether what a model writes ends in the right number. For GSM8K, SVAMP and tables of questions and answers.
+
+Idea: the model answers greedily, or by drawing; the number is taken out of its answer in two ways. `strict` wants it behind `####`, as
+GSM8K's own answers have it; `flexible` takes the last number there is.
+When to use it: skills that are learned in fine-tuning, and lost in other changes.
+Cost: generation, about as many forward passes as an answer has tokens.
+What goes wrong: a model that was never shown `####` scores nothing strictly; give `shots`, which are shown first. Small models solve
+nothing, and differences then show in losses only.
+Source: the two filters of the field's harness for GSM8K (strict-match and flexible-extract) and its exact match, which ignores
+commas, dollar signs and a full stop at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pliant.data.problems import Problem, ProblemSet
+from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.models.generation import generate
+from pliant.numbers import Count
+from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")
+FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
+IGNORED = (re.compile(","), re.compile(r"\$"), re.compile(r"(?s).*#### "), re.compile(r"\.$"))
+STOP = ("Question:", "</s>", "<|im_end|>")
+
+
+class Solve(Measure):
+    """Fraction of problems whose number the model finds."""
+
+    data: ProblemSet = Field(description="Problems with answers: a set, or its source")
+    samples: Count | None = Field(None, ge=1, description="How many problems, from the first; null for all")
+    shots: ProblemSet | None = Field(None, description="Problems whose answers are shown first")
+    shown: int = Field(5, ge=0, description="How many of the shots")
+    most: Count = Field(256, ge=1, description="Tokens of an answer")
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token each time")
+    seed: int = Field(0, ge=0, description="Of what is drawn")
+
+    def readings(self, model: Model) -> Sequence[Reading]:
+        """`exact_match_flexible` and `exact_match_strict`, one value a problem. Raises PliantError as `generate` does."""
+        check_loaded(model)
+        problems = list(islice(self.data.problems(), self.samples))
+        before = "".join(f"Question: {shot.question}\nAnswer: {shot.answer}\n\n" for shot in self._shots())
+        prompts = [f"{before}Question: {problem.question}\nAnswer:" for problem in problems]
+        said = generate(model, prompts, most=self.most, stop=STOP, temperature=self.temperature, seed=self.seed)
+        ids, ones = [f"{problem.id}:{number}" for number, problem in enumerate(problems)], np.ones(len(problems))
+        found = {"exact_match_flexible": flexible, "exact_match_strict": strict}
+        return [
+            Reading(metric, "fraction right", ids, _matches(said, problems, taken), ones, self.data.fingerprint(), better="higher")
+            for metric, taken in found.items()
+        ]
+
+    def _shots(self) -> list[Problem]:
+        return list(islice(self.shots.problems(), self.shown)) if self.shots is not None else []
+
+    def tokens(self) -> float:
+        """As many forward passes as answers have tokens."""
+        return float(self.most * (self.samples or 1000))
+
+
+def strict(answer: str) -> str:
+    """The first number behind `####`."""
+    match = STRICT.search(answer)
+    return match[1].strip() if match else "[invalid]"
+
+
+def flexible(answer: str) -> str:
+    """The last number there is."""
+    found = FLEXIBLE.findall(answer)
+    return next((part for part in found[-1] if part), "").strip() if found else "[invalid]"
+
+
+def same(answer: str, right: str) -> bool:
+    """Whether two numbers are written alike, but for what is ignored."""
+    return _plain(answer) == _plain(right)
+
+
+def _plain(text: str) -> str:
+    for pattern in IGNORED:
+        text = pattern.sub("", text)
+    return text.lower()
+
+
+def _matches(said: Sequence[str], problems: Sequence[Problem], taken: Callable[[str], str]) -> Array:
+    return np.array([float(same(taken(answer), problem.answer)) for answer, problem in zip(said, problems, strict=True)])
