@@ -49,10 +49,12 @@ def _catalogs(face: Module) -> list[Any]:
 
 
 def _kinds(face: Module, catalog: Any) -> Iterator[str]:
-    """A catalog's kinds, below what its room says of itself."""
-    title, _, idea = first_line(face.tree).partition(". ")[0].rstrip(".").partition(": ")
+    """A catalog's kinds, below what its room says of them."""
+    title = f"{getattr(catalog, 'noun', 'law').replace('_', ' ').capitalize()}s"
+    said, _, idea = first_line(face.tree).partition(". ")[0].rstrip(".").partition(": ")
     yield f"## {title}\n"
-    yield f"{idea[:1].upper()}{idea[1:]}.\n"
+    if said == title and idea:
+        yield f"{idea[:1].upper()}{idea[1:]}.\n"
     for kind, spec in sorted((catalog.specs() if hasattr(catalog, "specs") else catalog).items()):
         yield from _entry(spec, f"`{kind}`") if hasattr(spec, "model_fields") else _law(kind, spec)
 
