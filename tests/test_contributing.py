@@ -25,7 +25,7 @@ from small_text import text_file
 __all__ = ["text_file"]
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
-BLOCKS = {name: code for name, code in re.findall(r"^## An? (?:new )?(\w+)[^\n]*\n(?:(?!^## ).)*?^```python\n(.*?)^```", TEXT, re.M | re.S)}
+BLOCKS = dict(re.findall(r"^## An? (?:new )?(\w+)[^\n]*\n(?:(?!^## ).)*?^```python\n(.*?)^```", TEXT, re.M | re.S))
 """The code below each heading such as `## A measure`, by its noun. A new one needs a test of its own here."""
 
 

@@ -70,6 +70,6 @@ def interfaces() -> Iterator[str]:
     """The public names of every room, each room a block of code."""
     for face in (face for room in every_room() for face in faces(room)):
         if lines := [line for name in face.public() for line in face.shown(name)]:
-            yield f"### `{face.name.removeprefix('pliant.')}`\n\n```python"
+            yield f"### `{face.name.removeprefix('pliant.')}`\n\n```"
             yield from lines
             yield "```\n"

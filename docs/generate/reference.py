@@ -14,6 +14,7 @@ from typing import Any
 from architecture import every_room, faces
 from sources import Module, first_line
 
+
 def reference() -> str:
     """The whole reference as Markdown."""
     return "\n".join(_lines()).rstrip() + "\n"

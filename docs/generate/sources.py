@@ -87,8 +87,8 @@ class Module:
         """The file that defines a name, imports followed, and the definition; None for what is not pliant's own or not to be found."""
         if node := self.definition(name):
             return self, node
-        for node in self.tree.body:
-            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+        for node in (node for node in self.tree.body if isinstance(node, ast.ImportFrom)):
+            for alias in node.names:
                 module = Module.named(node.module or "") if (alias.asname or alias.name) == name else None
                 if module:
                     return module.home(alias.name)
@@ -217,6 +217,9 @@ def _laid_out(code: str, comment: str, indent: str = "", apart: str = ", ") -> I
         return
     whole = code.replace(" ", "\0").replace(apart.replace(" ", "\0"), apart)
     deeper = indent if apart != ", " else f"{indent}        "
-    for line in textwrap.wrap(whole, WIDTH, initial_indent=indent, subsequent_indent=deeper, break_on_hyphens=False, break_long_words=False):
-        yield line.replace("\0", " ")
-    yield from textwrap.wrap(comment, WIDTH, initial_indent=f"{indent}    # ", subsequent_indent=f"{indent}    # ")
+    yield from (line.replace("\0", " ") for line in _wrapped(whole, indent, deeper))
+    yield from _wrapped(comment, f"{indent}    # ", f"{indent}    # ")
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False, break_long_words=False)
