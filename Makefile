@@ -46,7 +46,7 @@ findings: setup
 	$(BIN)/pliant findings --size laptop --out docs/findings.md
 
 docs: setup
-	$(BIN)/python docs/build.py
+	$(BIN)/python docs/generate
 
 clean:
 	rm -rf $(VENV) runs

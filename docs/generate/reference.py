@@ -1,21 +1,18 @@
-"""Writes docs/reference.md: what a study file may hold, every kind and every law, from the docstrings and typed fields in the code.
-
-Run by `make docs`; `tests/test_docs.py` fails when the file and the code disagree.
-"""
+"""Writes docs/reference.md: what a study file may hold, every kind and every law, from the docstrings and typed fields in the code."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import re
-import sys
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-REFERENCE = Path(__file__).parent / "reference.md"
+from architecture import every_room, faces
+from sources import Module, first_line
 
 
 def reference() -> str:
@@ -24,11 +21,7 @@ def reference() -> str:
 
 
 def _lines() -> Iterator[str]:
-    from pliant.changes import CHANGES
     from pliant.data import Corpus
-    from pliant.laws import LAWS
-    from pliant.measures import MEASURES
-    from pliant.methods import METHODS
     from pliant.models import FolderLadder, HubLadder
     from pliant.study.study import Study
     from pliant.train.ladder import TrainedLadder
@@ -40,13 +33,43 @@ def _lines() -> Iterator[str]:
     yield "## Study files\n"
     for spec in (Study, TrainedLadder, NewModel, FolderLadder, HubLadder, Recipe, Corpus):
         yield from _entry(spec, spec.__name__)
-    for title, catalog in (("Changes", CHANGES), ("Measures", MEASURES), ("Methods", METHODS)):
-        yield f"## {title}\n"
-        for kind, spec in sorted(catalog.specs().items()):
-            yield from _entry(spec, f"`{kind}`")
-    yield "## Laws\n"
-    for name, law in sorted(LAWS.items()):
-        yield from _law(name, law)
+    yield from _axes()
+    for name in every_room():
+        for face in faces(name):
+            for catalog in _catalogs(face):
+                yield from _kinds(face, catalog)
+
+
+def _catalogs(face: Module) -> list[Any]:
+    """Every catalog among the public names of a room."""
+    from pliant.spec import Catalog
+
+    named = [name for name in face.public() if name.isupper()]
+    room = importlib.import_module(face.name) if named else None
+    return [value for name in named if isinstance(value := getattr(room, name), Catalog) or name == "LAWS"]
+
+
+def _kinds(face: Module, catalog: Any) -> Iterator[str]:
+    """A catalog's kinds, below what its room says of them."""
+    title = f"{getattr(catalog, 'noun', 'law').replace('_', ' ').capitalize()}s"
+    said, _, idea = first_line(face.tree).partition(". ")[0].rstrip(".").partition(": ")
+    yield f"## {title}\n"
+    if said == title and idea:
+        yield f"{idea[:1].upper()}{idea[1:]}.\n"
+    for kind, spec in sorted((catalog.specs() if hasattr(catalog, "specs") else catalog).items()):
+        yield from _entry(spec, f"`{kind}`") if hasattr(spec, "model_fields") else _law(kind, spec)
+
+
+def _axes() -> Iterator[str]:
+    from pliant.axes import AXES
+
+    yield "## Axes\n"
+    yield _card(next(iter(AXES.values()))) + "\n"
+    yield "| axis | runs over | a place on it | further along |\n|---|---|---|---|"
+    for axis in AXES.values():
+        place = axis.at(16e6 if axis.whole else 0.5)
+        yield f"| `{axis.name}` | {axis.title} | {place} | {'more' if axis.rising else 'less'} |"
+    yield ""
 
 
 def _law(name: str, law: Any) -> Iterator[str]:
@@ -102,7 +125,7 @@ def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if any(getattr(mark, "func", None) is parse_count for mark in metadata):
         return "count such as 16M"
     words = {int: "whole number", float: "number", str: "text", bool: "true or false", types.NoneType: "null", Spec: "ladder"}
-    return words.get(annotation) or annotation.kind.replace("_", " ")
+    return words.get(annotation) or getattr(annotation, "kind", annotation.__name__).replace("_", " ")
 
 
 def _sentence(text: str) -> str:
@@ -117,9 +140,3 @@ def _several(type_name: str) -> str:
 def _shown(value: Any) -> str:
     """A default as a study file would say it."""
     return value if isinstance(value, str) else json.dumps(value, default=lambda spec: spec.canonical())
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
-    REFERENCE.write_text(reference(), encoding="utf-8")
-    print(f"wrote {REFERENCE}")
