@@ -3,44 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from pliant.cli.change import JsonOption
-from pliant.cli.decide_bits import bits_command
-from pliant.cli.fields import spec_command
-from pliant.cli.output import print_json, print_table
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
+from pliant.cli.fields import catalog_app, spec_command
+from pliant.cli.output import print_json
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, print_tables, show, values_of
 from pliant.errors import PliantError
+from pliant.study.question import Question
+
+
+def answer_question(
+    question: Question,
+    *,
+    ledger: Annotated[Path, typer.Option("--ledger", help="A ledger's folder", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Answered from the records of a ledger, as at the end of a run that asks it."""
+    from pliant.decide.questions import ask
+
+    answers = ask(question, ledger)
+    print_json([found.json() for found in answers]) if as_json else print_tables(question.tables(answers))
+
+
+class _Questions(TyperGroup):
+    """The commands below, and one for each kind of question, whose fields are its options.
+
+    These are made when they are asked for: finding every kind takes time that `pliant --help` does not have.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._complete()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        self._complete()
+        return super().get_command(ctx, cmd_name)
+
+    def _complete(self) -> None:
+        from pliant.cli.decide_bits import bits_command
+        from pliant.study.question import QUESTIONS
+
+        examples = {kind: f"pliant decide {kind} --ledger runs/demo" for kind in QUESTIONS.specs()}
+        made = catalog_app(QUESTIONS, answer_question, "question", "", examples)
+        made.command("bits")(spec_command(bits_command))  # also of fits, and of one model
+        self.commands = get_group(made).commands | self.commands
+
 
 decide_app = typer.Typer(
+    cls=_Questions,
     help="Answer a question from a ledger or from saved fits.\n\nExample: pliant decide checkpoint --ledger runs/demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-decide_app.command("bits")(spec_command(bits_command))
-
-
-@decide_app.command("checkpoint")
-def checkpoint(
-    ledger: Annotated[Path, typer.Option("--ledger", help="A ledger's folder", show_default=False)], as_json: JsonOption = False
-) -> None:
-    """Which checkpoint of a ladder is best after each change.
-
-    Example: pliant decide checkpoint --ledger runs/demo
-    """
-    from pliant.decide.curves.checkpoint import decide
-    from pliant.decide.curves.labels import by_ladder
-
-    decisions = decide(ledger)
-    if as_json:
-        print_json([decision.json() for decision in decisions])
-    else:
-        ladders = by_ladder(decisions)
-        for name, found in ladders.items():
-            rows = [[one.name, one.metric, one.verdict, one.sentence()] for one in found]
-            print_table(["change", "measure", "verdict", "answer"], rows, name if len(ladders) > 1 else None)
 
 
 @decide_app.command("tokens")

@@ -10,7 +10,8 @@ import typer
 from pliant.cli.change import DeviceOption, JsonOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, print_tables, show, values_of
+from pliant.decide.questions import BitsAlongLadder, ask
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
 from pliant.numbers import format_count
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def bits_command(
     loading: Loading,
+    question: BitsAlongLadder,
     *,
     fit: OptionalFitOption = None,
     compute: ComputeOption = None,
@@ -51,6 +53,8 @@ def bits_command(
     """
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
+    if question != BitsAlongLadder() and ledger is None:
+        raise PliantError("--measure is a question to a ledger, and none is given")
     if model is not None:
         from pliant.changes import Quantize
         from pliant.measures import Loss
@@ -64,8 +68,8 @@ def bits_command(
         answer = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
         print_json(answer) if as_json else _print_model(answer)
     elif ledger is not None:
-        rows = _along(ledger)
-        print_json(rows) if as_json else _print_ladder(rows)
+        answers = ask(question, ledger)
+        print_json([found.json() for found in answers]) if as_json else print_tables(question.tables(answers))
     else:
         _from_fits(fit or [], {"compute": compute, "memory": memory, "floor": floor}, at, afford, as_json)
 
@@ -122,40 +126,3 @@ def _print_model(answer: dict[str, Any]) -> None:
 
 def _bits(bits: int) -> str:
     return "not rounded" if bits == 16 else str(bits)
-
-
-def _along(ledger: Path) -> list[dict[str, Any]]:
-    """For each rounding and measure: the tokens beyond which more pretraining would have hurt the rounded model."""
-    from pliant.decide.curves.checkpoint import decide
-
-    found = [decision for decision in decide(ledger) if decision.change.weight_bits is not None]
-    if not found:
-        raise PliantError(f"{ledger}: no change of bits was measured at two checkpoints of different tokens")
-    return [
-        {
-            "question": "bits",
-            "bits": decision.change.weight_bits,
-            "change": decision.change.told(decision.tuned),
-            "metric": decision.metric,
-            "verdict": decision.verdict,
-            "critical_tokens": decision.axis.plain(decision.best) if decision.verdict == "degrades" else None,
-            "low": decision.axis.plain(decision.low),
-            "high": decision.axis.plain(decision.high),
-            "rise": decision.rise,
-        }
-        for decision in sorted(found, key=lambda decision: (decision.metric, decision.change.weight_bits))
-    ]
-
-
-def _print_ladder(rows: list[dict[str, Any]]) -> None:
-    cells = [
-        [
-            str(row["bits"]),
-            row["metric"],
-            row["verdict"],
-            format_count(row["critical_tokens"]) if row["critical_tokens"] else "not within the ladder",
-            f"{format_count(row['low'])} to {format_count(row['high'])}",
-        ]
-        for row in rows
-    ]
-    print_table(["bits", "measure", "verdict", "more tokens hurt beyond", "90% interval of the best"], cells)
