@@ -26,6 +26,7 @@ def reference() -> str:
 def _lines() -> Iterator[str]:
     from pliant.changes import CHANGES
     from pliant.data import Corpus
+    from pliant.decide import QUESTIONS
     from pliant.laws import LAWS
     from pliant.measures import MEASURES
     from pliant.methods import METHODS
@@ -40,7 +41,7 @@ def _lines() -> Iterator[str]:
     yield "## Study files\n"
     for spec in (Study, TrainedLadder, NewModel, FolderLadder, HubLadder, Recipe, Corpus):
         yield from _entry(spec, spec.__name__)
-    for title, catalog in (("Changes", CHANGES), ("Measures", MEASURES), ("Methods", METHODS)):
+    for title, catalog in (("Changes", CHANGES), ("Measures", MEASURES), ("Methods", METHODS), ("Questions", QUESTIONS)):
         yield f"## {title}\n"
         for kind, spec in sorted(catalog.specs().items()):
             yield from _entry(spec, f"`{kind}`")

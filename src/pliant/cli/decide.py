@@ -11,8 +11,7 @@ from typer.main import get_group
 
 from pliant.cli.change import JsonOption
 from pliant.cli.fields import catalog_app, spec_command
-from pliant.cli.output import print_json
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, print_tables, show, values_of
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, show_answers, values_of
 from pliant.errors import PliantError
 from pliant.study.question import Question
 
@@ -24,10 +23,7 @@ def answer_question(
     as_json: JsonOption = False,
 ) -> None:
     """Answered from the records of a ledger, as at the end of a run that asks it."""
-    from pliant.decide.questions import ask
-
-    answers = ask(question, ledger)
-    print_json([found.json() for found in answers]) if as_json else print_tables(question.tables(answers))
+    show_answers(question, ledger, as_json)
 
 
 class _Questions(TyperGroup):

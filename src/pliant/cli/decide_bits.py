@@ -10,8 +10,8 @@ import typer
 from pliant.cli.change import DeviceOption, JsonOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, print_tables, show, values_of
-from pliant.decide.questions import BitsAlongLadder, ask
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, show_answers, values_of
+from pliant.decide.questions import BitsAlongLadder
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
 from pliant.numbers import format_count
@@ -53,7 +53,7 @@ def bits_command(
     """
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
-    if question != BitsAlongLadder() and ledger is None:
+    if question.model_fields_set and ledger is None:
         raise PliantError("--measure is a question to a ledger, and none is given")
     if model is not None:
         from pliant.changes import Quantize
@@ -65,11 +65,10 @@ def bits_command(
         loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
         check_texts(template, loss)
         loaded = load(model, device=device, **loading.loading())
-        answer = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
-        print_json(answer) if as_json else _print_model(answer)
+        found = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
+        print_json(found) if as_json else _print_model(found)
     elif ledger is not None:
-        answers = ask(question, ledger)
-        print_json([found.json() for found in answers]) if as_json else print_tables(question.tables(answers))
+        show_answers(question, ledger, as_json)
     else:
         _from_fits(fit or [], {"compute": compute, "memory": memory, "floor": floor}, at, afford, as_json)
 
@@ -80,8 +79,8 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) != 1:
         raise PliantError("give exactly one of --compute (bits to train in), --memory (to serve in) and --floor (to round to)")
-    answer = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
-    show(answer(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
+    decide = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
+    show(decide(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
 
 
 def _of_model(model: Model, loss: Loss, template: Quantize, floor: float, limit: float | None, layers: int | None) -> dict[str, Any]:
