@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_group
 
 from pliant.cli.change import JsonOption
-from pliant.cli.fields import catalog_app, spec_command
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, show_answers, values_of
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
-from pliant.study.question import Question
-
-
-def answer_question(
-    question: Question,
-    *,
-    ledger: Annotated[Path, typer.Option("--ledger", help="A ledger's folder", show_default=False)],
-    as_json: JsonOption = False,
-) -> None:
-    """Answered from the records of a ledger, as at the end of a run that asks it."""
-    show_answers(question, ledger, as_json)
 
 
 class _Questions(TyperGroup):
-    """The commands below, and one for each kind of question, whose fields are its options.
-
-    These are made when they are asked for: finding every kind takes time that `pliant --help` does not have.
+    """The commands below, and those of the kinds of questions, which are made when they are asked for: finding every kind takes
+    time that `pliant --help` does not have.
     """
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        self._complete()
-        return super().list_commands(ctx)
+    @property
+    def commands(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """By name, those below before a kind of the same name."""
+        from pliant.cli.ask import question_commands
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        self._complete()
-        return super().get_command(ctx, cmd_name)
+        return question_commands() | self._below
 
-    def _complete(self) -> None:
-        from pliant.cli.decide_bits import bits_command
-        from pliant.study.question import QUESTIONS
-
-        examples = {kind: f"pliant decide {kind} --ledger runs/demo" for kind in QUESTIONS.specs()}
-        made = catalog_app(QUESTIONS, answer_question, "question", "", examples)
-        made.command("bits")(spec_command(bits_command))  # also of fits, and of one model
-        self.commands = get_group(made).commands | self.commands
+    @commands.setter
+    def commands(self, below: Mapping[str, Any]) -> None:
+        self._below = dict(below)
 
 
 decide_app = typer.Typer(

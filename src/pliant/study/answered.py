@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError, named
-from pliant.study.question import QUESTIONS, Answer, Question, Row
+from pliant.study.question import QUESTIONS, AnyDecision, Question, Row
 
 if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
@@ -23,7 +23,7 @@ class Answered:
     title: str
     question: Any
     """As a study file says it."""
-    answers: Sequence[Answer] = ()
+    answers: Sequence[AnyDecision] = ()
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict[str, list[Row]])
     """The same for people; see `Question.tables`."""
     undecided: str = ""

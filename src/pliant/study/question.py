@@ -23,8 +23,8 @@ Row = dict[str, str]
 """A row of a table: its cells by the names of the columns."""
 
 
-class Answer(Protocol):
-    """One answer to a question: with its evidence, or `undetermined`."""
+class AnyDecision(Protocol):
+    """What every decision, the answer to a question, says of itself to whoever shows it."""
 
     @property
     def name(self) -> str:
@@ -71,7 +71,7 @@ class Question(Spec):
         """
         return None
 
-    def answer(self, ledger: Ledger) -> Sequence[Answer]:
+    def answer(self, ledger: Ledger) -> Sequence[AnyDecision]:
         """The answers, from every record that `ledger` shows. Raises PliantError where it holds nothing to answer from."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.decide.questions.bits import BitsAlongLadder
 from pliant.decide.questions.checkpoint import BestCheckpoint
-from pliant.study.question import QUESTIONS, Answer, Question
+from pliant.study.question import QUESTIONS, AnyDecision, Question
 from pliant.study.runs import records_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ QUESTIONS.add(BestCheckpoint, BitsAlongLadder)
 __all__ = ["QUESTIONS", "BestCheckpoint", "BitsAlongLadder", "Question", "ask"]
 
 
-def ask(question: Any, results: Runs | Ledger | str | Path) -> Sequence[Answer]:
+def ask(question: Any, results: Runs | Ledger | str | Path) -> Sequence[AnyDecision]:
     """The answers to one question, a spec or in any form that a study file may use, from a study's runs or a ledger.
 
     Raises PliantError for a question that there is not, and where the results hold nothing to answer it from.
