@@ -128,6 +128,7 @@ LIGHT = [
     "pliant.study.study",
     "pliant.laws",
     "pliant.ledger",
+    "pliant.decide.questions",
 ]
 
 

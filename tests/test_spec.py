@@ -1,7 +1,9 @@
 """Specs: one typed description gives YAML, sweeps, schema, hash and errors."""
 
 import contextlib
+import importlib
 import json
+import sys
 from typing import Literal
 
 import pytest
@@ -238,3 +240,16 @@ def test_whatever_a_field_is_given_is_taken_or_named(kind):
         for value in (10**400, 10**5000, 1e999, float("nan"), "9" * 5000, "\udcff", "\0", -1, None, [], {}, [[]], {"a": {}}, object()):
             with contextlib.suppress(PliantError):
                 assert isinstance(kind.parse({field: value}), kind)
+
+
+def test_a_catalog_finds_kinds_that_stand_on_a_floor_above(tmp_path, monkeypatch):
+    """Imported when a kind is first asked for, and not before."""
+    (tmp_path / "floor_above.py").write_text("import floor_below\nfloor_below.NOUNS.add(type('Late', (floor_below.Noun,), {}))\n")
+    (tmp_path / "floor_below.py").write_text(
+        "from pliant.spec import Catalog, Spec\nclass Noun(Spec): pass\nNOUNS = Catalog('noun', home='floor_above')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    nouns = importlib.import_module("floor_below").NOUNS
+    assert "floor_above" not in sys.modules
+    assert nouns.parse("late").kind == "late"
+    assert sorted(nouns.specs()) == ["late"]

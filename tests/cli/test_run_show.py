@@ -32,7 +32,7 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     code, out, _ = pliant("run", study, "--ledger", ledger, "--workers", 0, "--json")
     assert json.loads(out) | {"seconds": 0} == {
         **{"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0},
-        "remarks": [],
+        **{"remarks": [], "answers": []},
     }
 
 

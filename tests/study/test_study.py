@@ -98,6 +98,8 @@ BAD = [
     ({"seeds": [-1]}, "seeds"),
     ({"seeds": [2**63]}, "beyond what a whole number can be"),
     ({"questions": ["chekpoint"]}, "did you mean 'checkpoint'"),
+    ({"questions": [{"bits": {"mesure": "generic"}}]}, "did you mean 'measure'"),
+    ({"questions": [{"checkpoint": {}, "bits": {}}]}, "a question is a name or one"),
     ({"questions": "checkpoint"}, "questions"),
     ({"name": ""}, "name"),
 ]
@@ -151,7 +153,7 @@ def test_there_are_demos_and_examples():
 @pytest.mark.parametrize("path", [*DEMOS, *EXAMPLES], ids=lambda path: path.name)
 def test_the_schema_accepts_demos_and_examples(path):
     jsonschema.validate(yaml.load(path.read_text(), Yaml12), Study.model_json_schema())
-    assert Study.read(path).questions == ("checkpoint",)
+    assert [question.form() for question in Study.read(path).questions] == ["checkpoint"]
 
 
 @pytest.mark.parametrize("kind", ["form", "trained"])

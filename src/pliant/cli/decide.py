@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
-from pliant.cli.decide_bits import bits_command
-from pliant.cli.fields import spec_command
-from pliant.cli.output import print_json, print_table
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
 
+
+class _Questions(TyperGroup):
+    """The commands below, and those of the kinds of questions, which are made when they are asked for: finding every kind takes
+    time that `pliant --help` does not have.
+    """
+
+    @property
+    def commands(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """By name, those below before a kind of the same name."""
+        from pliant.cli.ask import question_commands
+
+        return question_commands() | self._below
+
+    @commands.setter
+    def commands(self, below: Mapping[str, Any]) -> None:
+        self._below = dict(below)
+
+
 decide_app = typer.Typer(
+    cls=_Questions,
     help="Answer a question from a ledger or from saved fits.\n\nExample: pliant decide checkpoint --ledger runs/demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-decide_app.command("bits")(spec_command(bits_command))
-
-
-@decide_app.command("checkpoint")
-def checkpoint(
-    ledger: Annotated[Path, typer.Option("--ledger", help="A ledger's folder", show_default=False)], as_json: JsonOption = False
-) -> None:
-    """Which checkpoint of a ladder is best after each change.
-
-    Example: pliant decide checkpoint --ledger runs/demo
-    """
-    from pliant.decide.curves.checkpoint import decide
-    from pliant.decide.curves.labels import by_ladder
-
-    decisions = decide(ledger)
-    if as_json:
-        print_json([decision.json() for decision in decisions])
-    else:
-        ladders = by_ladder(decisions)
-        for name, found in ladders.items():
-            rows = [[one.name, one.metric, one.verdict, one.sentence()] for one in found]
-            print_table(["change", "measure", "verdict", "answer"], rows, name if len(ladders) > 1 else None)
 
 
 @decide_app.command("tokens")

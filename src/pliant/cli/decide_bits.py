@@ -10,7 +10,8 @@ import typer
 from pliant.cli.change import DeviceOption, JsonOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
-from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, values_of
+from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, show_answers, values_of
+from pliant.decide.questions import BitsAlongLadder
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
 from pliant.numbers import format_count
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def bits_command(
     loading: Loading,
+    question: BitsAlongLadder,
     *,
     fit: OptionalFitOption = None,
     compute: ComputeOption = None,
@@ -51,6 +53,8 @@ def bits_command(
     """
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
+    if question.model_fields_set and ledger is None:
+        raise PliantError("--measure is a question to a ledger, and none is given")
     if model is not None:
         from pliant.changes import Quantize
         from pliant.measures import Loss
@@ -61,11 +65,10 @@ def bits_command(
         loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
         check_texts(template, loss)
         loaded = load(model, device=device, **loading.loading())
-        answer = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
-        print_json(answer) if as_json else _print_model(answer)
+        found = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
+        print_json(found) if as_json else _print_model(found)
     elif ledger is not None:
-        rows = _along(ledger)
-        print_json(rows) if as_json else _print_ladder(rows)
+        show_answers(question, ledger, as_json)
     else:
         _from_fits(fit or [], {"compute": compute, "memory": memory, "floor": floor}, at, afford, as_json)
 
@@ -76,8 +79,8 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) != 1:
         raise PliantError("give exactly one of --compute (bits to train in), --memory (to serve in) and --floor (to round to)")
-    answer = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
-    show(answer(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
+    decide = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
+    show(decide(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
 
 
 def _of_model(model: Model, loss: Loss, template: Quantize, floor: float, limit: float | None, layers: int | None) -> dict[str, Any]:
@@ -122,40 +125,3 @@ def _print_model(answer: dict[str, Any]) -> None:
 
 def _bits(bits: int) -> str:
     return "not rounded" if bits == 16 else str(bits)
-
-
-def _along(ledger: Path) -> list[dict[str, Any]]:
-    """For each rounding and measure: the tokens beyond which more pretraining would have hurt the rounded model."""
-    from pliant.decide.curves.checkpoint import decide
-
-    found = [decision for decision in decide(ledger) if decision.change.weight_bits is not None]
-    if not found:
-        raise PliantError(f"{ledger}: no change of bits was measured at two checkpoints of different tokens")
-    return [
-        {
-            "question": "bits",
-            "bits": decision.change.weight_bits,
-            "change": decision.change.told(decision.tuned),
-            "metric": decision.metric,
-            "verdict": decision.verdict,
-            "critical_tokens": decision.axis.plain(decision.best) if decision.verdict == "degrades" else None,
-            "low": decision.axis.plain(decision.low),
-            "high": decision.axis.plain(decision.high),
-            "rise": decision.rise,
-        }
-        for decision in sorted(found, key=lambda decision: (decision.metric, decision.change.weight_bits))
-    ]
-
-
-def _print_ladder(rows: list[dict[str, Any]]) -> None:
-    cells = [
-        [
-            str(row["bits"]),
-            row["metric"],
-            row["verdict"],
-            format_count(row["critical_tokens"]) if row["critical_tokens"] else "not within the ladder",
-            f"{format_count(row['low'])} to {format_count(row['high'])}",
-        ]
-        for row in rows
-    ]
-    print_table(["bits", "measure", "verdict", "more tokens hurt beyond", "90% interval of the best"], cells)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pliant.cli.output import print_json
+from pliant.cli.output import print_json, print_table
 from pliant.errors import PliantError
 from pliant.numbers import format_count, parse_count
 
 if TYPE_CHECKING:
     from pliant.decide.fits.answer import Decision
     from pliant.laws import Fit
-
+    from pliant.study.question import Question, Row
 
 MOST_WORDS = 60
 """Characters of what was written, in an error."""
@@ -65,6 +65,23 @@ def values_of(text: str) -> dict[str, float]:
             raise PliantError(f"--at: {name.strip()} is given twice")
         values[name.strip()] = number(value.strip())
     return values
+
+
+def show_answers(question: Question, ledger: Path, as_json: bool) -> None:
+    """Answer a question from a ledger, and print that."""
+    from pliant.decide.questions import ask
+
+    answers = ask(question, ledger)
+    if as_json:
+        print_json([found.json() for found in answers])
+    else:
+        print_tables(question.tables(answers))
+
+
+def print_tables(tables: Mapping[str, Sequence[Row]]) -> None:
+    """The tables of a question's answers."""
+    for title, rows in tables.items():
+        print_table(list(rows[0]), [list(row.values()) for row in rows], title or None)
 
 
 def show(decision: Decision, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 from pliant.changes import recorded
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
 from pliant.cli.output import note, print_json, print_table
+from pliant.cli.questions import print_tables
 from pliant.numbers import format_count, format_seconds
 from pliant.progress import remark
 
@@ -35,7 +36,7 @@ def run_command(
     executor: Annotated[Literal["local", "ray"], typer.Option(help="Where workers run: here, or on a Ray cluster")] = "local",
     as_json: JsonOption = False,
 ) -> None:
-    """Run a study: train, change and measure what its ledger lacks. Kill it at any time and run it again.
+    """Run a study: train, change and measure what its ledger lacks, and answer its questions. Kill it at any time and run it again.
 
     Exits with 1 when a cell failed: the ledger says why, the others are done, and the next run tries it again. Exits
     with 2 when all of them failed: nothing could be measured.
@@ -116,7 +117,7 @@ def _plan_form(planned: Plan, folder: Path, workers: int) -> dict[str, Any]:
 
 
 def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
-    """Print what came of it; failures go to standard error, each reason once."""
+    """Print what came of it and the answers; failures go to standard error, each reason once."""
     records, failed = runs.records(), runs.failed
     folder = runs.ledger.folder
     reasons = Counter(record["error"] for record in failed)
@@ -128,10 +129,14 @@ def _tell(runs: Runs, seconds: float, as_json: bool) -> None:
     if len(reasons) > MOST_REASONS:
         query = "select * from records where status = 'failed'"
         note(f'pliant: {len(reasons) - MOST_REASONS} further reasons: pliant show {folder} --sql "{query}"')
+    answers = runs.answers()
     if as_json:
-        answer = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
-        print_json(answer | {"seconds": seconds, "remarks": runs.remarks})
+        told = {"study": runs.study.name, "ledger": str(folder), "records": len(records) - len(failed), "failed": len(failed)}
+        print_json(told | {"seconds": seconds, "remarks": runs.remarks, "answers": [found.json() for found in answers]})
         return
     broken = f", {len(failed)} failed" if failed else ""
     print(f"{runs.study.name}: {len(records) - len(failed)} records{broken} in {folder} ({format_seconds(seconds)})")
+    for found in answers:
+        print(str(found) if found.undecided else f"\n{found.title}:")
+        print_tables(found.tables)
     print(f"look at them: pliant show {folder}")

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.decide.curves.checkpoint import decide as checkpoint
-from pliant.decide.curves.curve import Curve
-from pliant.decide.curves.inflection import Inflection, inflection
-from pliant.decide.fits.answer import Decision
-from pliant.decide.fits.bits import rounding as rounding_bits
-from pliant.decide.fits.bits import serving as serving_bits
-from pliant.decide.fits.bits import training as training_bits
-from pliant.decide.fits.data import epochs, pools
-from pliant.decide.fits.size import decide as size
-from pliant.decide.fits.tokens import critical_tokens
-from pliant.decide.fits.tokens import decide as tokens
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pliant.decide.curves.checkpoint import CheckpointDecision
+    from pliant.decide.curves.checkpoint import decide as checkpoint
+    from pliant.decide.curves.curve import Curve
+    from pliant.decide.curves.inflection import Inflection, inflection
+    from pliant.decide.fits.answer import Decision
+    from pliant.decide.fits.bits import rounding as rounding_bits
+    from pliant.decide.fits.bits import serving as serving_bits
+    from pliant.decide.fits.bits import training as training_bits
+    from pliant.decide.fits.data import epochs, pools
+    from pliant.decide.fits.size import decide as size
+    from pliant.decide.fits.tokens import critical_tokens
+    from pliant.decide.fits.tokens import decide as tokens
+    from pliant.decide.questions import QUESTIONS, BestCheckpoint, BitsAlongLadder, Question, ask
 
 __all__ = [
+    "QUESTIONS",
+    "BestCheckpoint",
+    "BitsAlongLadder",
     "CheckpointDecision",
     "Curve",
     "Decision",
     "Inflection",
+    "Question",
+    "ask",
     "checkpoint",
     "critical_tokens",
     "epochs",
@@ -31,3 +41,38 @@ __all__ = [
     "tokens",
     "training_bits",
 ]
+
+_HOMES = {
+    "QUESTIONS": "questions.QUESTIONS",
+    "BestCheckpoint": "questions.BestCheckpoint",
+    "BitsAlongLadder": "questions.BitsAlongLadder",
+    "CheckpointDecision": "curves.checkpoint.CheckpointDecision",
+    "Curve": "curves.curve.Curve",
+    "Decision": "fits.answer.Decision",
+    "Inflection": "curves.inflection.Inflection",
+    "Question": "questions.Question",
+    "ask": "questions.ask",
+    "checkpoint": "curves.checkpoint.decide",
+    "critical_tokens": "fits.tokens.critical_tokens",
+    "epochs": "fits.data.epochs",
+    "inflection": "curves.inflection.inflection",
+    "pools": "fits.data.pools",
+    "rounding_bits": "fits.bits.rounding",
+    "serving_bits": "fits.bits.serving",
+    "size": "fits.size.decide",
+    "tokens": "fits.tokens.decide",
+    "training_bits": "fits.bits.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used: a study file and `pliant decide --help` need the questions, not what answers them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pliant.decide' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].rpartition(".")
+    return getattr(importlib.import_module(f"pliant.decide.{module}"), attribute)
+
+
+def __dir__() -> list[str]:
+    """With what has not been imported yet, so that completion finds it."""
+    return sorted({*globals(), *__all__})

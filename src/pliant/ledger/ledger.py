@@ -19,6 +19,7 @@ What goes wrong: two runs writing to one ledger would measure the same cells twi
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ class Ledger:
 
     def __init__(self, folder: str | Path, *, create: bool = False) -> None:
         self.folder = spelled(folder)
+        self.study: str | None = None
         marker = self.folder / "ledger.json"
         if create and not marker.exists():
             write_atomic(marker, json.dumps(MARKER) + "\n")
@@ -55,6 +57,12 @@ class Ledger:
 
     def __repr__(self) -> str:
         return f"Ledger({str(self.folder)!r})"
+
+    def of(self, study: str) -> Ledger:
+        """The same ledger with nothing but one study in what it shows: its records, views and description."""
+        seen = copy.copy(self)
+        seen.study = study
+        return seen
 
     @property
     def checkpoints(self) -> Path:
@@ -90,7 +98,8 @@ class Ledger:
 
     def studies(self) -> list[dict[str, Any]]:
         """The descriptions of the studies that were run here, as study files would say them."""
-        return [stored["study"] for stored in self._remembered()]
+        studies = [stored["study"] for stored in self._remembered()]
+        return [study for study in studies if self.study in (None, study["name"])]
 
     def outdated(self) -> list[str]:
         """The keys that no study asks for any more."""

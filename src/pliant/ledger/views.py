@@ -73,7 +73,7 @@ def _complaints(ledger: Ledger) -> Generator[None]:
 @contextlib.contextmanager
 def connect(ledger: Ledger) -> Generator[duckdb.DuckDBPyConnection]:
     """A connection in memory with the views `stored` (every finished record with its samples), `failed`, `shards` (those of
-    `stored` that the studies still ask for), `records` and `samples`.
+    `stored` that the studies still ask for, or the one study that the ledger is to show), `records` and `samples`.
 
     Every file is verified first. Raises PliantError for a damaged one, and with DuckDB's reason for whatever fails inside the block.
     """
@@ -99,6 +99,8 @@ def _views(connection: duckdb.DuckDBPyConnection, ledger: Ledger) -> None:
     _view(connection, "failed", failures)
     connection.register("outdated", pa.table({"key": pa.array(outdated, pa.string())}))
     asked = "anti join outdated using (key)" if outdated else ""
+    if ledger.study is not None:
+        asked += " where study = '" + as_utf8(ledger.study).replace("'", "''") + "'"
     superseded = f"union all from failed anti join stored using (key) {asked}" if failures else ""
     lists = ", ".join(SAMPLE_COLUMNS)
     connection.execute(f"create or replace view shards as select * replace ({WITH_DEFAULTS}) from stored {asked}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pliant.axes import Axis
 from pliant.changes import recorded
@@ -13,10 +13,9 @@ from pliant.decide.curves.checkpoint import CheckpointDecision, decide
 from pliant.decide.curves.labels import by_ladder
 from pliant.decide.curves.series import weakness
 from pliant.errors import PliantError
-
-if TYPE_CHECKING:
-    from pliant.ledger.ledger import Ledger
-    from pliant.study.runs import Runs
+from pliant.ledger.ledger import Ledger
+from pliant.study.answered import Answered, answer_each
+from pliant.study.runs import Runs, records_of
 
 MOST_RECORDS = 1000
 """Rows a report shows; the ledger has them all."""
@@ -28,7 +27,7 @@ from records"""
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LadderDecisions:
     """The decisions along one ladder, unchanged checkpoints first, and what to call it among the others."""
 
     name: str
@@ -67,7 +66,7 @@ class Results:
     """What a ledger holds, as far as a report shows it."""
 
     name: str
-    ladders: Sequence[Ladder]
+    ladders: Sequence[LadderDecisions]
     undecided: str
     """Why there are no decisions, if there are none."""
     records: Sequence[dict[str, Any]] = field(repr=False)
@@ -76,15 +75,23 @@ class Results:
     totals: dict[str, Any]
     """Of all records: how many are `finished` and how many `failed`, their `seeds` and the `seconds` spent on measuring."""
     studies: Sequence[dict[str, Any]] = field(repr=False)
+    answers: Sequence[Answered] = ()
+    """To the studies' questions, but for those that are drawn along the ladders."""
     differences: Sequence[dict[str, Any]] = field(repr=False, default=())
     """What each change did, paired; the rows of `Ledger.differences`, with the `Change` itself under `change`."""
 
 
+def _answers(source: Runs | Ledger | str | Path, ledger: Ledger) -> list[Answered]:
+    """What the study whose runs these are asked, or every study of a ledger."""
+    asked = [(study["name"], study.get("questions", ())) for study in ledger.studies()]
+    if isinstance(source, Runs):
+        asked = [(source.study.name, source.study.questions)]
+    return [found for name, questions in asked for found in answer_each(questions, ledger.of(name), charted=False)]
+
+
 def gather(source: Runs | Ledger | str | Path) -> Results:
     """Read a ledger. Raises PliantError for a folder that is none; a ledger without decisions is still a report."""
-    from pliant.ledger.ledger import Ledger as OpenLedger
-
-    ledger = OpenLedger(source) if isinstance(source, (str, Path)) else source if isinstance(source, OpenLedger) else source.ledger
+    ledger = source.ledger if isinstance(source, Runs) else records_of(source)
     decisions, undecided = [], ""
     try:
         decisions = decide(source)
@@ -93,12 +100,13 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
     (totals,) = ledger.sql(TOTALS).to_pylist()
     return Results(
         name=", ".join(totals.pop("studies") or [ledger.folder.name]),
-        ladders=[Ladder(name, found) for name, found in by_ladder(decisions).items()],
+        ladders=[LadderDecisions(name, found) for name, found in by_ladder(decisions).items()],
         undecided=undecided,
         records=_first(ledger, "ok"),
         failures=_first(ledger, "failed"),
         totals=totals,
         studies=ledger.studies(),
+        answers=_answers(source, ledger),
         differences=[row | {"change": recorded(row["change_json"])} for row in ledger.differences().to_pylist()],
     )
 

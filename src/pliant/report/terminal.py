@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pliant.decide.curves.checkpoint import CheckpointDecision
     from pliant.ledger.ledger import Ledger
+    from pliant.study.question import Row
     from pliant.study.runs import Runs
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -40,6 +41,10 @@ def print_report(source: Results | Runs | Ledger | str | Path, console: Console 
         screen.print(f"\n[bold]{escape(answer(ladder))}[/bold]")
         for caveat in common_caveats(ladder):
             screen.print(f"[dim]· {escape(caveat)}[/dim]")
+    for found in results.answers:
+        screen.print(f"\n[bold]{escape((found.undecided and str(found)) or found.title)}[/bold]")
+        for title, rows in found.tables.items():
+            screen.print(_cells(title, rows))
     if results.failures:
         screen.print(f"[dark_orange3]{results.totals['failed']} records failed; `pliant show` says why.[/dark_orange3]")
 
@@ -58,6 +63,19 @@ def _table(members: Sequence[tuple[str, CheckpointDecision]], width: int) -> Tab
         rise = f"{signed(found.rise)} [{signed(found.rise_low)}, {signed(found.rise_high)}]"
         cells = [name, sparkline(found), found.verdict, interval(found), rise]
         table.add_row(*(Text(cell, style=STYLES[found.verdict] if place == 2 else "") for place, cell in enumerate(cells)))
+    return table
+
+
+def _cells(title: str, rows: Sequence[Row]) -> Table:
+    """An answer's rows under the names of their columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for column in rows[0]:
+        table.add_column(Text(column))
+    for row in rows:
+        table.add_row(*map(Text, row.values()))
     return table
 
 

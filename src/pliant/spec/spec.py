@@ -14,6 +14,7 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 from math import prod
 from pathlib import Path
@@ -186,18 +187,29 @@ Kind = TypeVar("Kind", bound=Spec)
 
 
 class Catalog(Generic[Kind]):
-    """The kinds of one noun, by name: pliant's own and those of installed packages (entry points in `group`)."""
+    """The kinds of one noun, by name: pliant's own and those of installed packages (entry points in `group`).
 
-    def __init__(self, noun: str, *specs: type[Kind]) -> None:
+    `home` is the module that adds its kinds where they stand on a floor above their noun: imported when one is first asked for.
+    """
+
+    def __init__(self, noun: str, *specs: type[Kind], home: str | None = None) -> None:
         self.noun = noun
         self.group = f"pliant.{noun}s"
-        self._specs: dict[str, type[Kind]] = {spec.kind: spec for spec in specs}
-        self._entry_points_read = False
+        self.home = home
+        self._specs: dict[str, type[Kind]] = {}
+        self._complete = False
+        self.add(*specs)
+
+    def add(self, *specs: type[Kind]) -> None:
+        """Further kinds."""
+        self._specs |= {spec.kind: spec for spec in specs}
 
     def specs(self) -> dict[str, type[Kind]]:
         """Every kind by its name."""
-        if not self._entry_points_read:
-            self._entry_points_read = True
+        if not self._complete:
+            self._complete = True
+            if self.home is not None:
+                import_module(self.home)
             for point in entry_points(group=self.group):
                 if point.name not in self._specs:
                     self._specs[point.name] = point.load()

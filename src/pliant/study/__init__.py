@@ -3,8 +3,9 @@
 from pliant.ledger.ledger import Ledger
 from pliant.ledger.record import Record
 from pliant.study.planning import Plan, plan
+from pliant.study.question import QUESTIONS, AnyDecision, Question
 from pliant.study.running import run
 from pliant.study.runs import Runs
 from pliant.study.study import Study
 
-__all__ = ["Ledger", "Plan", "Record", "Runs", "Study", "plan", "run"]
+__all__ = ["QUESTIONS", "AnyDecision", "Ledger", "Plan", "Question", "Record", "Runs", "Study", "plan", "run"]

@@ -115,7 +115,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
         *damaged,
         *twins.values(),
         *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
-        *_unanswerable(study, known),
+        *_unanswerable(study, known, axis),
     ]
     return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
 
@@ -153,14 +153,11 @@ def _identity(rung: Rung) -> str:
         return f"missing {rung.checkpoint.address}"
 
 
-def _unanswerable(study: Study, rungs: Sequence[Rung]) -> list[str]:
-    """What will keep the study's questions from being answered."""
-    if "checkpoint" not in study.questions:
-        return []
-    tokens = [rung.checkpoint.tokens for rung in rungs]
-    if None in tokens:
-        return [f"tokens of {tokens.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"]
-    return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
+def _unanswerable(study: Study, rungs: Sequence[Rung], axis: str) -> list[str]:
+    """What will keep the study's questions from being answered, each line once."""
+    checkpoints = [rung.checkpoint for rung in rungs]
+    found = (question.obstacle(checkpoints, axis) for question in study.questions)
+    return list(dict.fromkeys(line for line in found if line is not None))
 
 
 def _stated(study: Study, rung: Rung, axis: str) -> dict[str, Any]:

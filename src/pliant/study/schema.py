@@ -9,6 +9,7 @@ from pliant.data import Corpus
 from pliant.measures import MEASURES
 from pliant.models import FolderLadder, HubLadder
 from pliant.spec import Spec
+from pliant.study.question import QUESTIONS
 from pliant.train import TrainedLadder
 from pliant.train.new_model import NewModel
 
@@ -18,6 +19,7 @@ SHORT_AS_STRING = {Corpus.__name__, NewModel.__name__}
 def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     """`plain`, pydantic's own schema of a study, with the forms that its validators accept in the place of what they make."""
     definitions: dict[str, Any] = {"change": _with_short_forms(CHANGES.json_schema()), "measure": _with_short_forms(MEASURES.json_schema())}
+    definitions["question"] = _with_short_forms(QUESTIONS.json_schema())
     forms = {
         "checkpoints": [
             _object(ladder=_schema(TrainedLadder, definitions)),
@@ -29,6 +31,7 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
         "changes": [_list({"anyOf": [_reference("change"), _list(_reference("change"))]})],
         "measures": [{"type": "object", "additionalProperties": _reference("measure"), "minProperties": 1}],
         "seeds": [plain["properties"]["seeds"]["items"], _list(plain["properties"]["seeds"]["items"])],
+        "questions": [{"type": "array", "items": _reference("question")}],
     }
     properties = plain["properties"]
     for name, alternatives in forms.items():

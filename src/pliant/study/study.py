@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from pliant.changes import Change, NoChange, parse_changes
 from pliant.data.patterns import matching
@@ -32,10 +32,8 @@ from pliant.measures import MEASURES, Measure
 from pliant.models import FolderLadder, HubLadder
 from pliant.spec import Spec, nearest
 from pliant.spec.yaml import read_yaml
+from pliant.study.question import QUESTIONS, Question
 from pliant.train import TrainedLadder
-
-Question = Literal["checkpoint"]
-"""The questions a study can ask; `pliant.decide` answers them."""
 
 
 class Study(Spec):
@@ -48,7 +46,7 @@ class Study(Spec):
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
         (0,), min_length=1, description="Seeds of what is trained here and of what is random in a change"
     )
-    questions: tuple[Question, ...] = Field((), description="What to answer from the results")
+    questions: tuple[SerializeAsAny[Question], ...] = Field((), description="What to answer from the results, at the end of a run")
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -98,11 +96,18 @@ class Study(Spec):
 
     @field_validator("questions", mode="before")
     @classmethod
-    def _known(cls, form: Any) -> Any:
-        for question in cast("list[Any]", form) if isinstance(form, (list, tuple)) else ():
-            if question not in QUESTIONS:
-                raise PliantError(f"questions: unknown question {question!r}; {nearest(str(question), QUESTIONS)}")
-        return form
+    def _questions(cls, form: Any) -> Any:
+        if not isinstance(form, (list, tuple)):
+            return form
+        return tuple(question for item in cast("list[Any]", form) for question in QUESTIONS.expand(item, "questions"))
+
+    @model_validator(mode="after")
+    def _about_measures(self) -> Self:
+        for question in self.questions:
+            name = getattr(question, "measure", None)
+            if name is not None and name not in self.measures:
+                raise PliantError(f"questions: {question.kind}: no measure is called {name!r}; {nearest(name, self.measures)}")
+        return self
 
     def canonical(self) -> dict[str, Any]:
         """As a study file would say it, everything spelled out."""
@@ -115,7 +120,7 @@ class Study(Spec):
             "changes": [change.canonical() for change in self.changes],
             "measures": {name: measure.canonical() for name, measure in self.measures.items()},
             "seeds": list(self.seeds),
-            "questions": list(self.questions),
+            "questions": [question.form() for question in self.questions],
         }
 
     @classmethod
@@ -124,9 +129,6 @@ class Study(Spec):
         from pliant.study.schema import study_schema
 
         return study_schema(super().model_json_schema(*arguments, **settings))
-
-
-QUESTIONS: tuple[str, ...] = ("checkpoint",)
 
 
 def parse_ladder(form: Any) -> Spec:

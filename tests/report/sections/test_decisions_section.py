@@ -8,7 +8,7 @@ import pytest
 
 from pliant.changes import CHANGES
 from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.report.results import Ladder
+from pliant.report.results import LadderDecisions
 from pliant.report.sections.decisions import answer, signed
 
 BUDGETS = (100_000_000, 200_000_000, 400_000_000)
@@ -23,7 +23,7 @@ def found(verdict, best, change=None, low=None, high=None):
 
 def headline(base, *changed):
     noise = [found(verdict, best, {"kind": "perturb", "scale": number + 1}) for number, (verdict, best) in enumerate(changed)]
-    return answer(Ladder("m", [*([base] if base else []), *noise]))
+    return answer(LadderDecisions("m", [*([base] if base else []), *noise]))
 
 
 @pytest.mark.parametrize(

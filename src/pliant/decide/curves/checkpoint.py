@@ -27,6 +27,7 @@ from pliant.decide.curves.tuned import Tuned, tuned
 from pliant.errors import PliantError
 from pliant.ledger import Ledger
 from pliant.statistics import paired_difference
+from pliant.study.runs import records_of
 
 if TYPE_CHECKING:
     from pliant.study.runs import Runs
@@ -169,11 +170,8 @@ def decide(results: Runs | Ledger | str | Path) -> Decisions:
     Changes swept over a learning rate are also judged at the rate tuned per checkpoint. Raises PliantError when no change
     was measured at two or more places of one ladder.
     """
-    if isinstance(results, (str, Path, Ledger)):
-        ledger, study = results if isinstance(results, Ledger) else Ledger(results), None
-    else:
-        ledger, study = results.ledger, results.study.name
-    series = [found for found in read(ledger, study) if len(found.points) >= 2]
+    ledger = records_of(results)
+    series = [found for found in read(ledger) if len(found.points) >= 2]
     if not series:
         raise PliantError(f"{ledger.folder}: {_missing(ledger)}")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)

@@ -48,6 +48,11 @@ class Decision:
     next: dict[str, Any] | None = None
     """The affordable run that would narrow this decision most."""
 
+    @property
+    def name(self) -> str:
+        """What it is about."""
+        return self.question
+
     def json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)

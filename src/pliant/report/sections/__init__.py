@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pliant.report.parts import Section
 from pliant.report.results import Results
 from pliant.report.sections.curves import after_the_change, sensitivity
-from pliant.report.sections.decisions import decisions
+from pliant.report.sections.decisions import answers, decisions
 from pliant.report.sections.precision import bits_by_tokens, by_block, predicted_and_measured
 from pliant.report.sections.provenance import failed, made, records
 from pliant.report.sections.schedule import schedule
@@ -18,6 +18,7 @@ from pliant.report.sections.task import task_and_generic
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     decisions,
+    answers,
     after_the_change,
     sensitivity,
     bits_by_tokens,

@@ -9,7 +9,7 @@ from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.bands import reach, told
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Paragraph, Part, Section
-from pliant.report.results import Ladder, Results
+from pliant.report.results import LadderDecisions, Results
 
 
 def after_the_change(results: Results) -> Section | None:
@@ -54,7 +54,7 @@ def _galleries(results: Results, figure: Any) -> list[Part]:
     return parts
 
 
-def _curve_figure(ladder: Ladder, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure:
+def _curve_figure(ladder: LadderDecisions, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure:
     base = ladder.unchanged(measure)
     lines = [_line(found.member, found) for found in members]
     if base is not None:
@@ -70,7 +70,7 @@ def _logarithmic(lines: Sequence[Line]) -> bool:
     return all(point["x"] > 0 for line in lines for point in line.points)
 
 
-def title_of(ladder: Ladder, measure: str, family: str) -> str:
+def title_of(ladder: LadderDecisions, measure: str, family: str) -> str:
     """The family, and the measure where there is more than one."""
     return family if len(ladder.measures) == 1 else f"{family}: {measure}"
 
@@ -106,7 +106,7 @@ def _describe(title: str, members: Sequence[CheckpointDecision]) -> str:
     return f"{title} over {members[0].axis.title}. " + "; ".join(verdicts) + "."
 
 
-def _sensitivity_figure(ladder: Ladder, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure | None:
+def _sensitivity_figure(ladder: LadderDecisions, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure | None:
     lines = [Line(found.member, _deltas(found), look=look_of(found)) for found in members]
     lines = [line for line in lines if len(line.points) >= 2]
     if 2 * len(lines) < len(members):  # a change that mostly helps, as fine-tuning does its own task

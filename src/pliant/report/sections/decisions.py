@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pliant.axes import Axis
 from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, Table, Warnings
-from pliant.report.results import Ladder, Results
+from pliant.report.results import LadderDecisions, Results
 
 
-def answer(ladder: Ladder) -> str:
+def answer(ladder: LadderDecisions) -> str:
     """What the ladder shows, in one sentence."""
     measure = ladder.measures[0]
     base = ladder.unchanged(measure)
@@ -89,7 +89,19 @@ def decisions(results: Results) -> Section | None:
     )
 
 
-def groups(ladder: Ladder) -> list[tuple[str, list[tuple[str, CheckpointDecision]]]]:
+def answers(results: Results) -> Section | None:
+    """What else the studies asked, question by question."""
+    parts: list[Part] = []
+    for found in results.answers:
+        parts.append(Paragraph(str(found) if found.undecided else f"{found.title}."))
+        for title, rows in found.tables.items():
+            parts += [Paragraph(title)] if title else []
+            parts.append(Table(list(rows[0]), [list(row.values()) for row in rows]))
+    lead = "The questions of the studies, each answered by the same call as `pliant decide`."
+    return Section("Answers", lead, parts) if parts else None
+
+
+def groups(ladder: LadderDecisions) -> list[tuple[str, list[tuple[str, CheckpointDecision]]]]:
     """The decisions as tables show them: by measure and family, each from weak to strong, with a name for each row."""
     found: list[tuple[str, list[tuple[str, CheckpointDecision]]]] = []
     for measure in ladder.measures:
@@ -103,7 +115,7 @@ def groups(ladder: Ladder) -> list[tuple[str, list[tuple[str, CheckpointDecision
     return found
 
 
-def _table(ladder: Ladder) -> Table:
+def _table(ladder: LadderDecisions) -> Table:
     rows: list[list[Cell] | Group] = []
     for title, members in groups(ladder):
         rows += [Group(title), *(_row(name, found) for name, found in members)]
@@ -137,7 +149,7 @@ def signed(value: float, digits: int = 3) -> str:
     return f"{value:+z.{digits}f}".replace("-", "\u2212")
 
 
-def common_caveats(ladder: Ladder) -> list[str]:
+def common_caveats(ladder: LadderDecisions) -> list[str]:
     """Each caveat once, with how many of the decisions it holds for."""
     counts = Counter(caveat for found in ladder.decisions for caveat in found.evidence.caveats)
     total = len(ladder.decisions)

@@ -16,7 +16,7 @@ from pliant.laws.fitting.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
 from pliant.report.parts import Cell, Figure, Gallery, Section, Table
-from pliant.report.results import Ladder, Results
+from pliant.report.results import LadderDecisions, Results
 
 BLOCK = re.compile(r"\.(\d+)\.")
 """The number of a block in a tensor's name."""
@@ -26,7 +26,7 @@ class Sweep(NamedTuple):
     """Decisions about one way to round, at two or more widths, along one ladder; widest first."""
 
     title: str
-    ladder: Ladder
+    ladder: LadderDecisions
     measure: str
     members: Sequence[CheckpointDecision]
 

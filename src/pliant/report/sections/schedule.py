@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, Table, Warnings
-from pliant.report.results import Ladder, Results
+from pliant.report.results import LadderDecisions, Results
 from pliant.report.sections.curves import curve_points
 
 MOST = 6
@@ -30,7 +30,7 @@ def schedule(results: Results) -> Section | None:
     )
 
 
-def _rates(ladder: Ladder, several: bool) -> list[Part]:
+def _rates(ladder: LadderDecisions, several: bool) -> list[Part]:
     found = max(ladder.decisions, key=lambda decision: len(decision.evidence.curve))
     differs, curve = found.evidence.final_lr_differs, found.evidence.curve
     where = f"{ladder.name}: " if several else ""
@@ -49,7 +49,7 @@ def _rates(ladder: Ladder, several: bool) -> list[Part]:
     return [Warnings([warning]), Table([found.axis.unit.capitalize(), "Final learning rate"], rows, numeric=frozenset({0, 1}))]
 
 
-def _arms(ladders: Sequence[Ladder]) -> list[Figure]:
+def _arms(ladders: Sequence[LadderDecisions]) -> list[Figure]:
     """The same change along ladders that differ in schedule, those that turn somewhere first."""
     groups: dict[str, list[CheckpointDecision]] = {}
     for found in (decision for ladder in ladders for decision in ladder.decisions):

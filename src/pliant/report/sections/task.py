@@ -7,7 +7,7 @@ from typing import Any
 from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.charts import Axes, Line, line_chart
 from pliant.report.parts import Figure, Gallery, Section
-from pliant.report.results import Ladder, Results
+from pliant.report.results import LadderDecisions, Results
 from pliant.report.sections.curves import look_of
 
 
@@ -24,7 +24,7 @@ def task_and_generic(results: Results) -> Section | None:
     )
 
 
-def _figures(ladder: Ladder, several: bool) -> list[Figure]:
+def _figures(ladder: LadderDecisions, several: bool) -> list[Figure]:
     if len(ladder.measures) < 2:
         return []
     generic, task = ladder.measures[:2]
