@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Clusters = Sequence[object] | NDArray[np.int64]
-"""The cluster each sample belongs to: by name, or as whole numbers from 0, each used."""
+"""The cluster each sample belongs to, by name or as a whole number: what has the same one hangs together."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,30 @@ def clustered_error(values: Array, weights: Array, clusters: Clusters | None = N
 
 
 def cluster_numbers(clusters: Clusters) -> NDArray[np.int64]:
-    """Clusters as whole numbers from 0, each used. An integer array is taken to be such numbers already."""
-    if isinstance(clusters, np.ndarray) and np.issubdtype(clusters.dtype, np.integer):
+    """Clusters as whole numbers from 0, each used. An array of such numbers stays as it is."""
+    if not (isinstance(clusters, np.ndarray) and np.issubdtype(clusters.dtype, np.integer)):
+        return np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)[1]
+    if len(clusters) and clusters.min() >= 0 and clusters.max() < len(clusters) and np.bincount(clusters).all():
         return clusters
-    return np.unique(np.asarray([str(cluster) for cluster in clusters]), return_inverse=True)[1]
+    return np.unique(clusters, return_inverse=True)[1]
+
+
+def joint_clusters(first: Clusters, second: Clusters) -> NDArray[np.int64]:
+    """The clusters of samples that hang together in either way, directly or through others: the finest that share nothing.
+
+    Numbered in the order in which the samples meet them; where the two are the same, as `cluster_numbers` has them.
+    """
+    one, other = cluster_numbers(first), cluster_numbers(second)
+    if np.array_equal(one, other) or not len(one):
+        return one
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    nodes = int(one.max()) + int(other.max()) + 2
+    edges = coo_array((np.ones(len(one), np.int8), (one, int(one.max()) + 1 + other)), shape=(nodes, nodes))
+    _, component = connected_components(edges, directed=False)
+    _, firsts, found = np.unique(component[one], return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(firsts))[found]
 
 
 def crossed_error(values: Array, weights: Array, clusters: Clusters | None = None) -> float:

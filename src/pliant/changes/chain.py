@@ -31,7 +31,7 @@ class Chain(Change):
     @field_validator("links")
     @classmethod
     def _whole(cls, links: tuple[Change, ...]) -> tuple[Change, ...]:
-        if split := next((link for link in links if link.shares > 1), None):
+        if split := next((link for link in links if link.pooled), None):
             raise ValueError(f"`split` of {split.kind} is not for chains: every share would repeat the whole chain; leave it out")
         return links
 

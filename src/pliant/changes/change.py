@@ -19,7 +19,7 @@ Cost: while a change is applied, the device holds one more copy of the weights; 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,8 @@ from pliant.errors import PliantError
 from pliant.spec import Content, Spec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
     from pliant.measures import Measure, Reading
@@ -144,9 +146,28 @@ class Change(Spec):
         """Among how many shares of a measure's samples the draws are divided; with 1, each draw reads every sample."""
         return 1
 
+    @property
+    def repeats(self) -> int:
+        """How many times every sample is read with one seed, each time for a record: once a draw, or fewer where draws share samples."""
+        return self.draws // self.shares
+
+    @property
+    def pooled(self) -> bool:
+        """Whether its draws share the samples among them, so that one reading (`readings`) can stand for all of them."""
+        return self.shares > 1
+
     def share_draw(self, reading: int, share: int) -> int:
-        """The draw under which a share is read the `reading`-th time; each share is read `draws / shares` times."""
-        return self.draws // self.shares * share + reading
+        """The draw under which a share is read the `reading`-th time."""
+        return self.repeats * share + reading
+
+    def ties(self, documents: Sequence[str]) -> NDArray[np.int64] | None:
+        """What samples of these documents count with where its draws tie more together than documents do; else None.
+
+        For records that do not say it themselves, since clusters were not always stored.
+        """
+        from pliant.measures.shares import clusters
+
+        return clusters(documents, self.shares) if self.pooled else None
 
     @property
     def stochastic(self) -> bool:
@@ -176,27 +197,31 @@ class Change(Spec):
             yield model
 
     def measured(self, model: Model, measure: Measure, seed: int = 0) -> Reading:
-        """The measure's mean over all draws that read shares of the samples, as one reading to compare with the unchanged one::
+        """The first of `readings`::
 
-            noise = Perturb(scale=0.05, draws=64, split=True)
-            rise = (noise.measured(model, loss) - loss(model)).estimate()
+        noise = Perturb(scale=0.05, draws=64, split=True)
+        rise = (noise.measured(model, loss) - loss(model)).estimate()
+        """
+        return self.readings(model, measure, seed)[0]
 
-        Its error counts draws and documents. Raises PliantError where draws are not divided among shares (one reading cannot
+    def readings(self, model: Model, measure: Measure, seed: int = 0) -> list[Reading]:
+        """The measure's mean over all draws that read shares of the samples, as readings to compare with the unchanged ones.
+
+        Their errors count draws and documents. Raises PliantError where draws are not divided among shares (one reading cannot
         stand for draws that all read the same samples), and as `measure` does.
         """
-        from pliant.measures.measure import joined
+        from pliant.measures.measure import by_metric, joined
 
-        if self.shares == 1:
+        if not self.pooled:
             raise PliantError("one reading stands for all draws only with split: true and 4 draws or more")
-        parts: list[Reading] = []
+        parts: list[list[Reading]] = []
         for share, part in enumerate(measure.in_shares(model, self.shares)):
-            readings: list[Reading] = []
-            for reading in range(self.draws // self.shares):
-                with self.applied(model, seed, self.share_draw(reading, share)):
-                    readings.append(part(model))
-            values = sum(reading.values for reading in readings) / len(readings)
-            parts.append(replace(readings[0], values=values))
-        return joined(parts)
+            times: list[Sequence[Reading]] = []
+            for repeat in range(self.repeats):
+                with self.applied(model, seed, self.share_draw(repeat, share)):
+                    times.append(part(model))
+            parts.append([_mean(same) for same in by_metric(times)])
+        return [joined(same) for same in by_metric(parts)]
 
     def save(self, model: Model, folder: str | Path, seed: int = 0, draw: int = 0) -> None:
         """Write the changed model to `folder` as any model is saved; `model` itself stays as it was."""
@@ -204,3 +229,7 @@ class Change(Spec):
 
         with self.applied(model, seed, draw) as changed:
             models.save(changed, Path(folder))
+
+
+def _mean(readings: Sequence[Reading]) -> Reading:
+    return replace(readings[0], values=sum(reading.values for reading in readings) / len(readings))

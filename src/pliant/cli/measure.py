@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,7 @@ from pliant.cli.change import DeviceOption, JsonOption, ModelOption, SeedOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure, Reading
+from pliant.measures.measure import by_metric
 from pliant.models.ladder import Loading
 from pliant.progress import remark
 
@@ -46,17 +48,29 @@ def measure_command(
         raise PliantError(f"--change stands for {len(changes)} changes; a sweep belongs in a study file")
     check_texts(measure, *changes)
     loaded = load(model, device=device, **loading.loading())
-    before = measure(loaded)
-    rows = [("unchanged", before.estimate())]
+    times = [measure.readings(loaded)]
     if changes:
-        after = _after(changes[0], loaded, measure, seed)
-        rows += [(changes[0].label(), after.estimate()), ("rise", (after - before).estimate())]
+        times.append(_after(changes[0], loaded, measure, seed))
+    names = ["unchanged", *(change.label() for change in changes)]
+    found = [(readings[0], _estimates(names, readings)) for readings in by_metric(times)]
     if as_json:
-        results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in rows}
-        print_json({"metric": before.metric, "unit": before.unit, "better": before.better, "results": results})
-    else:
-        cells = [[name, f"{e.value:.4f}", *_spread(e), str(e.n)] for name, e in rows]
-        print_table(["", f"{before.metric} ({before.unit})", "standard error", "90% interval", "samples"], cells)
+        told = [_document(reading, estimates) for reading, estimates in found]
+        print_json(told if len(told) > 1 else told[0])
+        return
+    for reading, estimates in found:
+        cells = [[name, f"{e.value:.4f}", *_spread(e), str(e.n)] for name, e in estimates.items()]
+        print_table(["", f"{reading.metric} ({reading.unit})", "standard error", "90% interval", "samples"], cells)
+
+
+def _estimates(names: Sequence[str], readings: Sequence[Reading]) -> dict[str, Estimate]:
+    """Of one metric: the unchanged model's, and where there is a change, that of the changed one and of the rise."""
+    told = {name: reading.estimate() for name, reading in zip(names, readings, strict=True)}
+    return told | ({"rise": (readings[1] - readings[0]).estimate()} if len(readings) > 1 else {})
+
+
+def _document(reading: Reading, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in estimates.items()}
+    return {"metric": reading.metric, "unit": reading.unit, "better": reading.better, "results": results}
 
 
 def _spread(estimate: Estimate) -> tuple[str, str]:
@@ -66,11 +80,11 @@ def _spread(estimate: Estimate) -> tuple[str, str]:
     return f"{estimate.stderr:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
-def _after(change: Change, model: Model, measure: Measure, seed: int) -> Reading:
-    """The measure after `change`: over all its draws where they are split, else under the first."""
-    if change.shares > 1:
-        return change.measured(model, measure, seed)
+def _after(change: Change, model: Model, measure: Measure, seed: int) -> Sequence[Reading]:
+    """What the measure reads after `change`: over all its draws where they share the samples, else under the first."""
+    if change.pooled:
+        return change.readings(model, measure, seed)
     if change.draws > 1:
         remark(f"the rise of 1 of {change.draws} draws; a study averages over all of them")
     with change.applied(model, seed) as changed:
-        return measure(changed)
+        return measure.readings(changed)

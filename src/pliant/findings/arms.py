@@ -20,7 +20,8 @@ from pliant.changes import Change
 from pliant.data import Corpus
 from pliant.decide import CheckpointDecision
 from pliant.findings.finding import Size
-from pliant.statistics import Array, crossed_error, weighted_mean
+from pliant.measures.measure import documents
+from pliant.statistics import Array, paired_difference
 
 Z90 = 1.645
 
@@ -84,9 +85,9 @@ class Readings:
     def above(self, other: Readings) -> tuple[float, float, float]:
         """How much higher these are than `other`, on average over checkpoints, with a 90% interval over seeds and documents."""
         difference = (self.values - other.values).mean(axis=1)
-        value = weighted_mean(difference.mean(axis=0), self.weights)
-        reach = Z90 * crossed_error(difference, self.weights, self.documents)
-        return value, value - reach, value + reach
+        rise = paired_difference(difference[:, None], np.zeros_like(difference), self.weights, self.documents)
+        reach = Z90 * rise.stderr  # not the wider interval of Student's t: the rules were written down with this one
+        return rise.value, rise.value - reach, rise.value + reach
 
     def mean(self) -> Array:
         """Of each checkpoint, over seeds and samples: (checkpoints,)."""
@@ -105,8 +106,7 @@ def readings(runs: pl.study.Runs, measure: str = "generic") -> list[tuple[dict[s
     for form, group in groupby(rows, key=itemgetter("change_json")):
         members = list(group)
         values = np.array([row["values"] for row in members]).reshape(len({row["seed"] for row in members}), -1, len(members[0]["values"]))
-        documents = [sample.rsplit(":", 1)[0] for sample in members[0]["samples"]]
-        found.append((json.loads(form), Readings(values, np.array(members[0]["weights"], float), documents)))
+        found.append((json.loads(form), Readings(values, np.array(members[0]["weights"], float), documents(members[0]["samples"]))))
     return found
 
 

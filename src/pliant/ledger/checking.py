@@ -18,7 +18,7 @@ from pliant.ledger.layout import AGAIN, absorbed_by, check_marker, read_study, s
 from pliant.ledger.ledger import Ledger
 from pliant.ledger.lock import no_lock
 from pliant.ledger.seal import Damaged, is_sealed
-from pliant.ledger.valid import wrong_file
+from pliant.ledger.valid import PLACE, wrong_file
 
 UNSEALED = "nothing: the next run seals it where it holds records"
 
@@ -76,11 +76,11 @@ def _doubled(place: Path) -> list[Finding]:
     """Records that stand in two files, as when one was copied."""
     import pyarrow.parquet as pq
 
-    seen: dict[tuple[str, int], Path] = {}
+    seen: dict[tuple[Any, ...], Path] = {}
     for path in Ledger(place).shards():
         with pq.ParquetFile(as_utf8(path)) as file:
-            table = file.read(["key", "draw"])
-        for row in zip(table["key"].to_pylist(), table["draw"].to_pylist(), strict=True):
+            table = file.read(list(PLACE))
+        for row in zip(*(table[name].to_pylist() for name in PLACE), strict=True):
             if (other := seen.setdefault(row, path)) != path:
                 name = as_utf8(path.relative_to(place))
                 return [Finding(name, "damaged", f"its record {row[0]} is in {as_utf8(other.name)} as well", "move one of the two away")]

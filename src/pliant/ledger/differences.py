@@ -2,8 +2,8 @@
 
 Idea: the changed and the unchanged model read the same samples, so the difference is taken sample by sample, which removes
 the samples' own spread (`statistics.paired_difference`). `rises` has a row for each seed, `differences` one over all seeds of a
-change, which is what is shown, drawn and decided by. Draws that read shares of the samples (`split`) count with what ties samples
-together, see `pliant.measures.shares`.
+change, which is what is shown, drawn and decided by. Where a change's draws tie samples together, its records say what each sample
+counts with (`pliant.ledger.clusters`); that matters for a single seed, several show by themselves how much draws differ.
 Cost: about 0.1 ms per (checkpoint, change, measure, seed).
 What goes wrong: differences of a few documents have a standard error that is itself uncertain; look at `n`.
 Source: cluster-robust ratio estimator and crossed variance components, see `pliant.statistics`.
@@ -12,17 +12,17 @@ Source: cluster-robust ratio estimator and crossed variance components, see `pli
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pliant.changes import Change, recorded
+from pliant.ledger.clusters import clusters_of, tied_by
 from pliant.ledger.record import SAMPLE_COLUMNS, Record, Table
 from pliant.measures.measure import documents
-from pliant.measures.shares import clusters
-from pliant.statistics import Array, paired_difference, weighted_mean
+from pliant.statistics import Array, joint_clusters, paired_difference, weighted_mean
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +37,7 @@ create or replace temp table unchanged as select row_number() over () - 1 as num
 from (from shards where change_kind = 'none' qualify row_number() over (partition by {PAIR}) = 1)"""
 CHANGED = f"""
 select {", ".join(f"changed.{column}" for column in COLUMNS)}, changed.key, unchanged.number, unchanged.value as base,
-    changed.sample_values,
+    changed.sample_values, changed.sample_clusters,
     changed.sample_ids = unchanged.sample_ids and changed.sample_weights = unchanged.sample_weights as paired
 from shards as changed join unchanged using ({PAIR})
 where changed.change_kind <> 'none'
@@ -64,7 +64,7 @@ def _differences(connection: duckdb.DuckDBPyConnection, by_seed: bool) -> Table:
     import pyarrow as pa
 
     connection.execute(UNCHANGED)
-    unchanged = connection.sql("select sample_ids, sample_values, sample_weights from unchanged order by number").to_arrow_table()
+    unchanged = connection.sql(f"select {', '.join(SAMPLE_COLUMNS)} from unchanged order by number").to_arrow_table()
     changed = connection.sql(CHANGED).to_arrow_table().combine_chunks()
     references = [_Unchanged(row) for row in unchanged.to_pylist()]
     columns = changed.select(["seed", "key", "number", "paired", "change_json", "study", "checkpoint", "metric"]).to_pydict()
@@ -76,7 +76,8 @@ def _differences(connection: duckdb.DuckDBPyConnection, by_seed: bool) -> Table:
         seeds = [[values[row] for row in draws] for _, draws in groupby(rows, key=lambda row: columns["key"][row])]
         same = all(columns["paired"][row] for row in rows)
         change, reference = recorded(columns["change_json"][rows[0]]), references[columns["number"][rows[0]]]
-        difference = reference.difference(seeds, change) if same else dict.fromkeys(FOUND)
+        stored = [changed["sample_clusters"][row].as_py() for row in rows]
+        difference = reference.difference(seeds, change, stored) if same else dict.fromkeys(found)
         for name, column in found.items():
             column.append(difference[name])
     types = {"n": pa.int64(), "draws": pa.int64(), "seeds": pa.int64()}
@@ -93,21 +94,22 @@ class _Unchanged:
         self.values: Array = np.asarray(row["sample_values"], dtype=np.float64)
         self.weights: Array = np.asarray(row["sample_weights"], dtype=np.float64)
         self.documents = documents(row["sample_ids"])
-        self._clusters: dict[int, Any] = {}
+        self.clusters = clusters_of(row["sample_clusters"], self.documents)
 
-    def difference(self, seeds: list[list[Array]], change: Change) -> dict[str, float | int]:
-        """What the draws of each seed are above this reading; over the draws that all seeds have."""
+    def difference(self, seeds: list[list[Array]], change: Change, stored: Sequence[Sequence[int] | None]) -> dict[str, float | int]:
+        """What the draws of each seed are above this reading, over the draws that all seeds have; `stored` are the clusters of each."""
         draws = min(len(values) for values in seeds)
         after = np.stack([np.stack(values[:draws]) for values in seeds])
         before = np.broadcast_to(self.values, (len(seeds), len(self.values)))
-        shares = change.shares if len(seeds) == 1 else 1  # several seeds show by themselves how much draws differ
-        if shares not in self._clusters:
-            self._clusters[shares] = clusters(self.documents, shares)
-        rise = paired_difference(after, before, self.weights, self._clusters[shares], mirrored=change.mirrored)
+        clusters = self.clusters
+        for numbers in stored if len(seeds) == 1 else ():  # several seeds show by themselves how much draws differ
+            if (tied := tied_by(change, numbers, self.documents)) is not None:
+                clusters = joint_clusters(clusters, tied)
+        rise = paired_difference(after, before, self.weights, clusters, mirrored=change.mirrored)
         told = {"rise": rise.value, "stderr": rise.stderr, "low": rise.low, "high": rise.high, "n": rise.n}
         return told | {
             "value": rise.value + weighted_mean(self.values, self.weights),
-            "draws": draws * change.shares,
+            "draws": draws * change.draws // change.repeats,
             "seeds": len(seeds),
         }
 

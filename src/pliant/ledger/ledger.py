@@ -183,7 +183,7 @@ class Ledger:
 
     def records(self, where: str = "true") -> list[dict[str, Any]]:
         """Every record as a dictionary of its columns, `change` being an object with its `kind`; in a stable order."""
-        order = "study, checkpoint, tokens, change_json, measure, seed, draw"
+        order = "study, checkpoint, tokens, change_json, measure, seed, draw, metric"
         rows = self.sql(f"select * from records where {where} order by {order}").to_pylist()
         return [row | {"change": json.loads(row["change_json"])} for row in rows]
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pliant.errors import PliantError
 from pliant.files import as_utf8
 from pliant.statistics import Array
@@ -27,14 +30,14 @@ class Record:
 
     A field is a column of the ledger under the same name. `value` and `stderr` are in `unit`; the per-sample values they
     are made from travel in `sample_ids`, `sample_values` and `sample_weights` (equal lengths). A record whose `status` is
-    `failed` has its reason in `error` and no value.
+    `failed` has its reason in `error` and no value. A measure with several readings has a record for each, told apart by `metric`.
     """
 
     study: str
     checkpoint: str
     """The checkpoint's address."""
     weights: str | None = None
-    """Content hash of the weights that were measured; of those of all shares, where shares had weights of their own."""
+    """Content hash of the weights that were measured; of all of them, where samples were read off several."""
     base_weights: str | None = None
     """Content hash of the weights before the change; what differences are paired on."""
     params: int | None = None
@@ -80,10 +83,12 @@ class Record:
     cell: str
     """Names the (checkpoint, change, seed) this record is of."""
     key: str
-    """Names the record's content: its cell and its measure. Draws share it."""
+    """Names the record's content: its cell and its measure. Draws share it, and the metrics of one measure."""
     sample_ids: Sequence[str] = field(default=(), repr=False)
     sample_values: Sequence[float] | Array = field(default=(), repr=False)
     sample_weights: Sequence[float] | Array = field(default=(), repr=False)
+    sample_clusters: Sequence[int] | NDArray[np.int64] | None = field(default=None, repr=False)
+    """What each sample counts with in an error; None where that is its document, as its id has it."""
 
 
 FACTS = (
@@ -107,10 +112,10 @@ def stated_facts(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
     return {"checkpoint": as_utf8(checkpoint.address)} | {column: value for column, value in stated.items() if value is not None}
 
 
-LATER = ("axis", "position", "better")
+LATER = ("axis", "position", "better", "sample_clusters")
 """Columns that records of earlier versions lack."""
 
-SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights")
+SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights", "sample_clusters")
 
 
 @cache
@@ -119,11 +124,12 @@ def arrow_schema() -> Any:
     import pyarrow as pa
 
     scalars = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    lists = {"sample_ids": pa.list_(pa.string()), "sample_values": pa.list_(pa.float64()), "sample_weights": pa.list_(pa.float64())}
+    inside: dict[str, Any] = {"sample_ids": pa.string(), "sample_clusters": pa.int64()}
+    lists = {name: pa.list_(inside.get(name, pa.float64())) for name in SAMPLE_COLUMNS}
     columns: list[tuple[str, Any]] = []
     for name, annotation in typing.get_type_hints(Record).items():
         alternatives = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-        columns.append((name, lists.get(name) or scalars[alternatives[0]]))
+        columns.append((name, lists[name] if name in lists else scalars[alternatives[0]]))
     return pa.schema(columns)
 
 

@@ -23,10 +23,12 @@ from pliant.ledger.record import LATER, SAMPLE_COLUMNS, Record, Table, arrow_sch
 from pliant.spec.yaml import parse_json
 
 COUNTS = ("params", "params_non_embedding", "tokens", "unique_tokens", "n", "seed", "draw")
-NOT_NEGATIVE = (*COUNTS, "peak_lr", "final_lr", "training_bits", "stderr", "seconds", "sample_weights")
+NOT_NEGATIVE = (*COUNTS, "peak_lr", "final_lr", "training_bits", "stderr", "seconds", "sample_weights", "sample_clusters")
 MEASURED = ("value", "n", "metric", "unit")
 """What a finished record has."""
 STATUSES = ("ok", "failed")
+PLACE = ("key", "metric", "draw")
+"""What no two records have in common."""
 
 
 def check(table: Table) -> None:
@@ -104,7 +106,7 @@ def _nulls(table: Table) -> str | None:
 
     if name := next((name for name in _required() if table[name].null_count), None):
         return f"a null in {name!r}"
-    if name := next((name for name in SAMPLE_COLUMNS if pc.list_flatten(table[name]).null_count), None):
+    if name := next((name for name in SAMPLE_COLUMNS if name in table.column_names and pc.list_flatten(table[name]).null_count), None):
         return f"a null among {name!r}"
     if not any(table[name].null_count for name in MEASURED):
         return None
@@ -137,9 +139,11 @@ def _numbers(table: Table) -> str | None:
 def _samples(table: Table) -> str | None:
     pc = _compute()
 
-    ids, values, weights = (pc.list_value_length(table[name]).to_numpy() for name in SAMPLE_COLUMNS)
-    if not (np.array_equal(ids, values) and np.array_equal(ids, weights)):
-        return "ids, values and weights of samples in unequal numbers"
+    ids, *others = (pc.list_value_length(table[name]).to_numpy() for name in SAMPLE_COLUMNS if name in table.column_names)
+    if len(others) > 2:
+        others[2] = np.where(np.isnan(others[2]), ids, others[2])  # clusters may be left out
+    if not all(np.array_equal(ids, other) for other in others):
+        return "ids, values, weights or clusters of samples in unequal numbers"
     counts = table["n"].to_numpy()
     if (counts[ids > 0] != ids[ids > 0]).any():
         return "'n' is not the number of samples"
@@ -163,7 +167,7 @@ def _forms(table: Table) -> str | None:
 
 
 def _once(table: Table) -> str | None:
-    rows = set(zip(table["key"].to_pylist(), table["draw"].to_pylist(), strict=True))
+    rows = set(zip(*(table[name].to_pylist() for name in PLACE), strict=True))
     return None if len(rows) == len(table) else "a record twice"
 
 

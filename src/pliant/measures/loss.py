@@ -10,7 +10,7 @@ windows of one document hang together, so the standard error counts documents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from pydantic import Field
 from pliant.data import Corpus, Part, Window, packed
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
-from pliant.measures.measure import Measure, Reading, check_loaded, documents
+from pliant.measures.measure import Measure, Read, Reading, check_loaded, documents
 from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
 
@@ -52,13 +52,13 @@ class Loss(Measure):
         Raises PliantError for a corpus that cannot be read, a window longer than the model's context, a tokenizer that is not
         the model's, and a loss that is not a finite number.
         """
-        return self.in_shares(model, 1)[0](model)
+        return self.in_shares(model, 1)[0](model)[0]
 
     def tokens(self) -> float:
         """Windows times their length."""
         return float((self.samples or TYPICAL_SAMPLES) * (self.window or TYPICAL_WINDOW))
 
-    def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
+    def in_shares(self, model: Model, of: int) -> Sequence[Read]:
         """As for every measure. The text is read here, once for all shares and for every model that they are read off."""
         check_loaded(model)
         text = packed(self.data, model.tokenizer, self.part)
@@ -67,12 +67,12 @@ class Loss(Measure):
         starts = np.searchsorted(numbers, np.arange(of + 1))
         return [partial(self._read, windows[start:end], text.fingerprint) for start, end in pairwise(starts)]
 
-    def _read(self, windows: Sequence[Window], data: str, model: Model) -> Reading:
+    def _read(self, windows: Sequence[Window], data: str, model: Model) -> tuple[Reading]:
         try:
             losses = sequence_losses(model.network, [window.tokens for window in windows], self.batch_tokens)
         except PliantError as error:
             raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
-        return Reading(
+        found = Reading(
             metric="loss",
             unit="nats/token",
             samples=[window.id for window in windows],
@@ -80,6 +80,7 @@ class Loss(Measure):
             weights=np.array([float(len(loss)) for loss in losses]),
             data=data,
         )
+        return (found,)
 
     def length(self, model: Model) -> int:
         """Tokens that a whole window predicts. Raises PliantError when the model's context is shorter."""

@@ -1,12 +1,14 @@
-"""What every measure is: something read off a model, as one value per sample.
+"""What every measure is: something read off a model, as one value per sample and metric.
 
-Means are derived, never stored alone, so that two readings of the same samples can always be compared pair by pair.
+A measure of one metric writes `__call__`; one that tells several from the same pass (a loss and an accuracy) writes `readings`, and
+every reading becomes a record of its own, told apart by its metric. Means are derived, never stored alone, so that two readings of
+the same samples can always be compared pair by pair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.measures.shares import clusters
 from pliant.spec import Spec
-from pliant.statistics import Array, Estimate, estimate
+from pliant.statistics import Array, Clusters, Estimate, estimate, joint_clusters, paired_difference
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -31,26 +32,35 @@ Better = Literal["lower", "higher"]
 
 
 class Measure(Spec):
-    """Base of all measures. Abstract: a subclass writes `__call__`."""
+    """Base of all measures. Abstract: a subclass writes `__call__`, or `readings` where it has several."""
 
     def __call__(self, model: Model) -> Reading:
-        """Read the measure off `model`, which is left as it was.
+        """Read the measure off `model`, which is left as it was; the first of several readings.
 
         Raises PliantError for data that cannot be read and for values that are not numbers.
         """
-        raise NotImplementedError
+        if type(self).readings is Measure.readings:
+            raise NotImplementedError(f"{type(self).__name__} writes neither __call__ nor readings")
+        return self.readings(model)[0]
+
+    def readings(self, model: Model) -> Sequence[Reading]:
+        """All that the measure reads off `model`: one reading, or several of different metrics, the same ones every time.
+
+        Raises as `__call__` does.
+        """
+        return (self(model),)
 
     def tokens(self) -> float:
         """About how many tokens one reading takes, as far as its fields tell: for estimates of cost."""
         return TYPICAL_TOKENS
 
-    def in_shares(self, model: Model, of: int) -> Sequence[Callable[[Model], Reading]]:
+    def in_shares(self, model: Model, of: int) -> Sequence[Read]:
         """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `joined` puts them together.
 
         Raises PliantError for fewer samples than shares, and where a measure has no shares: only some write this method.
         """
         if of == 1:
-            return [self]
+            return [self.readings]
         raise PliantError(f"{self.kind} cannot be read in shares; leave out `split`")
 
 
@@ -59,9 +69,9 @@ class Reading:
     """One value per sample of one metric.
 
     `samples` are stable ids, `document` or `document:offset`; `values` are in `unit`; `weights` say how much each value
-    counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read. `shares` is
-    how many shares of the samples were read under changes of their own, see `pliant.measures.shares`; `better` says whether a
-    lower or a higher value is better.
+    counts in the mean (for a loss: its number of predicted tokens); `data` is the fingerprint of what was read. `clusters` say
+    what each sample counts with in an error, by name or number: by default its document. `better` says whether a lower or a
+    higher value is better.
 
     Raises PliantError for values and weights that are not finite numbers.
     """
@@ -72,7 +82,7 @@ class Reading:
     values: Array
     weights: Array
     data: str = ""
-    shares: int = 1
+    clusters: Clusters = ()
     better: Better = "lower"
 
     def __repr__(self) -> str:
@@ -81,15 +91,14 @@ class Reading:
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.values) == len(self.weights):
             raise ValueError(f"{len(self.samples)} samples, {len(self.values)} values and {len(self.weights)} weights")
+        if not len(self.clusters):
+            object.__setattr__(self, "clusters", documents(self.samples))
+        if len(self.clusters) != len(self.samples):
+            raise ValueError(f"{len(self.samples)} samples in {len(self.clusters)} clusters; give each sample the name of its own")
         for what, numbers in (("value", self.values), ("weight", self.weights)):
             bad = np.flatnonzero(~np.isfinite(numbers))
             if len(bad):
                 raise PliantError(f"{self.metric}: the {what} of sample {self.samples[bad[0]]} is {numbers[bad[0]]}, not a finite number")
-
-    @property
-    def clusters(self) -> NDArray[np.int64]:
-        """What each sample counts with: its document, or what hangs together through shares as well."""
-        return clusters(documents(self.samples), self.shares)
 
     def estimate(self, confidence: float = 0.9) -> Estimate:
         """The weighted mean with an interval; windows of one document count as one cluster."""
@@ -134,8 +143,6 @@ class Difference:
             raise PliantError(f"cannot pair two readings of {after.metric}: they are of different samples or of other lengths")
         if after.data != before.data:
             raise PliantError(f"cannot pair two readings of {after.metric}: they are of other text, or of another tokenizer's tokens")
-        if after.shares != before.shares and 1 not in (after.shares, before.shares):
-            raise PliantError(f"cannot pair two readings of {after.metric}: one is in {after.shares} shares, one in {before.shares}")
 
     @property
     def samples(self) -> Sequence[str]:
@@ -154,8 +161,8 @@ class Difference:
 
     @property
     def clusters(self) -> NDArray[np.int64]:
-        """What each sample counts with, see `Reading.clusters`."""
-        return max(self.after, self.before, key=lambda reading: reading.shares).clusters
+        """What each sample counts with: what hangs together in either reading."""
+        return joint_clusters(self.after.clusters, self.before.clusters)
 
     @property
     def unit(self) -> str:
@@ -164,7 +171,8 @@ class Difference:
 
     def estimate(self, confidence: float = 0.9) -> Estimate:
         """The weighted mean difference with a paired interval; windows of one document count as one cluster."""
-        return estimate(self.values, self.weights, self.clusters, confidence)
+        after, before = self.after.values[None, None], self.before.values[None]
+        return paired_difference(after, before, self.weights, self.clusters, confidence=confidence)
 
     def perplexity(self, confidence: float = 0.9) -> Estimate:
         """The difference of the two perplexities, with a paired interval by the delta method.
@@ -179,18 +187,43 @@ class Difference:
         return Estimate(after - before, linear.stderr, linear.low + shift, linear.high + shift, linear.n, confidence)
 
 
+Read = Callable[["Model"], Sequence[Reading]]
+"""Reads a measure, or one share of it, off a model."""
+
+
+def by_metric(times: Sequence[Sequence[Reading]]) -> list[tuple[Reading, ...]]:
+    """What a measure read several times, metric by metric: of each, its reading every time.
+
+    Raises PliantError for a measure that read nothing, one metric twice, or other metrics one time than another.
+    """
+    told = [[(found.metric, found.unit, found.better) for found in readings] for readings in times]
+    names = [metric for metric, _, _ in told[0]]
+    if not names:
+        raise PliantError("the measure gave no reading")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise PliantError(f"the measure gave two readings of {twice}; a metric is read once")
+    if other := next((others for others in told if others != told[0]), None):
+        first, then = (", ".join(f"{metric} ({unit}, {better} is better)" for metric, unit, better in found) for found in (told[0], other))
+        raise PliantError(f"the measure gave other readings one time than another: {first}; then {then or 'none'}")
+    return list(zip(*times, strict=True))
+
+
 def joined(readings: Sequence[Reading]) -> Reading:
-    """The shares of one reading as one, in the order of `Measure.in_shares`."""
+    """The shares of one reading as one, in the order of `Measure.in_shares`.
+
+    Samples of one share count as one cluster; a cluster has the same name in every share.
+    """
     first = readings[0]
-    return Reading(
-        metric=first.metric,
-        unit=first.unit,
+    if len(readings) == 1:
+        return first
+    clusters = [cluster for reading in readings for cluster in reading.clusters]
+    shares = np.repeat(np.arange(len(readings)), [len(reading.samples) for reading in readings])
+    return replace(
+        first,
         samples=[sample for reading in readings for sample in reading.samples],
         values=np.concatenate([reading.values for reading in readings]),
         weights=np.concatenate([reading.weights for reading in readings]),
-        data=first.data,
-        shares=len(readings),
-        better=first.better,
+        clusters=joint_clusters(clusters, shares),
     )
 
 

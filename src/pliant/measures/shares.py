@@ -3,7 +3,8 @@
 Idea: where values vary more from draw to draw than from sample to sample, reading every sample under every draw is a waste.
 Samples are cut into equally large contiguous blocks, and each cut is moved to the nearest border between documents, so that a
 share holds whole documents, or a long document whole shares. Samples of one share have their noise in common, samples of one
-document their text; whatever hangs together in either way, however indirectly, is one cluster of the standard error.
+document their text; whatever hangs together in either way, however indirectly, is one cluster of the standard error
+(`pliant.statistics.joint_clusters`).
 When to use it: `split` of a change; see `pliant.changes.perturb`.
 Cost: none beside the reading itself, in smaller batches.
 What goes wrong: with a few long documents there are few clusters, and the standard error is itself uncertain; with one document
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.statistics import cluster_numbers
+from pliant.statistics import joint_clusters
 
 
 def share_numbers(documents: Sequence[str], of: int) -> NDArray[np.int64]:
@@ -27,19 +28,12 @@ def share_numbers(documents: Sequence[str], of: int) -> NDArray[np.int64]:
 
     Raises PliantError for fewer samples than shares.
     """
-    return _sides(_cuts(documents, of), len(documents))
+    return np.searchsorted(_cuts(documents, of), np.arange(len(documents)), side="right").astype(np.int64)
 
 
-def clusters(documents: Sequence[str], of: int = 1) -> NDArray[np.int64]:
-    """The cluster of each sample, as a whole number from 0: its document, or what shares and documents together tie to one."""
-    if of == 1:
-        return cluster_numbers(documents)
-    return _sides(np.intersect1d(_cuts(documents, of), _borders(documents)), len(documents))
-
-
-def _sides(cuts: NDArray[np.int64], samples: int) -> NDArray[np.int64]:
-    """How many cuts lie before each sample."""
-    return np.searchsorted(cuts, np.arange(samples), side="right").astype(np.int64)
+def clusters(documents: Sequence[str], of: int) -> NDArray[np.int64]:
+    """The cluster of each sample, as a whole number from 0: what its document and its share together tie to one."""
+    return joint_clusters(documents, share_numbers(documents, of))
 
 
 def _borders(documents: Sequence[str]) -> NDArray[np.int64]:

@@ -4,43 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import message, named
+from pliant.ledger.clusters import stored_clusters
 from pliant.ledger.record import Record, arrow_table, stated_facts
 from pliant.ledger.valid import check
-from pliant.measures.measure import joined
+from pliant.measures.measure import by_metric, joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
 
 if TYPE_CHECKING:
     from pliant.measures import Reading
+    from pliant.measures.measure import Read
     from pliant.models import Checkpoint, Model
 
 
 def run_cell(cell: Cell, model: Model, base_weights: str) -> list[Record]:
-    """Every draw of the cell's change, and every measure on it; a measure that fails in one draw has failed.
+    """Every draw of the cell's change, and every measure on it, a record for each of its readings; a measure that fails in one draw
+    has failed, and so has one whose draws are read by different metrics.
 
     Where the change's draws are divided among shares of the samples, a record has a value for every sample, each read under
     its own share's draw. The model is as it was afterwards. Nothing is raised but what stops a process: errors become records.
     """
     running = _Running(cell, model, base_weights)
     records: dict[str, list[Record]] = {name: [] for name in cell.measures}
-    for reading in range(cell.change.draws // cell.change.shares):
-        for name, record in running.records(reading).items():
-            records[name].append(record)
+    for repeat in range(cell.change.repeats):
+        for name, found in running.records(repeat).items():
+            records[name] += found
     return [record for name in cell.measures for record in ([running.failures[name]] if name in running.failures else records[name])]
 
 
 @dataclass
 class _Found:
-    """What one record is made of: the readings of each share, and where they were made."""
+    """What the records of one draw are made of: the readings of each share, and where they were made."""
 
-    readings: list[Reading] = field(default_factory=list["Reading"])
+    shares: list[Sequence[Reading]] = field(default_factory=list["Sequence[Reading]"])
     weights: list[str] = field(default_factory=list[str])
     place: dict[str, Any] = field(default_factory=dict[str, Any])
     seconds: float = 0.0
@@ -52,30 +55,33 @@ class _Running:
     def __init__(self, cell: Cell, model: Model, base_weights: str) -> None:
         self.cell, self.model, self.base_weights = cell, model, base_weights
         self.failures: dict[str, Record] = {}
-        self.parts: dict[str, Sequence[Callable[[Model], Reading]]] = {}
+        self.first: dict[str, Sequence[Reading]] = {}
+        self.parts: dict[str, Sequence[Read]] = {}
         for name, measure in cell.measures.items():
             with self._failing(name):
                 self.parts[name] = measure.in_shares(model, cell.change.shares)
 
-    def records(self, reading: int) -> dict[str, Record]:
-        """What the measures that have not failed say of every sample, the `reading`-th time."""
+    def records(self, repeat: int) -> dict[str, list[Record]]:
+        """What the measures that have not failed say of every sample, the `repeat`-th time, metric by metric."""
         found = {name: _Found() for name in self.parts}
         for share in range(self.cell.change.shares):
-            self._read(reading, share, found)
-        records: dict[str, Record] = {}
+            self._read(repeat, share, found)
+        records: dict[str, list[Record]] = {}
         for name in self._wanted():
             with self._failing(name):
-                records[name] = self._record(name, found[name], reading)
+                readings = [joined(shares) for shares in by_metric(found[name].shares)]
+                by_metric([self.first.setdefault(name, readings), readings])
+                records[name] = [self._record(name, reading, found[name], repeat, len(readings)) for reading in readings]
         return records
 
-    def _read(self, reading: int, share: int, found: Mapping[str, _Found]) -> None:
+    def _read(self, repeat: int, share: int, found: Mapping[str, _Found]) -> None:
         """Make the change once, and read one share of every measure."""
         if not (wanted := self._wanted()):
             return
         cell, started = self.cell, time.perf_counter()
         with ExitStack() as stack:
             try:
-                changed = stack.enter_context(cell.change.applied(self.model, cell.seed, cell.change.share_draw(reading, share)))
+                changed = stack.enter_context(cell.change.applied(self.model, cell.seed, cell.change.share_draw(repeat, share)))
                 weights = changed.weights()
             except Exception as error:
                 self.failures |= {name: failed(cell, name, self.model.checkpoint, error) for name in wanted}
@@ -84,13 +90,13 @@ class _Running:
             for name in wanted:
                 started = time.perf_counter()
                 with self._failing(name):
-                    found[name].readings.append(self.parts[name][share](changed))
+                    found[name].shares.append(self.parts[name][share](changed))
                 found[name].weights.append(weights)
                 found[name].place = _place(changed)
                 found[name].seconds += shared + time.perf_counter() - started
 
-    def _record(self, name: str, found: _Found, draw: int) -> Record:
-        reading = joined(found.readings)
+    def _record(self, name: str, reading: Reading, found: _Found, draw: int, of: int) -> Record:
+        """The record of one of `of` readings, which took the time together."""
         estimate = reading.estimate()
         record = Record(
             **_about(self.cell, name, self.model.checkpoint),
@@ -105,10 +111,11 @@ class _Running:
             unit=reading.unit,
             better=reading.better,
             data=reading.data,
-            seconds=found.seconds,
+            seconds=found.seconds / of,
             sample_ids=list(reading.samples),
             sample_values=reading.values,
             sample_weights=reading.weights,
+            sample_clusters=stored_clusters(reading.clusters, reading.samples),
         )
         check(arrow_table([record]))  # here, where what the ledger would refuse is a failed record
         return record

@@ -172,4 +172,4 @@ def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator:
     params = rung.checkpoint.params
     tokens = sum(measure.tokens() for measure in measures.values())
     trained = change.training_tokens(TYPICAL_CONTEXT)
-    return training(params, change.draws * trained, accelerator) + evaluation(params, change.draws // change.shares * tokens, accelerator)
+    return training(params, change.draws * trained, accelerator) + evaluation(params, change.repeats * tokens, accelerator)

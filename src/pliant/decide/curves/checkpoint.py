@@ -225,7 +225,7 @@ def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]) 
         higher_is_better=series.higher_is_better,
         seeds=min(len(point.values) for point in series.points),
         runs=curve.runs,
-        draws=min(point.values.shape[1] for point in series.points) * series.shares,
+        draws=min(map(series.draws, series.points)),
         samples=len(series.weights),
         documents=len(set(series.documents)),
         spearman=spearman(*zip(*deltas, strict=True)) if len(deltas) >= 2 and not series.change.unchanged else None,
@@ -250,7 +250,7 @@ def _points(series: Series, curve: Curve, found: Inflection, rates: Mapping[floa
             fit=float(fit),
             final_lr=point.final_lr,
             seeds=len(point.values),
-            draws=point.values.shape[1] * series.shares,
+            draws=series.draws(point),
             lr=rates.get(point.position),
             **_paired(series, point),
         )

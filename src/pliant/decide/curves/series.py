@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 from pliant.axes import Axis, axis_named
 from pliant.changes import Change, recorded
 from pliant.decide.curves.curve import Curve
+from pliant.ledger.clusters import clusters_of, tied_by
 from pliant.measures.measure import documents
-from pliant.measures.shares import clusters
-from pliant.statistics import Array
+from pliant.statistics import Array, joint_clusters
 
 if TYPE_CHECKING:
     from pliant.ledger import Ledger
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits", "axis")
 """What checkpoints of one ladder have in common; but for the fact that is its axis."""
 ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "better", "data", "ids")
+"""What records of one series have in common; `ids` stands for its samples and what they weigh."""
+SAMPLES = "sample_ids, sample_weights"
 FACTS = ("key", "checkpoint", "base_weights", "position", "final_lr", "seed", "draw")
 
 
@@ -47,7 +50,8 @@ class Point:
 class Series:
     """One change and one measure along one ladder; `weights` and `documents` describe the samples all points share.
 
-    `ladder` holds the values of `LADDER`; `tuned` says that the change's learning rate was chosen anew at every point.
+    `ladder` holds the values of `LADDER`; `tuned` says that the change's learning rate was chosen anew at every point. `documents`
+    are what samples count with by themselves, `tied` with what the change's draws tie together, both as whole numbers from 0.
     """
 
     ladder: dict[str, Any]
@@ -58,7 +62,8 @@ class Series:
     unit: str
     higher_is_better: bool
     weights: Array = field(repr=False)
-    documents: Sequence[str] = field(repr=False)
+    documents: NDArray[np.int64] = field(repr=False)
+    tied: NDArray[np.int64] = field(repr=False)
     points: tuple[Point, ...]
     tuned: bool = False
 
@@ -83,16 +88,13 @@ class Series:
         known = [point for point in self.points if point.base is not None]
         return self._curve(known, lambda point: np.asarray(point.base)[:, None, :]) if len(known) >= 2 else None
 
-    @property
-    def shares(self) -> int:
-        """Among how many shares of the samples the change's draws were divided."""
-        return self.change.shares
+    def draws(self, point: Point) -> int:
+        """How many random draws of the change are behind a point."""
+        return point.values.shape[1] * self.change.draws // self.change.repeats
 
     def clusters(self, points: Sequence[Point]) -> NDArray[np.int64]:
-        """What each sample counts with: its document; where shares were read under draws of their own, and no other seed shows
-        how much draws differ, also its share.
-        """
-        return clusters(self.documents, self.shares if max(len(point.values) for point in points) == 1 else 1)
+        """What each sample counts with: its document; and what draws tie to it, where no other seed shows how much draws differ."""
+        return self.tied if max(len(point.values) for point in points) == 1 else self.documents
 
     def _curve(self, points: Sequence[Point], values: Callable[[Point], Array]) -> Curve:
         return Curve.from_samples(
@@ -115,12 +117,17 @@ def read(ledger: Ledger, study: str | None = None) -> list[Series]:
     columns = ", ".join((*FACTS, *(name for name in ALIKE if name not in ("family", "ids"))))
     with connect(ledger) as connection:
         table = connection.sql(
-            f"select {columns}, hash(sample_ids) as ids, sample_values from shards where position is not null and len(sample_values) > 0"
+            f"select {columns}, hash({SAMPLES}) as ids, hash(sample_clusters) as clusters, sample_values from shards "
+            "where position is not null and len(sample_values) > 0"
         ).to_arrow_table()
         samples = connection.sql(
-            "select hash(sample_ids) as ids, any_value(sample_ids) as names, any_value(sample_weights) as weights from shards group by 1"
+            f"select hash({SAMPLES}) as ids, any_value(sample_ids) as names, any_value(sample_weights) as weights from shards group by 1"
+        ).to_arrow_table()
+        clusters = connection.sql(
+            "select hash(sample_clusters) as clusters, any_value(sample_clusters) as stored from shards group by 1"
         ).to_arrow_table()
     shared = {row["ids"]: row for row in samples.to_pylist()}
+    stored = {row["clusters"]: row["stored"] for row in clusters.to_pylist()}
     lists = table["sample_values"].combine_chunks()
     values = np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1]) if len(lists) else []
     facts = table.drop_columns(["sample_values"]).to_pylist()
@@ -129,8 +136,8 @@ def read(ledger: Ledger, study: str | None = None) -> list[Series]:
         for row, found in zip(facts, values, strict=True)
         if study is None or row["study"] == study
     ]
-    base = {_reading(row): row["values"] for row in rows if recorded(row["change_json"]).unchanged}
-    series = [_series(alike, shared[alike[0]["ids"]], base) for alike in _grouped(rows, ALIKE)]
+    base = {_reading(row): row for row in rows if recorded(row["change_json"]).unchanged}
+    series = [_series(alike, shared[alike[0]["ids"]], stored, base) for alike in _grouped(rows, ALIKE)]
     return sorted(
         series, key=lambda found: (found.ladder["study"], found.ladder["family"], found.ladder["params"] or 0, natural(found.change))
     )
@@ -170,27 +177,32 @@ def _grouped(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> list[list[
     return list(groups.values())
 
 
-def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], base: Mapping[Any, Array]) -> Series:
-    first = rows[0]
+def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], stored: Mapping[int, Any], base: Mapping[Any, Any]) -> Series:
+    first, names = rows[0], documents(samples["names"])
+    change = recorded(first["change_json"])
+    own = [tied_by(change, stored[clusters], names) for clusters in dict.fromkeys(row["clusters"] for row in rows)]
+    unchanged = next((base[reading] for reading in map(_reading, rows) if reading in base), first)
+    seen = clusters_of(stored[unchanged["clusters"]], names)
     points = [_point(same, base) for same in sorted(_grouped(rows, ["position"]), key=lambda group: group[0]["position"])]
     return Series(
         ladder={name: first[name] for name in LADDER},
-        change=recorded(first["change_json"]),
+        change=change,
         measure=first["measure"],
         measure_json=first["measure_json"],
         metric=first["metric"],
         unit=first["unit"],
         higher_is_better=first["better"] == "higher",
         weights=np.asarray(samples["weights"], float),
-        documents=documents(samples["names"]),
+        documents=seen,
+        tied=reduce(joint_clusters, (numbers for numbers in own if numbers is not None), seen),
         points=tuple(points),
     )
 
 
-def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Array]) -> Point:
+def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Any]) -> Point:
     """The records of one place. The same weights under the same seed count once, whatever they are called."""
     seeds: dict[tuple[Any, ...], dict[int, Array]] = {}
-    before: list[Array | None] = []
+    before: list[dict[str, Any] | None] = []
     for row in sorted(rows, key=lambda row: (row["seed"], row["base_weights"] or row["checkpoint"], row["draw"])):
         weights = row["base_weights"] or row["checkpoint"]
         seed = (weights, None if recorded(row["change_json"]).unchanged else row["seed"])
@@ -198,7 +210,7 @@ def _point(rows: Sequence[dict[str, Any]], base: Mapping[Any, Array]) -> Point:
             before.append(base.get(_reading(row)))
         seeds.setdefault(seed, {}).setdefault(row["draw"], row["values"])
     draws = sorted(set.intersection(*(set(found) for found in seeds.values())))
-    known = [values for values in before if values is not None]
+    known = [row["values"] for row in before if row is not None]
     return Point(
         position=rows[0]["position"],
         values=np.stack([np.stack([found[draw] for draw in draws]) for found in seeds.values()]),
