@@ -77,9 +77,7 @@ class Quantize(Change):
     length: Count = Field(512, ge=1, description="Tokens in a calibration window, at most the model's context")
     act_order: bool = Field(False, description="`gptq` rounds the columns with the largest inputs first")
     recollect: bool = Field(
-        False,
-        description="Sequential calibration, as GPTQ was published: inputs collected again behind each quantized block; closer, but a calibration a "
-        "setting",
+        False, description="Sequential calibration, as GPTQ was published: inputs again behind each quantized block; closer, once a setting"
     )
     uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
         "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
@@ -227,8 +225,8 @@ class Quantize(Change):
         """Write `model` with its linear layers packed for kernels; with `fake_quantized` also as `save` would, in a subfolder.
 
         `model` itself stays as it is, for which a copy of its weights is held; where it is not needed any more, say so with `keep`.
-        Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
-        Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
+        Embeddings and output head keep their precision; choose `tensors: linear` to measure the same. Raises PliantError for what
+        the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
         """
         from pliant.quantization.packing import check_new, packable, save_packed
 
@@ -249,8 +247,5 @@ class Quantize(Change):
         forward = self.activations is not None or self.kv is not None
         reason = unpackable(self.bits, self.method, self.scheme, self.group, bool(self.exceptions), forward)
         if reason is None and self.method == "awq" and model is not None:
-            try:
-                fold.check(model, packable(model.network, select(model.network, self.tensors)))
-            except PliantError as error:
-                return str(error)
+            return fold.refusal(model, packable(model.network, select(model.network, self.tensors)))
         return reason

@@ -74,6 +74,15 @@ def check(model: Model, weights: Mapping[str, Tensor]) -> None:
         raise PliantError(f"{type(model.network).__name__} is not built as its layers are named: AWQ cannot be folded into it; {OTHERWISE}")
 
 
+def refusal(model: Model, weights: Mapping[str, Tensor]) -> str | None:
+    """What `check` raises, in words; None where it raises nothing."""
+    try:
+        check(model, weights)
+    except PliantError as error:
+        return str(error)
+    return None
+
+
 def fold(model: Model, weights: Mapping[str, Tensor], channel_scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Scale up the columns of `weights` (the network's own, by name) and shrink the rows of what feeds them, in place.
 
