@@ -228,14 +228,11 @@ class Quantize(Change):
         Embeddings and output head keep their precision; choose `tensors: linear` to measure the same. Raises PliantError for what
         the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
         """
-        from pliant.quantization.packing import check_new, packable, save_packed
+        from pliant.quantization.packing import packable, save_packed
 
         if reason := self.unpackable(model):
             raise PliantError(reason)
-        check_new(folder)
         weights = packable(model.network, select(model.network, self.tensors))
-        if not weights:
-            raise PliantError("no linear layer is selected, so there is nothing to pack")
         with restored(model) if keep else nullcontext():
             save_packed(model, weights, self.quantized(model, weights), self.bits, self.group, folder, fake_quantized)
 
@@ -244,7 +241,7 @@ class Quantize(Change):
         from pliant.quantization import fold
         from pliant.quantization.packing import packable, unpackable
 
-        forward = self.activations is not None or self.kv is not None
+        forward = (self.activations, self.kv) != (None, None)
         reason = unpackable(self.bits, self.method, self.scheme, self.group, bool(self.exceptions), forward)
         if reason is None and self.method == "awq" and model is not None:
             return fold.refusal(model, packable(model.network, select(model.network, self.tensors)))

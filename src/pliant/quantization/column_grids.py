@@ -21,7 +21,8 @@ class ColumnGrids:
 
     def __init__(self, grid: Grid, order: Tensor, bits: int, scheme: Scheme, granularity: Granularity, act_order: bool) -> None:
         """`grid`: of the original weights, as `fit_grid` makes it of their slices; of several matrices as `together` does."""
-        self.order, self.bits, self.scheme = order, bits, scheme
+        self.order, self.bits = order, bits
+        self.scheme: Scheme = scheme
         self.group = granularity if isinstance(granularity, int) else 0
         self.moving = self.group > 0 and not act_order
         self._of_slices = grid.reshaped(lambda part: part.flatten(order.ndim))  # (..., out, slices of a row)

@@ -59,12 +59,6 @@ def packable(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Ten
     return {name: weight for name, weight in weights.items() if name in layers}
 
 
-def check_new(folder: Path) -> None:
-    """Raises PliantError when something is in `folder` already."""
-    if folder.exists() and any(folder.iterdir()):
-        raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
-
-
 def save_packed(
     model: Model,
     weights: Mapping[str, Tensor],
@@ -80,10 +74,16 @@ def save_packed(
         model: Its weights are overwritten by what they are quantized to.
         weights: See `packable`; they share the network's memory.
         quantized: Each of them with its grids, of so many `bits` and that `granularity`; read once.
-        folder: A new one (see `check_new`).
+        folder: A new or empty one.
+
+    Raises PliantError when there are no weights, or something is in `folder` already.
     """
     from pliant import models
 
+    if folder.exists() and any(folder.iterdir()):
+        raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
+    if not weights:
+        raise PliantError("no linear layer is selected, so there is nothing to pack")
     packed: dict[str, dict[str, Tensor]] = {}
     channel_scales: dict[str, Tensor] = {}
     with disk_errors(folder):
