@@ -33,9 +33,10 @@ from transformers import AutoModelForCausalLM
 from pliant.data import packed
 from pliant.models import load
 from pliant.quantization.awq import awq, output_error
-from pliant.quantization.calibration import Calibration, calibrate
+from pliant.quantization.calibration import calibrate
 from pliant.quantization.gptq import factor, gptq
 from pliant.quantization.grid import Grid, slices
+from pliant.quantization.inputs import Calibration
 
 WINDOWS = 64
 BITS, GROUPS = (3, 4), ("channel", 32)

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from transformers import AutoModelForCausalLM, LlamaConfig
 from pliant.changes import Quantize
-from pliant.quantization import calibration
+from pliant.quantization import inputs
 from pliant.quantization import stacks
 from pliant.data import load_tokenizer
 from pliant.models import Checkpoint, Model
@@ -36,7 +36,7 @@ def megabytes(key):
 
 torch.set_num_threads(1)
 layers, how, recollect = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "recollect"
-calibration.KEEP_BYTES, stacks.WAITING = 2**20, 2**20  # less than one block has: what a large model meets
+inputs.KEEP_BYTES, stacks.WAITING = 2**20, 2**20  # less than one block has: what a large model meets
 change = Quantize(bits=4, method="gptq", tensors="linear", calibration=sys.argv[4], samples=16, length=64, recollect=recollect)
 with change.applied(model(1)):
     pass  # libraries and text are loaded by now

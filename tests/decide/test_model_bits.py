@@ -5,10 +5,11 @@ import torch
 
 from pliant.changes import Quantize
 from pliant.data import load_tokenizer
-from pliant.decide.model.bits import allocation, layer_sensitivity, lowest_bits, tensor_groups
+from pliant.decide.model.bits import allocation, layer_sensitivity, lowest_bits, predict
 from pliant.errors import PliantError
 from pliant.measures import Loss
 from pliant.models import build
+from pliant.models.modules import tensor_groups
 from pliant.train import Recipe, train
 from small_text import given
 
@@ -26,7 +27,7 @@ def loss(text_file):
 
 
 def test_groups_hold_every_matrix_once(model):
-    groups = tensor_groups(model)
+    groups = tensor_groups(model.network)
     assert set(groups) == {"embedding", "attention", "mlp"}
     names = [name for group in groups.values() for name in group]
     assert len(names) == len(set(names)) == 1 + 4 * 7
@@ -58,6 +59,27 @@ def test_predicted_rises_of_blocks_are_of_the_measured_size(model, loss):
     assert -1 <= correlation <= 1
     predicted, measured = (sum(values) for values in zip(*((x["predicted"], x["measured"]["value"]) for x in layers), strict=True))
     assert 0.3 < predicted / measured < 3
+
+
+def test_a_weight_stored_the_other_way_round_is_moved_the_right_way(loss):
+    """GPT-2's square projection, whose shape does not tell: as much is predicted of it as of the same layer stored as others are."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from pliant.models import Checkpoint, Model
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=128, n_positions=64, n_embd=16, n_layer=1, n_head=2, initializer_range=0.3, bos_token_id=0, eos_token_id=0
+    )
+    network = GPT2LMHeadModel(config)
+    subject = Model(network, load_tokenizer("ascii"), Checkpoint(name="gpt2"))
+    template = Quantize(bits=3, tensors="*.attn.c_proj.weight")
+    stored = predict(subject, loss, template, [3])["transformer.h.0.attn.c_proj.weight"][3]
+    projection = network.transformer.h[0].attn.c_proj
+    plain = torch.nn.Linear(16, 16)
+    plain.weight, plain.bias = torch.nn.Parameter(projection.weight.detach().T.contiguous()), projection.bias
+    network.transformer.h[0].attn.c_proj = plain
+    assert predict(subject, loss, template, [3])["transformer.h.0.attn.c_proj.weight"][3] == pytest.approx(stored, rel=1e-3)
 
 
 def test_a_floor_of_nothing_is_refused(model, loss):

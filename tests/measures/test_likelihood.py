@@ -128,6 +128,14 @@ def test_a_model_that_looks_to_the_right_has_no_loss() -> None:
         sequence_losses(network, SEQUENCES)
 
 
+def test_a_classifier_has_no_loss_as_a_language_model() -> None:
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, LlamaConfig
+
+    for task in (AutoModelForSequenceClassification, AutoModelForTokenClassification):
+        with pytest.raises(PliantError, match="predicts no tokens"):
+            sequence_losses(task.from_config(LlamaConfig(**SMALL)), SEQUENCES)
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = build("llama")
     network.train()

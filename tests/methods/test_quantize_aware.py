@@ -8,7 +8,8 @@ from pliant.data import load_tokenizer
 from pliant.errors import PliantError
 from pliant.methods import METHODS, QuantizeAware
 from pliant.models import build, load, save
-from pliant.quantization.fake_quantized import linear_layers, rounded_forward, straight_through
+from pliant.models.modules import linear_layers
+from pliant.quantization.fake_quantized import fake_quantized, straight_through
 from pliant.quantization.grid import round_to_grid
 from pliant.train import Recipe, train
 from small_text import given
@@ -32,14 +33,14 @@ def rows(text, step=0):
 
 
 def logits(network, tokens, **bits):
-    with rounded_forward(network, **bits):
+    with fake_quantized(network, **bits):
         return network(tokens, use_cache=False).logits
 
 
 def test_the_gradient_passes_the_rounding_unchanged():
     x = torch.linspace(-1, 1, 9).requires_grad_()
     rounded = straight_through(x, 3, "tensor")
-    assert torch.equal(rounded, round_to_grid(x.detach(), 3, per="tensor"))
+    assert torch.equal(rounded, round_to_grid(x.detach(), 3, granularity="tensor"))
     weight = torch.arange(9.0)
     (rounded * weight).sum().backward()
     assert torch.equal(x.grad, weight)
@@ -55,7 +56,7 @@ def test_rounded_weights_equal_a_network_whose_weights_are_rounded(text, preset,
         rounded.lm_head = copy.deepcopy(rounded.get_output_embeddings()) if preset.startswith("llama") else rounded.lm_head
         rounded.set_output_embeddings(copy.deepcopy(rounded.get_output_embeddings()))
     with torch.no_grad():
-        for layer in linear_layers(rounded, head):
+        for layer in linear_layers(rounded, head).values():
             layer.weight.copy_(round_to_grid(layer.weight, 4))
     found, expected = logits(master, tokens, weights=4, head=head), rounded(tokens).logits
     assert torch.equal(found, expected)
@@ -86,8 +87,8 @@ def test_activations_are_the_linear_layers_inputs(text, make):
     network, tokens = make(), rows(text)
     found = logits(network, tokens, activations=4)
     hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: (round_to_grid(inputs[0], 4, per="tensor"),))
-        for layer in linear_layers(network)
+        layer.register_forward_pre_hook(lambda layer, inputs: (round_to_grid(inputs[0], 4, granularity="tensor"),))
+        for layer in linear_layers(network, head=False).values()
     ]
     assert torch.allclose(found, network(tokens).logits, atol=1e-5)
     for hook in hooks:
@@ -105,7 +106,9 @@ def test_keys_and_values_are_rounded_where_attention_reads_them(text, make, monk
         patch.setattr(
             torch.nn.functional,
             "scaled_dot_product_attention",
-            lambda q, k, v, **rest: attention(q, round_to_grid(k, 4, per="tensor"), round_to_grid(v, 4, per="tensor"), **rest),
+            lambda q, k, v, **rest: attention(
+                q, round_to_grid(k, 4, granularity="tensor"), round_to_grid(v, 4, granularity="tensor"), **rest
+            ),
         )
         assert torch.allclose(found, network(tokens, use_cache=False).logits, atol=1e-5)
     assert not torch.allclose(found, network(tokens, use_cache=False).logits, atol=1e-2)
@@ -114,7 +117,7 @@ def test_keys_and_values_are_rounded_where_attention_reads_them(text, make, monk
 def test_nothing_is_left_behind(text):
     network, tokens = fresh().network, rows(text)
     before, names = network(tokens, use_cache=False).logits, list(network.state_dict())
-    with rounded_forward(network, 3, 3, 3, head=True):
+    with fake_quantized(network, 3, 3, 3, head=True):
         assert list(network.state_dict()) == names
         assert not torch.equal(network(tokens, use_cache=False).logits, before)
     assert torch.equal(network(tokens, use_cache=False).logits, before)
@@ -143,7 +146,7 @@ def loss_of(model, text):
 
 
 def rounded_loss_of(model, text):
-    with rounded_forward(model.network, weights=3):
+    with fake_quantized(model.network, weights=3):
         return loss_of(model, text)
 
 

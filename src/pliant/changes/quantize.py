@@ -1,6 +1,6 @@
 """Post-training quantization: the weights moved to a grid of 2^bits values.
 
-Idea: keep the weights' type but only let them take the few values that a low-bit format could store ("simulated"), so that the
+Idea: keep the weights' type but only let them take the few values that a low-bit format could store (fake quantization), so that the
 loss is what a real kernel's would be, up to its own arithmetic.
 When to use it: to learn what fewer bits cost a given checkpoint before choosing a format and a kernel. `rtn` needs no data;
 `gptq` and `awq` look at calibration text and lose less at 3-4 bits (see their files).
@@ -14,20 +14,22 @@ Source: symmetric grid as in arXiv 2411.04330 (appendix); see `pliant.quantizati
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pliant.changes.change import Change
+from pliant.changes.restore import restored
 from pliant.changes.told import corpus_name
 from pliant.data.corpus import Corpus
 from pliant.errors import PliantError
-from pliant.models.modules import TENSORS, check_finite, named_tensors, naming, select
+from pliant.models.modules import TENSORS, check_finite, embedding_weights, head_weights, named_tensors, naming, select
 from pliant.numbers import Count
-from pliant.quantization.grid import Scheme, Slice, slices
-from pliant.quantization.nearest import Rounded, nearest
+from pliant.quantization.grid import Granularity, Scheme, slices
+from pliant.quantization.nearest import Quantized, nearest
 from pliant.spec import nearest as nearest_name
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.models import Model
-    from pliant.quantization.calibration import Inputs
+    from pliant.quantization.inputs import Inputs
 
 
 UNREAD = {"rtn": ("calibration", "samples", "length", "act_order", "recollect", "uncalibrated"), "awq": ("act_order",)}
@@ -57,7 +59,7 @@ class Quantize(Change):
         description="`symmetric` grids keep the largest magnitude; `full_range` ones, as compressed-tensors fits them, are finer and cut "
         "it by up to half a step; `asymmetric` ones span the weights' range",
     )
-    group: Slice = Field(
+    group: Granularity = Field(
         "channel", description="Which weights share a grid: the whole `tensor`, each `channel` (row of outputs), or that many neighbours"
     )
     tensors: str = Field("matrices", description=TENSORS)
@@ -75,7 +77,7 @@ class Quantize(Change):
     length: Count = Field(512, ge=1, description="Tokens in a calibration window, at most the model's context")
     act_order: bool = Field(False, description="`gptq` rounds the columns with the largest inputs first")
     recollect: bool = Field(
-        False, description="Collect the inputs again behind each rounded block, as GPTQ was published: closer, but a calibration a setting"
+        False, description="Sequential calibration, as GPTQ was published: inputs again behind each quantized block; closer, once a setting"
     )
     uncalibrated: Literal["refuse", "nearest", "skip"] = Field(
         "refuse", description="What `gptq` and `awq` do with matrices, other than embeddings, whose inputs they cannot see"
@@ -98,7 +100,7 @@ class Quantize(Change):
 
     @field_validator("group")
     @classmethod
-    def _some_neighbours(cls, group: Slice) -> Slice:
+    def _some_neighbours(cls, group: Granularity) -> Granularity:
         if isinstance(group, int) and group < 1:
             raise ValueError("a group has at least one weight")
         return group
@@ -150,20 +152,20 @@ class Quantize(Change):
         Raises PliantError that names the tensor a group does not divide, that is not finite, or that cannot be calibrated.
         """
         weights = select(model.network, self.tensors)
-        for name, rounded in self.rounded(model, weights):
-            weights[name].copy_(rounded.values)
+        for name, quantized in self.quantized(model, weights):
+            weights[name].copy_(quantized.values)
         if self.activations is not None or self.kv is not None:
-            from pliant.quantization.fake_quantized import rounded_forward
+            from pliant.quantization.fake_quantized import fake_quantized
 
-            undo.enter_context(rounded_forward(model.network, activations=self.activations, kv=self.kv))
+            undo.enter_context(fake_quantized(model.network, activations=self.activations, kv=self.kv))
             widths = {"activations": self.activations, "keys and values": self.kv}
             model.transforms.append(", ".join(f"{what} {bits} bits" for what, bits in widths.items() if bits is not None))
 
-    def rounded(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
+    def quantized(self, model: Model, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Quantized]]:
         """Each of `weights` (by parameter name, as rows of outputs) with its grids; those at 16 bits are left out.
 
         Raises PliantError as `apply` does, and for exceptions that name no tensor.
-        With `recollect`, put each into the network before asking for the next.
+        In sequential calibration (`recollect`), put each into the network before asking for the next.
         """
         self._check_exceptions(model.network)
         for name, weight in weights.items():
@@ -186,13 +188,13 @@ class Quantize(Change):
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise PliantError(f"exceptions: no tensor is called {pattern!r}; {nearest_name(pattern, names)}")
 
-    def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Rounded]]:
+    def _calibrated(self, model: Model, left: dict[str, Tensor]) -> Iterator[tuple[str, Quantized]]:
         """What calibration reaches, taken out of `left`; of the rest, what is to be refused or skipped is, too."""
-        from pliant.quantization.stacks import Stack, batches, round_together, stacks
+        from pliant.quantization.stacks import Stack, batches, quantize_together, stacks
 
         assert self.method != "rtn"
-        embeddings = _embeddings(model)
-        head = any(name in left and name not in embeddings for name in _head(model))
+        embeddings = embedding_weights(model.network)
+        head = any(name in left and name not in embeddings for name in head_weights(model.network))
 
         def stacked(seen: Iterator[tuple[list[str], Inputs]]) -> Iterator[Stack]:
             for layers, inputs in seen:
@@ -201,39 +203,46 @@ class Quantize(Change):
 
         for seen in self._inputs(model, head):
             for batch in batches(stacked(seen)):
-                yield from round_together(batch, self.method, self.scheme, self.group, self.act_order)
+                yield from quantize_together(batch, self.method, self.scheme, self.group, self.act_order)
         for name in [name for name in left if name not in embeddings]:
             if self.uncalibrated == "refuse":
-                raise PliantError(
-                    f"{name}: method {self.method} cannot see its inputs; set uncalibrated to nearest or skip, or change tensors"
-                )
+                unseen = f"{name}: method {self.method} cannot see its inputs"
+                raise PliantError(f"{unseen}; set uncalibrated to nearest or skip, or change tensors")
             if self.uncalibrated == "skip":
                 del left[name]
 
     def _inputs(self, model: Model, head: bool) -> Iterator[Iterator[tuple[list[str], Inputs]]]:
         """Layers with the inputs they share: of the whole model at once, or of one block after the other."""
-        from pliant.quantization.calibration import Calibration, block_by_block, calibration_of, windows_of
+        from pliant.quantization.calibration import calibration_of, sequentially
 
         assert self.calibration is not None  # see `_has_text`
-        if not self.recollect:
+        if self.recollect:
+            yield from sequentially(model, self.calibration, self.samples, self.length, head)
+        else:
             yield calibration_of(model, self.calibration, self.samples, self.length, head).groups()
-            return
-        windows = windows_of(model, self.calibration, self.samples, self.length)
-        for shared, collected in block_by_block(model, windows, head, recollect=True):
-            block = Calibration()
-            block.add(shared, collected)
-            yield block.groups()
 
+    def save_packed(self, model: Model, folder: Path, fake_quantized: bool = False, keep: bool = True) -> None:
+        """Write `model` with its linear layers packed for kernels; with `fake_quantized` also as `save` would, in a subfolder.
 
-def _embeddings(model: Model) -> set[str]:
-    """Names of embedding matrices, which are looked up, not multiplied: they are rounded to nearest by every method."""
-    from torch import nn
+        `model` itself stays as it is, for which a copy of its weights is held; where it is not needed any more, say so with `keep`.
+        Embeddings and output head keep their precision; choose `tensors: linear` to measure the same. Raises PliantError for what
+        the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
+        """
+        from pliant.quantization.packing import packable, save_packed
 
-    tables = {id(module.weight) for module in model.network.modules() if isinstance(module, nn.Embedding)}
-    return {name for name, parameter in model.network.named_parameters() if id(parameter) in tables}
+        if reason := self.unpackable(model):
+            raise PliantError(reason)
+        weights = packable(model.network, select(model.network, self.tensors))
+        with restored(model) if keep else nullcontext():
+            save_packed(model, weights, self.quantized(model, weights), self.bits, self.group, folder, fake_quantized)
 
+    def unpackable(self, model: Model | None = None) -> str | None:
+        """Why the packed format cannot hold what this makes (of `model`, when given), or None when it can."""
+        from pliant.quantization import fold
+        from pliant.quantization.packing import packable, unpackable
 
-def _head(model: Model) -> set[str]:
-    head = model.network.get_output_embeddings()
-    owned = set() if head is None else {id(parameter) for parameter in head.parameters()}
-    return {name for name, parameter in model.network.named_parameters() if id(parameter) in owned}
+        forward = (self.activations, self.kv) != (None, None)
+        reason = unpackable(self.bits, self.method, self.scheme, self.group, bool(self.exceptions), forward)
+        if reason is None and self.method == "awq" and model is not None:
+            return fold.refusal(model, packable(model.network, select(model.network, self.tensors)))
+        return reason

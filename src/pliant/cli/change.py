@@ -81,7 +81,7 @@ def quantize_command(
     from pliant.models import load, save
     from pliant.models.modules import select
     from pliant.quantization.nearest import grid_levels
-    from pliant.quantization.packing import SIMULATED, save_packed, unpackable
+    from pliant.quantization.packing import FAKE_QUANTIZED
 
     if change.activations is not None or change.kv is not None:
         raise PliantError("activations and kv are rounded at evaluation only, which no file holds; try `pliant measure loss --change`")
@@ -96,10 +96,10 @@ def quantize_command(
     rounded_before = sorted(name for name, count in levels.items() if count)
     if rounded_before:
         remark(f"{len(rounded_before)} of {len(levels)} matrices hold rounded weights already: results start from those")
-    reason = unpackable(change, loaded)
+    reason = change.unpackable(loaded)
     if form == "packed" or (form == "both" and reason is None):
-        save_packed(change, loaded, out, simulated=form == "both", keep=False)
-        written = {"packed": str(out)} | ({"simulated": str(out / SIMULATED)} if form == "both" else {})
+        change.save_packed(loaded, out, fake_quantized=form == "both", keep=False)
+        written = {"packed": str(out)} | ({"simulated": str(out / FAKE_QUANTIZED)} if form == "both" else {})
     else:
         if form == "both":
             remark(f"simulated weights only: {reason}")

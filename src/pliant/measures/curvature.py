@@ -14,12 +14,14 @@ Brain Damage. Our per-sequence form is derived in the docstring of `predicted_ri
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pliant.errors import PliantError
 from pliant.measures.likelihood import NOT_A_NUMBER
+from pliant.models.modules import evaluating
 from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 from pliant.statistics import Array
@@ -51,8 +53,8 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
     generator = torch.Generator(device=model.device).manual_seed(seed)
     values: dict[tuple[str, Hashable], list[float]] = {}
     before = [(p, p.requires_grad, p.grad) for p in network.parameters()]
-    was_training = network.training
-    network.eval()
+    mode = ExitStack()
+    mode.enter_context(evaluating(network))
     try:
         for parameter, _, _ in before:
             parameter.requires_grad_(False)
@@ -71,7 +73,7 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
         for parameter, requires_grad, gradient in before:
             parameter.grad = gradient
             parameter.requires_grad_(requires_grad)
-        network.train(was_training)
+        mode.close()
     found = {key: np.array(rises) for key, rises in values.items()}
     for (name, _), rises in found.items():
         if not np.isfinite(rises).all():

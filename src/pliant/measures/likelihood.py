@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.models.checks import check_ids
+from pliant.models.modules import decoder, evaluating, looks_ahead, token_embedding, token_head
 from pliant.objectives.next_token import token_losses
 from pliant.progress import progress
 
@@ -89,19 +90,6 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         order = order[rows:]
 
 
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Generator[None]:
-    """Evaluation mode inside the block; every module's own mode again after it."""
-    training = [module for module in network.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
 def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torch.device) -> Tensor:
     """The losses of one batch of sequences, longest first, one after the other: (sum of lengths - 1,) in float32 or wider."""
     import torch
@@ -134,12 +122,13 @@ def _logits(network: Any, inputs: Tensor, real: Tensor | None) -> Iterator[Tenso
         logits = network(input_ids=inputs, use_cache=False).logits
         yield logits.flatten(0, 1) if real is None else logits[real]
         return
-    decoder = network.get_decoder()
-    output = decoder(input_ids=inputs, use_cache=False)
+    body = decoder(network)
+    output = body(input_ids=inputs, use_cache=False)
     hidden = output.last_hidden_state
     hidden = hidden.flatten(0, 1) if real is None else hidden[real]
-    rows = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // network.get_output_embeddings().weight.shape[0])
-    with _answering(decoder, output):
+    head: Any = token_head(network)
+    rows = max(FEWEST_ROWS, LOGITS.get(hidden.device.type, LOGITS["cuda"]) // len(head.weight))
+    with _answering(body, output):
         for piece in hidden.split(rows):
             yield _head(network, output, piece)
 
@@ -154,16 +143,16 @@ def _head(network: Any, output: Any, hidden: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _answering(decoder: nn.Module, output: Any) -> Generator[None]:
-    """Inside the block `decoder` answers with `output`, whatever it is asked."""
-    own = decoder.__dict__.get("forward")
-    decoder.forward = lambda *arguments, **options: output
+def _answering(body: nn.Module, output: Any) -> Generator[None]:
+    """Inside the block `body` answers with `output`, whatever it is asked."""
+    own = body.__dict__.get("forward")
+    body.forward = lambda *arguments, **options: output
     try:
         yield
     finally:
-        del decoder.forward
+        del body.forward
         if own is not None:
-            decoder.forward = own
+            body.forward = own
 
 
 def _can_split(network: Any, inputs: Tensor) -> bool:
@@ -173,16 +162,20 @@ def _can_split(network: Any, inputs: Tensor) -> bool:
     """
     import torch
 
-    causal = [module.is_causal for module in network.modules() if hasattr(module, "is_causal")]
-    if causal and not any(causal):
+    if looks_ahead(network):
         raise PliantError(f"{type(network).__name__} looks at tokens to the right, so it has no loss as a language model")
-    expected = network(input_ids=inputs, use_cache=False).logits[0]
+    logits = network(input_ids=inputs, use_cache=False).logits
+    if token_head(network) is None and (logits.ndim != 3 or logits.shape[-1] < len(token_embedding(network).weight)):
+        raise PliantError(f"{type(network).__name__} predicts no tokens, so it has no loss as a language model")
+    expected = logits[0]
     if expected.isnan().any():
         raise PliantError(NOT_A_NUMBER)
+    if token_head(network) is None:
+        return False
     try:
-        decoder = network.get_decoder()
-        output = decoder(input_ids=inputs, use_cache=False)
-        with _answering(decoder, output):
+        body = decoder(network)
+        output = body(input_ids=inputs, use_cache=False)
+        with _answering(body, output):
             found = _head(network, output, output.last_hidden_state[0])
     except (AttributeError, TypeError, ValueError, RuntimeError, RecursionError):  # an architecture of another build
         return False
@@ -195,4 +188,4 @@ def _can_split(network: Any, inputs: Tensor) -> bool:
 def _check(network: Any, sequences: Sequence[Tokens]) -> None:
     if min(len(sequence) for sequence in sequences) < 2:
         raise PliantError("a loss needs samples of at least two tokens")
-    check_ids(network.get_input_embeddings(), max(int(np.max(sequence)) for sequence in sequences))
+    check_ids(token_embedding(network), max(int(np.max(sequence)) for sequence in sequences))

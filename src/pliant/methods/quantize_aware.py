@@ -39,9 +39,9 @@ class QuantizeAware(Method):
 
     def prepare(self, run: Run, state: MethodState) -> None:
         """From here until the run ends the network computes in these bits."""
-        from pliant.quantization.fake_quantized import rounded_forward
+        from pliant.quantization.fake_quantized import fake_quantized
 
-        state.undo.enter_context(rounded_forward(run.network, self.weights, self.activations, self.kv, self.head))
+        state.undo.enter_context(fake_quantized(run.network, self.weights, self.activations, self.kv, self.head))
 
     def finish(self, run: Run, state: MethodState) -> None:
         """The master weights stay; the checkpoint learns the bits."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.models.modules import token_embedding, token_head
 from pliant.progress import remark
 
 if TYPE_CHECKING:
@@ -72,10 +73,9 @@ def check_numbers(network: PreTrainedModel, address: str) -> None:
 
 def check_head(network: PreTrainedModel, address: str) -> None:
     """Says where embedding and output head are two although the configuration makes them one."""
-    head: Any = network.get_output_embeddings()
-    embedding: Any = network.get_input_embeddings()
+    head = token_head(network)
     tied = getattr(network.config, "tie_word_embeddings", False)
-    if tied and head is not None and getattr(head, "weight", None) is not embedding.weight:
+    if tied and head is not None and getattr(head, "weight", None) is not token_embedding(network).weight:
         remark(f"{address}: config.json ties the output head to the embedding, but the files hold a head of its own, which is used")
 
 
@@ -84,7 +84,7 @@ def check_vocabulary(network: PreTrainedModel, tokenizer: Tokenizer, address: st
 
     Special tokens that were added without rows of their own are let through, and stopped where a text holds one.
     """
-    embedding: Any = network.get_input_embeddings()
+    embedding: Any = token_embedding(network)
     rows, ids = int(embedding.weight.shape[0]), tokenizer.vocab_size
     sizes = f"{address}: the tokenizer has {ids} ids but the model {rows}"
     if ids > rows:

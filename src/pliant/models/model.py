@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pliant.models.modules import embedding_weights, head_weights
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -82,11 +84,6 @@ def _bytes(tensor: torch.Tensor) -> memoryview:
 
 def parameter_counts(network: PreTrainedModel) -> tuple[int, int]:
     """Parameters in total, and without embeddings (token and position) and output head; tied ones counted once."""
-    import torch
-
-    outside = {id(p) for module in network.modules() if isinstance(module, torch.nn.Embedding) for p in module.parameters()}
-    head = network.get_output_embeddings()
-    if head is not None:
-        outside |= {id(p) for p in head.parameters()}
-    total = sum(p.numel() for p in network.parameters())
-    return total, sum(p.numel() for p in network.parameters() if id(p) not in outside)
+    outside = embedding_weights(network) | head_weights(network)
+    counts = {name: p.numel() for name, p in network.named_parameters()}
+    return sum(counts.values()), sum(count for name, count in counts.items() if name not in outside)

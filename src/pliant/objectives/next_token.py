@@ -16,6 +16,7 @@ from pydantic import Field
 
 from pliant.data import Corpus, Packed, Part, packed
 from pliant.errors import PliantError
+from pliant.models.modules import token_embedding
 from pliant.objectives.objective import Batch, Losses, Objective
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Crops:
     @classmethod
     def of(cls, text: Packed, model: Model, length: int | None) -> Crops:
         """Crops for `model`. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
-        vocabulary = len(model.network.get_input_embeddings().weight)  # pyright: ignore[reportArgumentType]
+        vocabulary = len(token_embedding(model.network).weight)
         if text.vocab_size > vocabulary:
             raise PliantError(
                 f"the text has a vocabulary of {text.vocab_size} tokens, the model one of {vocabulary}; tokenise it with the model's own"

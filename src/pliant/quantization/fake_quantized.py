@@ -1,4 +1,4 @@
-"""A forward pass in few bits: weights and activations of linear layers, and the cache of keys and values, rounded on the fly.
+"""A forward pass in few bits: weights and activations of linear layers, and the cache of keys and values, quantized on the fly.
 
 Idea: the stored weights stay as they are; each linear layer multiplies rounded copies, and attention reads keys and values as a
 low-bit cache would hold them. Gradients pass the rounding unchanged (straight-through). Grids are symmetric: one a weight row,
@@ -20,21 +20,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import DynamicCache
-from transformers.pytorch_utils import Conv1D
 
-from pliant.quantization.grid import Slice, round_to_grid
+from pliant.models.modules import linear_layers, rows_of_outputs
+from pliant.quantization.grid import Granularity, round_to_grid
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.pytorch_utils import Conv1D
 
 
 class StraightThrough(torch.autograd.Function):
     """Rounds to a grid; its gradient is that of doing nothing. (Nothing is clipped: the grids span their slices.)"""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bits: int, per: Slice) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, x: Tensor, bits: int, granularity: Granularity) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """`round_to_grid`, symmetric."""
-        return round_to_grid(x, bits, per=per)
+        return round_to_grid(x, bits, granularity=granularity)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -42,12 +43,12 @@ class StraightThrough(torch.autograd.Function):
         return gradient, None, None
 
 
-def straight_through(x: Tensor, bits: int | None, per: Slice) -> Tensor:
+def straight_through(x: Tensor, bits: int | None, granularity: Granularity) -> Tensor:
     """x rounded with straight-through gradients; x itself for no bits."""
-    return x if bits is None else StraightThrough.apply(x, bits, per)  # pyright: ignore[reportReturnType]
+    return x if bits is None else StraightThrough.apply(x, bits, granularity)  # pyright: ignore[reportReturnType]
 
 
-class RoundedCache(DynamicCache):
+class FakeQuantizedCache(DynamicCache):
     """Hands keys and values back as a cache of few bits would, and keeps nothing."""
 
     def __init__(self, bits: int) -> None:
@@ -60,7 +61,7 @@ class RoundedCache(DynamicCache):
 
 
 @contextlib.contextmanager
-def rounded_forward(
+def fake_quantized(
     network: PreTrainedModel, weights: int | None = None, activations: int | None = None, kv: int | None = None, head: bool = False
 ) -> Generator[None]:
     """Inside the block, `network` computes in so many bits (None: as it is), in training and evaluation alike.
@@ -69,7 +70,7 @@ def rounded_forward(
     """
     with ExitStack() as undo:
         if weights is not None or activations is not None:
-            for layer in linear_layers(network, head):
+            for layer in linear_layers(network, head).values():
                 layer.__dict__["forward"] = partial(_forward, layer, weights, activations)
                 undo.callback(layer.__dict__.pop, "forward")
         if kv is not None:
@@ -78,17 +79,11 @@ def rounded_forward(
         yield
 
 
-def linear_layers(network: PreTrainedModel, head: bool = False) -> list[nn.Linear | Conv1D]:
-    """The layers that multiply by a matrix; the output head only where asked for."""
-    output = network.get_output_embeddings()
-    return [layer for layer in network.modules() if isinstance(layer, nn.Linear | Conv1D) and (head or layer is not output)]
-
-
 def _forward(layer: nn.Linear | Conv1D, weights: int | None, activations: int | None, x: Tensor) -> Tensor:
-    """What the layer computes, from rounded factors. Conv1D (GPT-2) stores its weight (in, out)."""
-    matrix = layer.weight.t() if isinstance(layer, Conv1D) else layer.weight
+    """What the layer computes, from rounded factors."""
+    matrix = rows_of_outputs(layer.weight, layer)
     return linear(straight_through(x, activations, "tensor"), straight_through(matrix, weights, "channel"), layer.bias)
 
 
 def _with_cache(bits: int, network: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    return args, {**kwargs, "past_key_values": RoundedCache(bits)}
+    return args, {**kwargs, "past_key_values": FakeQuantizedCache(bits)}

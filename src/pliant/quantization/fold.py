@@ -1,4 +1,4 @@
-"""AWQ's stretched input channels, undone in the layer before, so that rounded weights lie on plain grids.
+"""AWQ's channel scales, undone in the layer before, so that quantized weights lie on plain grids.
 
 Idea: W diag(s) is what lies on a grid; its inputs must come divided by s. They do when the gain of the norm before, or the rows of the
 linear layer before, are divided by s. Rows of a quantized layer are divided by dividing their grids' steps, which is exact.
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.models.modules import token_embedding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +29,13 @@ FEEDS = {
 }
 """Inside a block, which layers read each layer's outputs, channel by channel."""
 
-OTHERWISE = "choose other `tensors`, method gptq or rtn, or save the simulated weights"
+OTHERWISE = "choose other `tensors`, method gptq or rtn, or save them fake-quantized (--format simulated)"
 
 
 def feeding(network: Any, weights: Mapping[str, Tensor]) -> dict[str, str]:
     """The layer that feeds each of `weights` (by parameter name), by module name.
 
-    Raises PliantError that names the first one whose stretch no layer can take up.
+    Raises PliantError that names the first one whose channel scale no layer can take up.
     """
     modules = dict(network.named_modules())
     found: dict[str, str] = {}
@@ -44,7 +45,7 @@ def feeding(network: Any, weights: Mapping[str, Tensor]) -> dict[str, str]:
         block, source, readers = next((each for each in feeds if each[0] != layer), ("", "", ()))
         before: Any = modules.get(f"{block}.{source}")
         if before is None or len(before.weight) != weight.shape[1]:
-            raise PliantError(f"{name}: no layer before it can take up AWQ's stretched channels; {OTHERWISE}")
+            raise PliantError(f"{name}: no layer before it can take up AWQ's channel scale; {OTHERWISE}")
         missing = [reader for reader in readers if f"{block}.{reader}" in modules and f"{block}.{reader}.weight" not in weights]
         if missing:
             raise PliantError(f"{name}: {block}.{missing[0]} reads the same inputs and is not quantized with it; {OTHERWISE}")
@@ -68,13 +69,22 @@ def check(model: Model, weights: Mapping[str, Tensor]) -> None:
         try:
             found = _some_logits(model.network)
         finally:
-            fold(model, weights, {name: 1 / stretch for name, stretch in doubled.items()})
+            fold(model, weights, {name: 1 / scale for name, scale in doubled.items()})
     if not torch.allclose(found, expected, rtol=0, atol=float(expected.abs().max()) * torch.finfo(found.dtype).eps ** 0.5):
         raise PliantError(f"{type(model.network).__name__} is not built as its layers are named: AWQ cannot be folded into it; {OTHERWISE}")
 
 
-def fold(model: Model, weights: Mapping[str, Tensor], stretches: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stretch the columns of `weights` (the network's own, by name) and shrink the rows of what feeds them, in place.
+def refusal(model: Model, weights: Mapping[str, Tensor]) -> str | None:
+    """What `check` raises, in words; None where it raises nothing."""
+    try:
+        check(model, weights)
+    except PliantError as error:
+        return str(error)
+    return None
+
+
+def fold(model: Model, weights: Mapping[str, Tensor], channel_scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scale up the columns of `weights` (the network's own, by name) and shrink the rows of what feeds them, in place.
 
     Returns, for every layer whose rows were divided, by what (out,), by its weight's name. See `check`, which comes first.
     """
@@ -83,19 +93,19 @@ def fold(model: Model, weights: Mapping[str, Tensor], stretches: Mapping[str, Te
     divided: dict[str, Tensor] = {}
     with torch.no_grad():
         for name, source in feeding(model.network, weights).items():
-            weights[name].mul_(stretches[name])
-            divided[f"{source}.weight"] = stretches[name]
-        for name, stretch in divided.items():
+            weights[name].mul_(channel_scales[name])
+            divided[f"{source}.weight"] = channel_scales[name]
+        for name, scale in divided.items():
             before: Any = model.network.get_submodule(name.removesuffix(".weight"))
-            before.weight.div_(stretch.reshape(-1, *[1] * (before.weight.ndim - 1)))
+            before.weight.div_(scale.reshape(-1, *[1] * (before.weight.ndim - 1)))
             if getattr(before, "bias", None) is not None:
-                before.bias.div_(stretch)
+                before.bias.div_(scale)
     return divided
 
 
 def _some_logits(network: Any) -> Tensor:
     import torch
 
-    embedding = network.get_input_embeddings().weight
+    embedding = token_embedding(network).weight
     ids = torch.arange(2, 18, device=embedding.device)[None] % len(embedding)
     return network(input_ids=ids, use_cache=False).logits

@@ -3,7 +3,7 @@
 Idea: the largest magnitude (symmetric, full_range) or the extremes (asymmetric) of a slice of a tensor set an evenly spaced grid,
 and every number of the slice moves to its nearest grid value. Finished weights (`quantize`) and the forward pass of
 quantization-aware training (`qat`) share it, so "4 bits" means the same in both.
-Cost: a few passes over the tensor; nothing is stored in fewer bits, numbers are only *rounded* (simulated quantization).
+Cost: a few passes over the tensor; nothing is stored in fewer bits, numbers are only *rounded* (fake quantization).
 What goes wrong: one outlier in a slice widens the whole grid; smaller slices (channel, group) contain the damage.
 Source: symmetric form as in Scaling Laws for Precision (arXiv 2411.04330, appendix): s = Qp / max|x|, round, clamp to
 [-2^(b-1), 2^(b-1) - 1], divide by s. full_range is the symmetric grid of compressed-tensors: s = (2^(b-1) - 1/2) / max|x|.
@@ -11,6 +11,7 @@ Source: symmetric form as in Scaling Laws for Precision (arXiv 2411.04330, appen
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -23,7 +24,7 @@ Scheme = Literal["symmetric", "full_range", "asymmetric"]
 """symmetric: max|x| is the last positive value, so that the most negative of the 2^bits stays unused; full_range: max|x| lies half a
 step beyond the last positive value, so that all are used; asymmetric: the grid spans [min(x, 0), max(x, 0)]. Zero is on every grid."""
 
-Slice = Literal["tensor", "channel"] | int
+Granularity = Literal["tensor", "channel"] | int
 """What shares one grid: the whole tensor, each row (all but the last index fixed), or `int` neighbours within a row."""
 
 
@@ -31,7 +32,7 @@ Slice = Literal["tensor", "channel"] | int
 class Grid:
     """Evenly spaced values `(code - zero) / scale` for codes `low..high`; `scale` and `zero` broadcast against the slices.
 
-    `scale` counts grid steps per unit of x. Tensors are shaped as `slices(x, per)` with a last dimension of 1.
+    `scale` counts grid steps per unit of x. Tensors are shaped as `slices(x, granularity)` with a last dimension of 1.
     """
 
     scale: Tensor
@@ -52,6 +53,10 @@ class Grid:
         """Each entry of x moved to its nearest grid value."""
         return self.values(self.codes(x))
 
+    def reshaped(self, change: Callable[[Tensor], Tensor]) -> Grid:
+        """The same grids, or some of them, in the shape that `change` gives scale and zero."""
+        return Grid(change(self.scale), None if self.zero is None else change(self.zero), self.low, self.high)
+
 
 def fit_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric") -> Grid:
     """The grid of each slice, where slices lie along the last dimension of x (see `slices`).
@@ -69,7 +74,13 @@ def fit_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric") -> Grid:
     return Grid(scale, (-low * scale).round(), 0, 2 * half - 1)
 
 
-def round_to_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice = "channel") -> Tensor:
+def joined(grids: Sequence[Grid], join: Callable[[list[Tensor]], Tensor]) -> Grid:
+    """Grids of one scheme and width as one, whose scale and zero `join` (such as `torch.stack`) makes of theirs."""
+    zeros = [grid.zero for grid in grids if grid.zero is not None]
+    return Grid(join([grid.scale for grid in grids]), join(zeros) if zeros else None, grids[0].low, grids[0].high)
+
+
+def round_to_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric", granularity: Granularity = "channel") -> Tensor:
     """x with every entry moved to the nearest of at most 2^bits values of its slice's grid; same shape and dtype.
 
     Arithmetic is in float32 at least, whatever x's dtype. For a linear layer's weight (out, in), `channel` is one grid
@@ -78,19 +89,19 @@ def round_to_grid(x: Tensor, bits: int, scheme: Scheme = "symmetric", per: Slice
     Raises PliantError for bits outside 2..16 and for a group that does not divide the last dimension.
     """
     wide = x if x.element_size() >= 4 else x.float()
-    sliced = slices(wide, per)
+    sliced = slices(wide, granularity)
     return fit_grid(sliced, bits, scheme).round(sliced).view(x.shape).to(x.dtype)
 
 
-def slices(x: Tensor, per: Slice) -> Tensor:
+def slices(x: Tensor, granularity: Granularity) -> Tensor:
     """x viewed so that its last dimension is one slice: (1, all), (..., row) or (..., row / group, group)."""
-    if per == "tensor":
+    if granularity == "tensor":
         return x.reshape(1, -1)
-    if per == "channel":
+    if granularity == "channel":
         return x
-    if per < 1 or x.shape[-1] % per:
-        raise PliantError(f"groups of {per} do not divide rows of {x.shape[-1]}; choose a divisor, or `channel`")
-    return x.reshape(*x.shape[:-1], x.shape[-1] // per, per)
+    if granularity < 1 or x.shape[-1] % granularity:
+        raise PliantError(f"groups of {granularity} do not divide rows of {x.shape[-1]}; choose a divisor, or `channel`")
+    return x.reshape(*x.shape[:-1], x.shape[-1] // granularity, granularity)
 
 
 def _steps(steps: float, reach: Tensor) -> Tensor:

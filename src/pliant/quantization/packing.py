@@ -1,136 +1,132 @@
 """Quantized weights in the packed form that kernels read: the `pack-quantized` format of compressed-tensors.
 
-Idea: the same codes and grids that `quantize` simulates, stored as b-bit integers with their scales. transformers loads such
+Idea: the same codes and grids that fake quantization rounds to, stored as b-bit integers with their scales. transformers loads such
 a folder as any other (it then needs the package compressed-tensors), and serving engines run it with low-bit kernels.
 Cost: the file is about bits/16 of a bf16 one. What goes wrong: scales are stored in the model's dtype, so a bf16 model's
-packed weights differ from the simulated ones in the last bf16 digit; AWQ's stretched channels need a layer before that can take
-them up (see `changes.fold`); zero points of asymmetric grids are in the format, but transformers does not load them packed.
+packed weights differ from the fake-quantized ones in the last bf16 digit; AWQ's channel scales need a layer before that can take
+them up (see `fold`); zero points of asymmetric grids are in the format, but transformers does not load them packed.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.changes.quantize import Quantize
-from pliant.changes.restore import restored
 from pliant.errors import PliantError
 from pliant.files import disk_errors, replace_folder, workplace
-from pliant.models.modules import select
+from pliant.models.modules import heads, is_transposed, linear_layers
 from pliant.quantization import fold
-from pliant.quantization.nearest import Rounded
+from pliant.quantization.grid import Granularity, Scheme
+from pliant.quantization.nearest import Quantized
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pliant.models import Model
 
-SIMULATED = "simulated"
-"""Name of the subfolder for the same weights rounded but not packed."""
+FAKE_QUANTIZED = "simulated"
+"""Name of the subfolder for the same weights rounded but not packed; scripts know it by this name."""
 
 STRATEGIES = {"tensor": "tensor", "channel": "channel"}
 """The format's words for what shares a scale; a number of neighbours is a `group`."""
 
 
-def save_packed(change: Quantize, model: Model, folder: Path, simulated: bool = False, keep: bool = True) -> None:
-    """Write `model` with its linear layers quantized by `change`, packed; with `simulated` also as `change.save` would, in a subfolder.
-
-    `model` itself stays as it is, for which a copy of its weights is held; where it is not needed any more, say so with `keep`.
-    Embeddings and the output head keep their precision, as kernels expect; choose `tensors: linear` to measure the same.
-    Raises PliantError for what the format cannot hold, when compressed-tensors is missing, or when `folder` is not empty.
-    """
-    if reason := unpackable(change, model):
-        raise PliantError(reason)
-    if folder.exists() and any(folder.iterdir()):
-        raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
-    weights = _selected(change, model)
-    if not weights:
-        raise PliantError("no linear layer is selected, so there is nothing to pack")
-    from pliant import models
-
-    packed: dict[str, dict[str, Tensor]] = {}
-    stretches: dict[str, Tensor] = {}
-    with restored(model) if keep else nullcontext(), disk_errors(folder):
-        for name, rounded in change.rounded(model, weights):
-            packed[name] = _pack(rounded, change)
-            weights[name].copy_(rounded.values)
-            if rounded.stretch is not None:
-                stretches[name] = rounded.stretch
-        with workplace(folder) as place:
-            whole, unpacked = place / "model", place / SIMULATED
-            if simulated:
-                models.save(model, unpacked)
-            for name, divisor in (fold.fold(model, weights, stretches) if stretches else {}).items():
-                if name in packed:
-                    packed[name]["weight_scale"] /= divisor[:, None]
-            _write(change, model, packed, whole)
-            if simulated:
-                unpacked.rename(whole / SIMULATED)
-            replace_folder(place, whole, folder)
+OTHERWISE = "or save them fake-quantized (--format simulated)"
 
 
-def unpackable(change: Quantize, model: Model | None = None) -> str | None:
-    """Why the packed format cannot hold what `change` makes (of `model`, when given), or None when it can."""
-    if change.method == "awq" and change.group == "tensor":
-        return "method awq cannot be packed with one grid a tensor; use channels or groups, or save the simulated weights"
-    if change.method == "awq" and model is not None:
-        try:
-            fold.check(model, _selected(change, model))
-        except PliantError as error:
-            return str(error)
-    if change.bits == 16 and not change.exceptions:
+def unpackable(bits: int, method: str, scheme: Scheme, granularity: Granularity, mixed: bool, forward: bool) -> str | None:
+    """Why the format cannot hold weights quantized so, `mixed` in their bits or with the `forward` pass quantized; None when it can."""
+    if method == "awq" and granularity == "tensor":
+        return f"method awq cannot be packed with one grid a tensor; use channels or groups, {OTHERWISE}"
+    if bits == 16 and not mixed:
         return "16 bits leave the weights alone, so there is nothing to pack; choose 2 to 8 bits"
-    if change.scheme == "asymmetric":
-        return "asymmetric grids cannot be packed for transformers; use scheme symmetric or full_range, or save the simulated weights"
-    if change.activations is not None or change.kv is not None:
+    if scheme == "asymmetric":
+        return f"asymmetric grids cannot be packed for transformers; use scheme symmetric or full_range, {OTHERWISE}"
+    if forward:
         return "activations and cache are rounded at evaluation only, which no file holds; leave out activations and kv"
-    if change.exceptions:
-        return "packed weights hold one number of bits; leave out exceptions, or save the simulated weights"
+    if mixed:
+        return f"packed weights hold one number of bits; leave out exceptions, {OTHERWISE}"
     if importlib.util.find_spec("compressed_tensors") is None:
         return "packed weights need the package compressed-tensors: pip install 'pliant[kernels]'"
     return None
 
 
-def _selected(change: Quantize, model: Model) -> dict[str, Tensor]:
-    """The weights of linear layers that `change` rounds."""
-    linear = _linear_weights(model)
-    return {name: weight for name, weight in select(model.network, change.tensors).items() if name in linear}
+def packable(network: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `weights` (by parameter name) that the format can hold: of linear layers, output heads left out, as kernels expect."""
+    layers = {f"{name}.weight" for name, layer in linear_layers(network, head=False).items() if not is_transposed(layer)}
+    return {name: weight for name, weight in weights.items() if name in layers}
 
 
-def _linear_weights(model: Model) -> set[str]:
-    """Names of the weights of linear layers, without the output head's."""
-    from torch import nn
+def save_packed(
+    model: Model,
+    weights: Mapping[str, Tensor],
+    quantized: Iterable[tuple[str, Quantized]],
+    bits: int,
+    granularity: Granularity,
+    folder: Path,
+    fake_quantized: bool = False,
+) -> None:
+    """Write `model` with those of its `weights` that are `quantized` packed; what was `fake_quantized` also goes to a subfolder.
 
-    head = model.network.get_output_embeddings()
-    layers = model.network.named_modules()
-    return {f"{name}.weight" for name, module in layers if isinstance(module, nn.Linear) and module is not head}
+    Args:
+        model: Its weights are overwritten by what they are quantized to.
+        weights: See `packable`; they share the network's memory.
+        quantized: Each of them with its grids, of so many `bits` and that `granularity`; read once.
+        folder: A new or empty one.
+
+    Raises PliantError when there are no weights, or something is in `folder` already.
+    """
+    from pliant import models
+
+    if folder.exists() and any(folder.iterdir()):
+        raise PliantError(f"{folder} is not empty; choose another folder, or remove it")
+    if not weights:
+        raise PliantError("no linear layer is selected, so there is nothing to pack")
+    packed: dict[str, dict[str, Tensor]] = {}
+    channel_scales: dict[str, Tensor] = {}
+    with disk_errors(folder):
+        for name, one in quantized:
+            packed[name] = _pack(one, bits, granularity)
+            weights[name].copy_(one.values)
+            if one.channel_scale is not None:
+                channel_scales[name] = one.channel_scale
+        with workplace(folder) as place:
+            whole, unpacked = place / "model", place / FAKE_QUANTIZED
+            if fake_quantized:
+                models.save(model, unpacked)
+            for name, divisor in (fold.fold(model, weights, channel_scales) if channel_scales else {}).items():
+                if name in packed:
+                    packed[name]["weight_scale"] /= divisor[:, None]
+            _write(model, packed, _scheme(bits, granularity), whole)
+            if fake_quantized:
+                unpacked.rename(whole / FAKE_QUANTIZED)
+            replace_folder(place, whole, folder)
 
 
-def _scheme(change: Quantize) -> Any:
+def _scheme(bits: int, granularity: Granularity) -> Any:
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 
-    described = {"num_bits": change.bits, "type": "int", "symmetric": True, "strategy": STRATEGIES.get(str(change.group), "group")}
-    group = {"group_size": change.group} if isinstance(change.group, int) else {}
+    described = {"num_bits": bits, "type": "int", "symmetric": True, "strategy": STRATEGIES.get(str(granularity), "group")}
+    group = {"group_size": granularity} if isinstance(granularity, int) else {}
     return QuantizationScheme(targets=["Linear"], weights=QuantizationArgs.model_validate({**described, **group}))
 
 
-def _pack(rounded: Rounded, change: Quantize) -> dict[str, Tensor]:
-    """The tensors that stand for one weight, stretched where it is: packed codes, scales in float32, shape."""
+def _pack(quantized: Quantized, bits: int, granularity: Granularity) -> dict[str, Tensor]:
+    """The tensors that stand for one weight, its channels scaled where they are: packed codes, scales in float32, shape."""
     from compressed_tensors.compressors.pack_quantized.base import PackedQuantizationCompressor
 
-    scale = 1 / rounded.grid.scale
-    scale = scale.reshape(1) if change.group == "tensor" else scale.reshape(len(rounded.values), -1)
-    values = rounded.values if rounded.stretch is None else rounded.values * rounded.stretch
-    return dict(PackedQuantizationCompressor.compress({"weight": values, "weight_scale": scale}, _scheme(change)))
+    scale = 1 / quantized.grid.scale
+    scale = scale.reshape(1) if granularity == "tensor" else scale.reshape(len(quantized.values), -1)
+    values = quantized.values if quantized.channel_scale is None else quantized.values * quantized.channel_scale
+    return dict(PackedQuantizationCompressor.compress({"weight": values, "weight_scale": scale}, _scheme(bits, granularity)))
 
 
-def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]], folder: Path) -> None:
-    """A folder as `models.save` writes it, its rounded weights replaced by packed ones and its config telling so."""
+def _write(model: Model, packed: Mapping[str, Mapping[str, Tensor]], scheme: Any, folder: Path) -> None:
+    """A folder as `models.save` writes it, its quantized weights replaced by packed ones and its config telling so."""
     import json
 
-    from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -149,12 +145,23 @@ def _write(change: Quantize, model: Model, packed: dict[str, dict[str, Tensor]],
     for file in (*files, *folder.glob("*.safetensors.index.json")):
         file.unlink()
     save_file(state, folder / "model.safetensors", {"format": "pt"})
-    ignored = sorted(name.removesuffix(".weight") for name in _linear_weights(model) - set(packed))
+    config = json.loads((folder / "config.json").read_text())
+    described = _described(model.network, packed, scheme)
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": described}, indent=2))
+
+
+def _described(network: nn.Module, packed: Mapping[str, object], scheme: Any) -> dict[str, Any]:
+    """What config.json says of the packed weights, and of the layers that are none: heads first."""
+    from compressed_tensors.quantization import QuantizationConfig, QuantizationStatus
+
+    names = {layer: name for name, layer in linear_layers(network).items()}
+    outputs = [names[layer] for module in heads(network) for layer in linear_layers(module).values()]
+    plain = {name for name, layer in linear_layers(network, head=False).items() if not is_transposed(layer)}
+    ignored = sorted(name for name in plain if f"{name}.weight" not in packed)
     described = QuantizationConfig(
-        config_groups={"group_0": _scheme(change)},
+        config_groups={"group_0": scheme},
         format="pack-quantized",
         quantization_status=QuantizationStatus.COMPRESSED,
-        ignore=["lm_head", *ignored],
+        ignore=[*outputs, *ignored],
     )
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": described.model_dump(mode="json")}, indent=2))
+    return described.model_dump(mode="json")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
 from pliant.methods import Compute, Forward, Method, MethodState, Run
+from pliant.models.modules import in_mode
 from pliant.objectives import Batch, Examples, Losses, Objective
 from pliant.progress import progress
 from pliant.spec import content_form, digest
@@ -156,12 +157,11 @@ def _prepared(run: Run, methods: Sequence[Method]) -> Generator[Attached]:
     """The network in training mode with its methods attached, and random draws of the run's own; all undone on the way out."""
     import torch
 
-    device, training = run.model.device, run.network.training
+    device = run.model.device
     with ExitStack() as undo, torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(run.seed)
-        undo.callback(run.network.train, training)
+        undo.enter_context(in_mode(run.network, training=True))
         undo.callback(run.network.zero_grad)
-        run.network.train()
         attached = [(method, MethodState()) for method in methods]
         for method, kept in attached:
             undo.enter_context(kept.undo)

@@ -22,7 +22,7 @@ from pliant.decide.curves.checkpoint import spearman
 from pliant.decide.model.allocation import allocate
 from pliant.errors import PliantError
 from pliant.measures import Loss
-from pliant.models.modules import select
+from pliant.models.modules import as_stored, blocks, select, tensor_groups
 from pliant.progress import progress
 from pliant.quantization.nearest import nearest
 
@@ -82,7 +82,7 @@ def lowest_bits(model: Model, loss: Loss, floor: float, template: Quantize, widt
     """
     if not floor > 0:
         raise PliantError(f"the floor must be a loss rise above 0 nats/token, not {floor}")
-    groups = tensor_groups(model, template.tensors)
+    groups = tensor_groups(model.network, template.tensors)
     before = loss(model)
     found: list[GroupBits] = []
     with progress("bits", len(groups) * len(widths)) as advance:
@@ -156,15 +156,14 @@ def allocation(model: Model, loss: Loss, template: Quantize, limit: float, width
 
 def layer_sensitivity(model: Model, loss: Loss, template: Quantize) -> tuple[list[dict[str, Any]], float | None]:
     """Predicted and measured rise of each block rounded alone to `template.bits`, and Spearman's correlation between them."""
-    from pliant.quantization.calibration import decoder_blocks
-
-    names = {id(module): name for name, module in model.network.named_modules()}
-    blocks = [names[id(block)] for block in decoder_blocks(model.network)]
+    stack = list(blocks(model.network))
+    if not stack:
+        raise PliantError(f"{type(model.network).__name__} has no stack of blocks with linear layers; leave out --layers")
     predicted = predict(model, loss, template, [template.bits])
     before = loss(model)
     layers: list[dict[str, Any]] = []
-    with progress("layers", len(blocks)) as advance:
-        for block in blocks:
+    with progress("layers", len(stack)) as advance:
+        for block in stack:
             inside = [name for name in predicted if name.startswith(f"{block}.")]
             rise = _rise(model, loss, before, template.model_copy(update={"tensors": ", ".join(inside)}))
             layers.append({"layer": block, "predicted": sum(predicted[name][template.bits] for name in inside), "measured": _plain(rise)})
@@ -185,34 +184,10 @@ def predict(model: Model, loss: Loss, template: Quantize, widths: Sequence[int])
             return {}
         rows = weights[name]
         moves = {bits: nearest(rows, bits, template.scheme, template.group).values - rows for bits in widths}
-        return {bits: move if rows.shape == value.shape else move.T for bits, move in moves.items()}
+        return {bits: as_stored(move, model.network, name) for bits, move in moves.items()}
 
     found = predicted_rises(model, [window.tokens.tolist() for window in text], displace)
     return {name: {bits: float(found[name, bits].mean()) for bits in widths} for name in weights}
-
-
-def tensor_groups(model: Model, tensors: str = "matrices") -> dict[str, list[str]]:
-    """The selected matrices by what they are for: embedding, attention, mlp, head, other."""
-    from torch import nn
-
-    network = model.network
-    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    head = network.get_output_embeddings()
-    outputs = set() if head is None else {id(parameter) for parameter in head.parameters()}
-    groups: dict[str, list[str]] = {}
-    for name in select(network, tensors):
-        key = id(network.get_parameter(name))
-        kind = "embedding" if key in tables else "head" if key in outputs else _kind(name)
-        groups.setdefault(kind, []).append(name)
-    return groups
-
-
-def _kind(name: str) -> str:
-    """attention or mlp by the words architectures use; other for the rest."""
-    words = name.lower()
-    if any(word in words for word in ("attn", "attention")):
-        return "attention"
-    return "mlp" if any(word in words for word in ("mlp", "ffn", "feed_forward", "fc1", "fc2", "experts")) else "other"
 
 
 def _size(weight: Tensor, bits: int, template: Quantize) -> int:

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from pliant.errors import PliantError
-from pliant.quantization import calibration
-from pliant.quantization.calibration import block_by_block, calibrate, decoder_blocks
+from pliant.models.modules import blocks, linear_layers
+from pliant.quantization import inputs as inputs_module
+from pliant.quantization import streaming
+from pliant.quantization.calibration import calibrate
+from pliant.quantization.streaming import block_by_block
 
 FAMILIES = ["llama", "gpt_neox", "gpt2", "gemma2"]
 
@@ -49,11 +52,11 @@ def expected_moments(net, layer, text):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_streaming_through_blocks_sees_what_an_ordinary_pass_sees(family, monkeypatch):
-    monkeypatch.setattr(calibration, "BATCH_TOKENS", 24 * 4)  # batches of 4, 4 and 2 windows
+    monkeypatch.setattr(streaming, "BATCH_TOKENS", 24 * 4)  # batches of 4, 4 and 2 windows
     subject, text = model(family), windows()
     found = calibrate(subject, text)
     layers = [name for names, _ in found.groups() for name in names]
-    assert len(layers) == sum(len(calibration.linears(block, {})) for block in decoder_blocks(subject.network))
+    assert len(layers) == sum(len(linear_layers(block)) for block in blocks(subject.network).values())
     for layer in layers:
         moments, magnitudes = expected_moments(subject.network, layer, text)
         assert torch.allclose(found.inputs(layer).moments, moments, rtol=1e-3, atol=1e-5)
@@ -75,7 +78,7 @@ def test_the_head_on_request():
 
 def test_what_does_not_fit_in_memory_is_kept_in_a_folder_with_the_same_content(monkeypatch):
     kept = calibrate(model(), windows())
-    monkeypatch.setattr(calibration, "KEEP_BYTES", 40_000)
+    monkeypatch.setattr(inputs_module, "KEEP_BYTES", 40_000)
     spilled = calibrate(model(), windows())
     assert spilled._folder is not None
     assert any(spilled._folder.glob("*.safetensors"))
@@ -88,9 +91,9 @@ def test_what_does_not_fit_in_memory_is_kept_in_a_folder_with_the_same_content(m
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("recollect", [False, True])
+@pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize(("layer", "named"), [("mlp.up_proj", "mlp.down_proj"), ("self_attn.v_proj", "self_attn.o_proj")])
-def test_a_model_that_overflows_is_one_line_that_names_the_layer(layer, named, recollect):
+def test_a_model_that_overflows_is_one_line_that_names_the_layer(layer, named, sequential):
     subject = model()
     subject.network.half()
     with torch.no_grad():
@@ -99,7 +102,7 @@ def test_a_model_that_overflows_is_one_line_that_names_the_layer(layer, named, r
         norm = "post_attention_layernorm" if "mlp" in layer else "input_layernorm"
         subject.network.get_parameter(f"model.layers.1.{norm}.weight").fill_(100.0)
     with pytest.raises(PliantError, match=rf"layers\.1\.{named}.*too large for their number type") as caught:
-        list(block_by_block(subject, windows(), recollect=recollect))
+        list(block_by_block(subject, windows(), sequential=sequential))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -125,13 +128,13 @@ def test_the_network_is_left_as_it_was():
 
 def test_a_network_whose_blocks_depend_on_each_other_is_refused():
     subject = model()
-    blocks = decoder_blocks(subject.network)
+    second = list(blocks(subject.network).values())[1]
     calls = []
-    blocks[1].register_forward_hook(lambda module, arguments, output: output * (2.0 if calls.append(1) or len(calls) > 1 else 1.0))
+    second.register_forward_hook(lambda module, arguments, output: output * (2.0 if calls.append(1) or len(calls) > 1 else 1.0))
     with pytest.raises(PliantError, match="block by block"):
         calibrate(subject, windows())
 
 
 def test_a_network_without_blocks_is_refused():
     with pytest.raises(PliantError, match="no stack of blocks"):
-        decoder_blocks(torch.nn.Linear(3, 3))
+        calibrate(SimpleNamespace(network=torch.nn.Linear(3, 3), device=torch.device("cpu")), windows())

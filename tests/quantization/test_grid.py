@@ -19,7 +19,7 @@ cases = {
     "seed": st.integers(0, 10**6),
     "bits": st.integers(2, 16),
     "scheme": st.sampled_from(SCHEMES),
-    "per": st.sampled_from(["tensor", "channel", 8, 1]),
+    "granularity": st.sampled_from(["tensor", "channel", 8, 1]),
     "spread": st.sampled_from([1e-20, 1e-3, 1.0, 1e8]),
 }
 
@@ -31,30 +31,30 @@ def test_by_hand():
     # 3 bits, symmetric: codes -4..3; row 1 in steps of 1, row 2 in steps of 1/2
     assert round_to_grid(x, 3).tolist() == [[3, 1, 0, -3], [0, 0.5, 1, 1.5]]
     # one grid for all: steps of 1, halves to the even code
-    assert round_to_grid(x, 3, per="tensor").tolist() == [[3, 1, 0, -3], [0, 0, 1, 2]]
+    assert round_to_grid(x, 3, granularity="tensor").tolist() == [[3, 1, 0, -3], [0, 0, 1, 2]]
     # 2 bits, asymmetric: 0..1.5 in three steps of 1/2
     assert round_to_grid(x[1:], 2, "asymmetric").tolist() == [[0, 0.5, 1, 1.5]]
     # groups of two within a row: 3 -> steps of 3, 2.6 -> steps of 2.6
-    assert round_to_grid(x[:1], 2, per=2)[0].tolist() == pytest.approx([3, 0, 0, -2.6])
+    assert round_to_grid(x[:1], 2, granularity=2)[0].tolist() == pytest.approx([3, 0, 0, -2.6])
 
 
 @given(**cases)
-def test_no_entry_moves_further_than_half_a_step(seed, bits, scheme, per, spread):
+def test_no_entry_moves_further_than_half_a_step(seed, bits, scheme, granularity, spread):
     x = matrix(seed, spread=spread)
-    sliced = slices(x, per)
+    sliced = slices(x, granularity)
     step = 1 / fit_grid(sliced, bits, scheme).scale
-    moved = (slices(round_to_grid(x, bits, scheme, per), per) - sliced).abs()
+    moved = (slices(round_to_grid(x, bits, scheme, granularity), granularity) - sliced).abs()
     # the asymmetric zero point is itself rounded, which can push one end of the range half a step off the grid
     allowed = (1.0 if scheme == "asymmetric" else 0.5) * step + 1e-5 * sliced.abs()
     assert (moved <= allowed).all()
 
 
 @given(**cases)
-def test_values_are_few_and_rounding_them_again_changes_nothing(seed, bits, scheme, per, spread):
+def test_values_are_few_and_rounding_them_again_changes_nothing(seed, bits, scheme, granularity, spread):
     import torch
 
     x = matrix(seed, spread=spread)
-    sliced = slices(x, per)
+    sliced = slices(x, granularity)
     grid = fit_grid(sliced, bits, scheme)
     codes = grid.codes(sliced)
     assert codes.min() >= grid.low
@@ -144,7 +144,7 @@ def test_bits_out_of_range(bits):
         round_to_grid(matrix(0), bits)
 
 
-@pytest.mark.parametrize("per", [5, 0, -8])
-def test_groups_must_divide_rows(per):
+@pytest.mark.parametrize("granularity", [5, 0, -8])
+def test_groups_must_divide_rows(granularity):
     with pytest.raises(PliantError, match="do not divide rows of 24"):
-        round_to_grid(matrix(0), 4, per=per)
+        round_to_grid(matrix(0), 4, granularity=granularity)
