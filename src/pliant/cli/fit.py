@@ -15,7 +15,7 @@ from pliant.cli.output import note, print_json, print_table
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant.laws import Comparison, Fit
+    from pliant.laws import LawComparison, Fit
 
 NEXT_ITEM = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=(?!=))")
 """A comma that starts the next NAME=...; commas inside an SQL expression do not."""
@@ -160,15 +160,15 @@ def _show(fit: Fit) -> None:
     audit = fit.audit
     beyond = f", up to {audit.beyond:.3g} times larger than the rest" if audit.beyond else ""
     print(f"audit: {audit.verdict}; {audit.held_out} largest runs held out{beyond}: {audit.reason}")
-    print(f"starts: {fit.starts.reached_best} of {fit.starts.tried} reached the best objective, {fit.starts.let_go} were let go on the way")
+    print(f"starts: {fit.restarts.reached_best} of {fit.restarts.tried} reached the best objective, {fit.restarts.let_go} were let go on the way")
     print(f"noise of one run: {fit.noise:.3g}" + (" (relative)" if fit.residual == "log" else f" {fit.law.unit}"))
-    for sentence in fit.flat.sentences:
+    for sentence in fit.unidentifiable.sentences:
         print(f"flat: {sentence}")
     for remark in fit.remarks:
         note(f"pliant: {remark}")
 
 
-def _show_ranking(ranking: Comparison) -> None:
+def _show_ranking(ranking: LawComparison) -> None:
     from pliant.laws.fitting.comparison import share
 
     rows = [

@@ -75,7 +75,7 @@ def show(decision: Decision, as_json: bool) -> None:
     print(f"{decision.question}: {decision.sentence()}")
     for audit in decision.audit:
         print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
-    for lever in decision.levers:
+    for lever in decision.alternatives:
         gain = f"{lever['gain']:+.4g}" if lever.get("gain") is not None else lever.get("note", "")
         print(f"  lever  {lever['lever']}: {gain}")
     if decision.next is not None:

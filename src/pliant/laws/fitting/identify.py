@@ -22,7 +22,7 @@ from pliant.laws.fitting.coordinates import FAR
 from pliant.laws.law import Array
 
 if TYPE_CHECKING:
-    from pliant.laws.fitting.objective import Objective
+    from pliant.laws.fitting.objective import FitObjective
     from pliant.laws.fitting.search import Search
 
 EXACT = 1e-7
@@ -39,7 +39,7 @@ BEYOND = 3.0
 
 
 @dataclass(frozen=True)
-class Flat:
+class Unidentifiable:
     """What the data leave undetermined."""
 
     parameters: tuple[str, ...]
@@ -48,9 +48,9 @@ class Flat:
     """For people: each combination that is determined, each parameter without effect."""
 
 
-def flat_directions(
+def unidentifiable_directions(
     jacobian: Array, names: Sequence[str], logarithmic: NDArray[np.bool_], theta: Array, noise: float, held: NDArray[np.bool_]
-) -> Flat:
+) -> Unidentifiable:
     """The flat directions of a fit from its Jacobian (rows, k) on the residual's scale.
 
     `noise` is the standard deviation of residuals on that scale; `held` marks coordinates at a bound, which the data
@@ -64,19 +64,19 @@ def flat_directions(
     flat &= np.abs(directions[:, ~held]).max(axis=1, initial=0.0) > MATTERS
     undetermined = (np.abs(directions[flat]) > MATTERS).any(axis=0) & ~held
     if not undetermined.any():
-        return Flat((), ())
+        return Unidentifiable((), ())
     shown = [names[index] for index in np.flatnonzero(undetermined).tolist()]
     rows = _echelon(directions[~flat]) / unit
-    return Flat(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
+    return Unidentifiable(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
 
 
-def left_open(found: Search, objective: Objective, jacobian: Array, noise: float) -> Flat:
+def left_open(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> Unidentifiable:
     """What a fit leaves open: flat directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
     from pliant.laws.fitting.search import FAR_APART, spread
 
     moved, theta = objective.coordinates, found.theta.numpy()
     held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
-    local = flat_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
+    local = unidentifiable_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
     apart = spread(objective, found.equals).numpy() > FAR_APART
     if local.parameters:
         apart |= _wandering(found, objective, jacobian, noise)
@@ -87,10 +87,10 @@ def left_open(found: Search, objective: Objective, jacobian: Array, noise: float
         sentences.append(f"equally good fits differ in {', '.join(others)}")
     if lost:
         sentences.append(f"{', '.join(lost)} ran off to the end of the scale: bound an exponent, or choose a form with fewer parameters")
-    return Flat((*local.parameters, *others, *lost), tuple(sentences))
+    return Unidentifiable((*local.parameters, *others, *lost), tuple(sentences))
 
 
-def _wandering(found: Search, objective: Objective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
+def _wandering(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
     """Which coordinates other ends, not significantly worse, put beyond their standard errors.
 
     A valley may bend: what looks determined at the optimum takes other values further along the flat direction.
