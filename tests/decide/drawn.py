@@ -22,7 +22,7 @@ def drawn(
     draws: int = 200,
     audit: Mapping[str, object] = HOLDS,
 ) -> BootstrappedFit:
-    """A fit whose draw 0 is `constants` and whose resamples scatter around them by relative `spread`."""
+    """A fit whose sample 0 is `constants` and whose bootstrap samples scatter around them by relative `spread`."""
     generator = np.random.default_rng(0)
     parameters: dict[str, Array] = {}
     for name in LAWS[law].parameter_names:

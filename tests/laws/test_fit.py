@@ -269,6 +269,12 @@ def test_random_starts_reach_what_the_grid_reaches(fitted: Fit, table: dict[str,
     assert random.restarts.reached_best + random.restarts.let_go <= 300
 
 
+def test_the_old_name_of_restarts_does_the_same_and_says_so(table: dict[str, np.ndarray]) -> None:
+    with pytest.warns(DeprecationWarning, match="restarts"):
+        before = fit("chinchilla", table, starts=20, bootstrap=0, seed=3)
+    assert before.summary() == fit("chinchilla", table, restarts=20, bootstrap=0, seed=3).summary()
+
+
 def test_same_seed_same_fit(table: dict[str, np.ndarray]) -> None:
     first, second, other = (quick(table, bootstrap=20, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.bootstrap_samples, second.bootstrap_samples)

@@ -8,7 +8,7 @@ import torch
 from designs import DESIGNS
 
 from pliant.laws import LAWS, Column, Law, Parameter, fit
-from pliant.laws.fitting.identify import unidentifiable_directions, left_open
+from pliant.laws.fitting.identify import left_open, unidentifiable_directions
 from pliant.laws.fitting.search import Search
 from pliant.laws.tables.simulate import grid, simulate
 
@@ -53,9 +53,9 @@ def test_enough_sizes_determine_everything() -> None:
 
 def test_a_parameter_without_effect() -> None:
     jacobian = np.array([[1.0, 0.0], [2.0, 0.0], [0.5, 0.0]])
-    flat = unidentifiable_directions(jacobian, ("a", "b"), np.array([True, False]), np.array([0.3, 0.2]), 0.01, np.array([False, False]))
-    assert flat.parameters == ("b",)
-    assert flat.sentences == ("b is not determined at all",)
+    found = unidentifiable_directions(jacobian, ("a", "b"), np.array([True, False]), np.array([0.3, 0.2]), 0.01, np.array([False, False]))
+    assert found.parameters == ("b",)
+    assert found.sentences == ("b is not determined at all",)
 
 
 def test_powers_and_sums_are_written_out() -> None:
@@ -63,18 +63,18 @@ def test_powers_and_sums_are_written_out() -> None:
     generator = np.random.default_rng(0)
     first, second = generator.standard_normal((2, 20))
     jacobian = np.stack([first, 2 * first, second, 3 * second], axis=1)
-    flat = unidentifiable_directions(
+    found = unidentifiable_directions(
         jacobian, ("A", "B", "p", "q"), np.array([True, True, False, False]), np.array([1.0, 0.5, 1.0, 1.0]), 1e-3, np.zeros(4, dtype=bool)
     )
-    assert set(flat.parameters) == {"A", "B", "p", "q"}
+    assert set(found.parameters) == {"A", "B", "p", "q"}
     assert any(
         text.startswith("only A^0.5 * B = ") and float(text.split("= ")[1].split()[0]) == pytest.approx(np.e, rel=1e-3)
-        for text in flat.sentences
+        for text in found.sentences
     )
-    assert any("p" in text and "q" in text for text in flat.sentences)
+    assert any("p" in text and "q" in text for text in found.sentences)
 
 
-def test_a_direction_drowned_in_noise_counts_as_flat() -> None:
+def test_a_direction_drowned_in_noise_counts_as_unidentifiable() -> None:
     jacobian = np.stack([np.ones(10), np.ones(10) + 1e-3 * np.arange(10)], axis=1)
     names, logs, theta, held = ("a", "b"), np.array([True, True]), np.zeros(2), np.zeros(2, dtype=bool)
     assert unidentifiable_directions(jacobian, names, logs, theta, 1e-4, held).parameters == ()
@@ -107,7 +107,7 @@ def test_a_law_of_ones_own() -> None:
 
 @pytest.mark.parametrize(("worse_by", "named"), [(0.0, True), (2.0, True), (4.0, False)])
 def test_what_another_equally_good_end_puts_elsewhere_has_no_value(worse_by: float, named: bool) -> None:
-    """C_T and b are flat; an end of the search puts gD ten standard errors off, for so much of twice the log-likelihood."""
+    """C_T and b are unidentifiable; an end of the search puts gD ten standard errors off, for so much of twice the log-likelihood."""
     law, design = LAWS["ptq"], DESIGNS["ptq"]
     found = fit(law, simulate(law, design.columns, design.parameters, 0.02, 0), fix={"b": None}, bootstrap=50, loss="squares")
     objective, theta = found.problem(), torch.as_tensor(found.theta)
@@ -120,6 +120,6 @@ def test_what_another_equally_good_end_puts_elsewhere_has_no_value(worse_by: flo
     rows = torch.zeros(1, dtype=torch.long)
     search = Search(theta, theta, value, True, 2, 2, 0, theta[None], rows, ends, values, theta[None])
     jacobian = objective.jacobian(theta[None])[1][0].numpy().T
-    flat = left_open(search, objective, jacobian, found.noise)
-    assert set(flat.parameters) == {"C_T", "b"} | ({"gD"} if named else set())
-    assert ("equally good fits differ in gD" in flat.sentences) == named
+    left = left_open(search, objective, jacobian, found.noise)
+    assert set(left.parameters) == {"C_T", "b"} | ({"gD"} if named else set())
+    assert ("equally good fits differ in gD" in left.sentences) == named

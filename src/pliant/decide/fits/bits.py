@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import CONFIDENCE, Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
-from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.optimum import minimise
 from pliant.decide.fits.size import split, tokens_for
 from pliant.errors import PliantError

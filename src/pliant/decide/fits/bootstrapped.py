@@ -85,7 +85,9 @@ def grouped(fit: Fit) -> dict[str, BootstrappedFit]:
 def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
     """The fit's parameters above its bootstrap samples, each (samples, 1); of one group where they are split."""
     if not len(fit.bootstrap_samples):
-        raise PliantError(f"the fit of law {fit.law.name} has no bootstrap samples, so no decision can be sure; fit again with bootstrap 400")
+        raise PliantError(
+            f"the fit of law {fit.law.name} has no bootstrap samples, so no decision can be sure; fit again with bootstrap 400"
+        )
     found: dict[str, Array] = {}
     for name in fit.law.parameter_names:
         split = fit.coordinates.tied.get(name, name) in fit.coordinates.by

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible, require
 from pliant.decide.fits.bootstrapped import BootstrappedFit, grouped, total
-from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.size import split, tokens_for
 from pliant.errors import PliantError
 from pliant.laws.forms.utility import mixture

@@ -35,7 +35,9 @@ def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0
     return np.where(left > 0, left, np.nan)
 
 
-def split(fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float = 0.0, bits: float = 16.0) -> tuple[Array, Array]:
+def split(
+    fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float = 0.0, bits: float = 16.0
+) -> tuple[Array, Array]:
     """The best N of every bootstrap sample, and the loss there, with D on the budget line; searched far beyond what may be answered."""
     smallest, largest = min(fit.range("N")[0] for fit in fits), max(fit.range("N")[1] for fit in fits)
     beyond = 10 * FARTHEST
@@ -79,7 +81,9 @@ def decide(
     )  # fmt: skip
 
 
-def _alternatives(fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float, loss: float) -> list[dict[str, Any]]:
+def _alternatives(
+    fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float, loss: float
+) -> list[dict[str, Any]]:
     """What twice the compute would gain, and what serving costs."""
     more = float(split(fits, 2 * compute, at, served)[1][0])
     found: list[dict[str, Any]] = [{"lever": "twice the compute", "loss": more, "gain": loss - more}]

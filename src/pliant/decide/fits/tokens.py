@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
-from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.optimum import minimise
 from pliant.errors import PliantError
 from pliant.numbers import format_count
@@ -41,7 +41,9 @@ def critical_tokens(constants: Mapping[str, float], N: float, Ppost: float) -> f
     return float((gain / (p["gD"] * p["C_T"] * np.exp(p.get("b", 0.0)))) ** (1 / (p["gD"] + p["beta"])))
 
 
-def decide(laws: Sequence[Fit | BootstrappedFit], at: Mapping[str, float], most: float | None = None, affordable: float | None = None) -> Decision:
+def decide(
+    laws: Sequence[Fit | BootstrappedFit], at: Mapping[str, float], most: float | None = None, affordable: float | None = None
+) -> Decision:
     """Tokens D at which the sum of the fits is lowest, with everything else as in `at` (N, Ppost, strength ...).
 
     The search covers the token counts that every fit was measured on, up to `most` if given; `affordable` (FLOPs) limits

@@ -105,7 +105,15 @@ def fit(
 
 
 def _fitted(
-    law: Law, runs: RunTable, options: FitOptions, moved: Coordinates, loss: RobustLoss, residual: str, restarts: str | int, how: Bootstrap, seed: int
+    law: Law,
+    runs: RunTable,
+    options: FitOptions,
+    moved: Coordinates,
+    loss: RobustLoss,
+    residual: str,
+    restarts: str | int,
+    how: Bootstrap,
+    seed: int,
 ) -> Fit:
     from pliant.laws.fitting.bootstrap import bootstrap_samples
     from pliant.laws.fitting.objective import FitObjective

@@ -115,10 +115,10 @@ class FittedLaw:
         return np.array(predicted if resamples else predicted[0])
 
     def interval(self, what: str | Mapping[str, Any] | None = None, confidence: float = 0.9, *, noise: bool = False) -> tuple[Any, Any]:
-        """Percentiles of the resamples: of a parameter (two numbers), or of predictions at columns (two arrays).
+        """Percentiles of the bootstrap samples: of a parameter (two numbers), or of predictions at columns (two arrays).
 
         With `noise` the interval is for one more run's measured value, not for the law's. NaN for what the data do not determine.
-        Raises PliantError without resamples.
+        Raises PliantError without bootstrap samples.
         """
         ends = [(1 - confidence) / 2, (1 + confidence) / 2]
         if isinstance(what, str):
@@ -173,4 +173,3 @@ class FittedLaw:
             {name: np.broadcast_to(values, rows) for name, values in numbers.items()},
             {name: np.broadcast_to(values, rows) for name, values in words.items()},
         )
-

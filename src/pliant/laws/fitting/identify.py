@@ -6,7 +6,7 @@ form names what is left: for a product C_T e^b its first row reads log C_T + 1 b
 Cost: one singular value decomposition.
 What goes wrong: it is a local statement, made at the optimum, to which `left_open` adds what the search saw elsewhere; a
 valley that it did not follow stays unseen. A direction that matters but whose standard error is more than `WIDE` units (a
-factor e^5 in a positive parameter) counts as flat: a number would say nothing.
+factor e^5 in a positive parameter) counts as unidentifiable: a number would say nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EXACT = 1e-7
 """Singular values below this share of the largest are zero."""
 WIDE = 5.0
-"""Standard error, in units of a coordinate, beyond which a direction counts as flat."""
+"""Standard error, in units of a coordinate, beyond which a direction counts as unidentifiable."""
 MATTERS = 0.02
 """Smallest coefficient of a combination that is written out."""
 
@@ -51,7 +51,7 @@ class Unidentifiable:
 def unidentifiable_directions(
     jacobian: Array, names: Sequence[str], logarithmic: NDArray[np.bool_], theta: Array, noise: float, held: NDArray[np.bool_]
 ) -> Unidentifiable:
-    """The flat directions of a fit from its Jacobian (rows, k) on the residual's scale.
+    """The unidentifiable directions of a fit from its Jacobian (rows, k) on the residual's scale.
 
     `noise` is the standard deviation of residuals on that scale; `held` marks coordinates at a bound, which the data
     determine by pressing them there.
@@ -60,18 +60,18 @@ def unidentifiable_directions(
     scaled = np.where(held, 0.0, jacobian * unit)
     _, singular, directions = np.linalg.svd(np.vstack([scaled, np.zeros((len(theta), len(theta)))]), full_matrices=False)
     with np.errstate(divide="ignore"):
-        flat = (singular <= EXACT * singular[0]) | (noise / singular > WIDE)
-    flat &= np.abs(directions[:, ~held]).max(axis=1, initial=0.0) > MATTERS
-    undetermined = (np.abs(directions[flat]) > MATTERS).any(axis=0) & ~held
+        lost = (singular <= EXACT * singular[0]) | (noise / singular > WIDE)
+    lost &= np.abs(directions[:, ~held]).max(axis=1, initial=0.0) > MATTERS
+    undetermined = (np.abs(directions[lost]) > MATTERS).any(axis=0) & ~held
     if not undetermined.any():
         return Unidentifiable((), ())
     shown = [names[index] for index in np.flatnonzero(undetermined).tolist()]
-    rows = _echelon(directions[~flat]) / unit
+    rows = _echelon(directions[~lost]) / unit
     return Unidentifiable(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
 
 
 def left_open(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> Unidentifiable:
-    """What a fit leaves open: flat directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
+    """What a fit leaves open: unidentifiable directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
     from pliant.laws.fitting.search import FAR_APART, spread
 
     moved, theta = objective.coordinates, found.theta.numpy()
@@ -93,7 +93,7 @@ def left_open(found: Search, objective: FitObjective, jacobian: Array, noise: fl
 def _wandering(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
     """Which coordinates other ends, not significantly worse, put beyond their standard errors.
 
-    A valley may bend: what looks determined at the optimum takes other values further along the flat direction.
+    A valley may bend: what looks determined at the optimum takes other values further along such a direction.
     """
     lost = 2 * objective.size * objective.loss.information(noise) * (found.values - found.value)
     ends = found.ends[lost < NOT_WORSE].numpy()

@@ -1,6 +1,6 @@
 """Profile likelihood: how much worse the fit gets when one parameter is held elsewhere and all others follow.
 
-When to use it: where an interval from resamples looks odd, or to see why a parameter is hardly determined (a flat profile).
+When to use it: where an interval from bootstrap samples looks odd, or to see why a parameter is hardly determined (a flat profile).
 Every value is a problem of one batch, and its neighbours' optima are further starts, so a profile has no holes.
 Cost: some dozen minimisations of the table.
 What goes wrong: for robust losses the curvature is turned into a likelihood by assuming Gaussian errors near the corner.

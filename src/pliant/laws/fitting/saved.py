@@ -51,7 +51,7 @@ class SavedAudit(_Part):
 
 
 class SavedStarts(_Part):
-    """How the starts ended."""
+    """How the restarts ended."""
 
     tried: Number
     reached_best: Number

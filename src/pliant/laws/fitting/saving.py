@@ -54,7 +54,10 @@ def save(fit: FittedLaw, path: Path) -> None:
 
 
 def load(path: Path, kind: type[Made], law: Law | None = None) -> Made:
-    """Read a fit as an object of class `kind`; `law` where it is in no catalog. Raises PliantError for a file that is none, one that is damaged, or of a law that is not known here."""
+    """Read a fit as an object of class `kind`; `law` where it is in no catalog.
+
+    Raises PliantError for a file that is none, one that is damaged, or of a law that is not known here.
+    """
     if not path.exists():
         raise PliantError(f"{path}: no such file; `pliant fit LAW TABLE --save {path}` makes one")
     document = read_json(path, SIZE_LIMIT)

@@ -26,7 +26,7 @@ TIED = 1e-10
 FAINT = 25.0
 """A positive parameter is sent down by so many logarithms where its best value is zero: its term is then nothing."""
 ROUGH = 0.1
-"""Share of the polished starts that should agree on the best."""
+"""Fraction of the polished starts that should agree on the best."""
 ROUNDS = 12
 FAR_APART = 5.0
 """Spread of a coordinate among equally good ends beyond which it has no one value: a factor e^5, as in `identify`."""
@@ -41,7 +41,7 @@ class Search:
     theta: Tensor
     """(k,): the best point."""
     begin: Tensor
-    """(k,): where resamples begin: the best point, before parameters whose best value is zero were sent there."""
+    """(k,): where bootstrap samples begin: the best point, before parameters whose best value is zero were sent there."""
     value: float
     converged: bool
     """Whether the best point is a minimum; if not, the objective still falls towards infinity, ever more slowly."""

@@ -7,7 +7,8 @@ group size (never mix granularities in a fit). Uniform rounding error is 4^-P, t
 keep the one that predicts held-out rises better.
 What goes wrong: learning-rate decay raises the rise by itself (arXiv 2510.06213), so gD from checkpoints that are not
 annealed alike mixes both; early training (under a few hundred tokens per parameter) grows faster than D^gD.
-Source: Kumar et al., arXiv 2411.04330, post-training part. The constant b is unlabelled in the printed table; e^b = 3.09 on C_T is the reading that fits its figures.
+Source: Kumar et al., arXiv 2411.04330, post-training part. The constant b is unlabelled in the printed table; e^b = 3.09 on
+C_T is the reading that fits its figures.
 """
 
 from __future__ import annotations

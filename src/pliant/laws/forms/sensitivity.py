@@ -7,7 +7,8 @@ strength is whatever sets the size of the change: learning rate of a fine-tuning
 When to use it: one family, one recipe, the same change at several token counts; to find the token count at which
 L_base(D) + Delta(D, strength) is lowest.
 What goes wrong: early in training the rise grows much faster than D^p. Either cut those runs off (on byte models of 10k
-parameters below 200 tokens per parameter) or use `sensitivity_saturating`. No published law: show the residuals. Different final learning rates imitate a p.
+parameters below 200 tokens per parameter) or use `sensitivity_saturating`. No published law: show the residuals. Different
+final learning rates imitate a p.
 Source: own empirical form; progressive sensitivity after arXiv 2503.19206.
 """
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sensitivity_saturating(N: Tensor, D: Tensor, strength: Tensor, c: Tensor, p: Tensor, q: Tensor, r: Tensor, D_0: Tensor, s: Tensor) -> Tensor:
+def sensitivity_saturating(
+    N: Tensor, D: Tensor, strength: Tensor, c: Tensor, p: Tensor, q: Tensor, r: Tensor, D_0: Tensor, s: Tensor
+) -> Tensor:
     """`sensitivity`, rising as D^(p + s) before D_0 tokens, in nats/token."""
     return sensitivity(N, D, strength, c, p, q, r) / (1 + power(D_0 / D, s))
 

@@ -46,7 +46,9 @@ def resolved(P: Tensor, g: Tensor, n: Tensor) -> Tensor:
     return torch.where(fraction > 0, fraction, torch.nan)
 
 
-def resolved_fraction(Pw: Tensor, Pa: Tensor, Pkv: Tensor, gw: Tensor, nw: Tensor, ga: Tensor, na: Tensor, gkv: Tensor, nkv: Tensor) -> Tensor:
+def resolved_fraction(
+    Pw: Tensor, Pa: Tensor, Pkv: Tensor, gw: Tensor, nw: Tensor, ga: Tensor, na: Tensor, gkv: Tensor, nkv: Tensor
+) -> Tensor:
     """f = f_w f_a f_kv: effective parameters over parameters."""
     return resolved(Pw, gw, nw) * resolved(Pa, ga, na) * resolved(Pkv, gkv, nkv)
 

@@ -52,7 +52,11 @@ def specification(fit: Fit) -> dict[str, Any]:
 def _remarks(fit: Fit) -> list[str]:
     audit, shown, total = fit.audit, len(_shown_rows(fit)), len(fit.target)
     beyond = f", {audit.beyond:.3g} times beyond the rest" if audit.beyond else ""
-    remarks = [f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})", *fit.unidentifiable.sentences, *fit.remarks]
+    remarks = [
+        f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})",
+        *fit.unidentifiable.sentences,
+        *fit.remarks,
+    ]
     if shown < total:
         remarks.append(f"{shown} of the {total} runs are drawn, evenly picked along the scale")
     if len(fit.bootstrap_samples) and len(fit.theta) > MOST_PARAMETERS:
@@ -123,7 +127,7 @@ def _residuals(fit: Fit) -> dict[str, Any]:
 
 
 def _parameters(fit: Fit) -> dict[str, Any]:
-    """Each free parameter's resamples over its own range, its 90% interval drawn through."""
+    """Each free parameter's bootstrap samples over their own range, its 90% interval drawn through."""
     rows: list[dict[str, Any]] = []
     for index, name in enumerate(fit.coordinates.names[:MOST_PARAMETERS]):
         values = fit.bootstrap_samples[:, index]
