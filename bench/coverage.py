@@ -52,9 +52,9 @@ def measure(name: str, tables: int) -> dict[str, Any]:
     for table in range(tables):
         runs = simulate(law, design.columns, design.parameters, design.noise, SEED + table)
         found = fit(law, runs, fix=fix, bootstrap=DRAWS)
-        undetermined += bool(found.flat.parameters)
+        undetermined += bool(found.unidentifiable.parameters)
         for parameter in found.coordinates.names:
-            if parameter not in found.flat.parameters:
+            if parameter not in found.unidentifiable.parameters:
                 low, high = found.interval(parameter)
                 inside.setdefault(parameter, []).append(bool(low <= design.parameters[parameter] <= high))
         low, high = found.interval(beyond)

@@ -24,7 +24,7 @@ import torch
 from scipy.optimize import minimize
 
 import pliant.laws as laws
-from pliant.laws.fitting.objective import Objective
+from pliant.laws.fitting.objective import FitObjective
 from pliant.laws.fitting.resample import drawn_weights
 
 ROWS, STARTS, RESAMPLES, SEED, CORNER = 240, 4500, 1000, 0, 1e-3
@@ -112,13 +112,13 @@ def flops() -> tuple[float, Callable[[], float]]:
     """This machine's speed at a matrix product, and a counter of the arithmetic that our evaluations need."""
     counted = {"rows": 0.0}
     for name, times in (("normal", 1), ("second_order", NEWTON_TIMES)):
-        evaluate = getattr(Objective, name)
+        evaluate = getattr(FitObjective, name)
 
-        def counting(self: Objective, theta: torch.Tensor, rows: torch.Tensor, evaluate=evaluate, times=times) -> object:
+        def counting(self: FitObjective, theta: torch.Tensor, rows: torch.Tensor, evaluate=evaluate, times=times) -> object:
             counted["rows"] += times * len(theta) * self.size
             return evaluate(self, theta, rows)
 
-        setattr(Objective, name, counting)
+        setattr(FitObjective, name, counting)
     matrix = torch.rand(700, 700, dtype=torch.float64)
     spent = min(seconds(lambda: matrix @ matrix)[0] for _ in range(5))
     return 2 * 700**3 / spent, lambda: counted["rows"] * FLOPS_PER_ROW
@@ -133,13 +133,13 @@ def main() -> None:
     speed, needed = flops()
     ours_grid, fit = seconds(lambda: laws.fit("chinchilla", runs, bootstrap=f"run:{RESAMPLES}", seed=SEED))
     floor = needed() / speed
-    ours_random, again = seconds(lambda: laws.fit("chinchilla", runs, starts=STARTS, bootstrap=f"run:{RESAMPLES}", seed=SEED))
+    ours_random, again = seconds(lambda: laws.fit("chinchilla", runs, restarts=STARTS, bootstrap=f"run:{RESAMPLES}", seed=SEED))
     ours_alone, _ = seconds(lambda: laws.fit("chinchilla", runs, bootstrap=0))
     assert isinstance(fit, laws.Fit)
     assert isinstance(again, laws.Fit)
 
     counts = drawn_weights(ROWS, None, RESAMPLES, SEED)
-    mine = [Peer(runs, count).value_and_gradient(point)[0] for count, point in zip(counts, fit.draws, strict=True)]
+    mine = [Peer(runs, count).value_and_gradient(point)[0] for count, point in zip(counts, fit.bootstrap_samples, strict=True)]
     analytic, analytic_best, analytic_ends = scipy_seconds(runs, grid, fit.theta, counts, analytic=True)
     numeric, numeric_best, numeric_ends = scipy_seconds(runs, grid, fit.theta, counts, analytic=False)
     package = chinchilla_seconds(runs, grids)
@@ -167,7 +167,7 @@ def main() -> None:
         "ours_with_4500_random_starts_s": ours_random,
         "objective": fit.objective * ROWS,
         "best_objective_of_peers": min(bests),
-        "starts_that_reached_the_best": fit.starts.reached_best,
+        "starts_that_reached_the_best": fit.restarts.reached_best,
         "floor_s": floor,
         "times_the_floor": ours_grid / floor,
         "scaled_from_subset": f"starts and resamples: {SUBSET}",

@@ -82,9 +82,17 @@ def test_size(pliant: Command, fits: Path) -> None:
 
 
 def test_bits(pliant: Command, fits: Path) -> None:
-    code, out, _ = pliant("bits", "--fit", fits / "ptq.json", "--floor", "0.05", "--at", "N=30M,D=26B", "--json")
-    assert code == 0
+    code, out, err = pliant("bits", "--fit", fits / "ptq.json", "--tolerance", "0.05", "--at", "N=30M,D=26B", "--json")
+    assert (code, err) == (0, "")
     assert json.loads(out)["answer"] == 5
+    assert max(json.loads(out)["evidence"]["share_under_floor"]) == 1
+
+
+def test_the_old_name_of_a_flag_does_the_same_and_says_so(pliant: Command, fits: Path) -> None:
+    asked = ("bits", "--fit", fits / "ptq.json", "--at", "N=30M,D=26B", "--json")
+    (_, now, _), (code, before, note) = pliant(*asked, "--tolerance", "0.05"), pliant(*asked, "--floor", "0.05")
+    assert (code, before) == (0, now)
+    assert note == "pliant: --floor is now called --tolerance; the old name goes with the next version\n"
 
 
 def test_data(pliant: Command, fits: Path) -> None:
@@ -113,7 +121,8 @@ def test_words_for_people(pliant: Command, fits: Path) -> None:
         (("tokens", "--fit", "chinchilla.json", "--at", "N=30M,Pposst=4"), "'Pposst' is a column of none of these laws"),
         (("tokens", "--fit", "chinchilla.json", "--at", "30M"), "write NAME=VALUE"),
         (("tokens", "--fit", "nowhere.json"), "no such file"),
-        (("bits", "--fit", "ptq.json", "--floor", "0.1", "--memory", "1e6"), "exactly one of --compute"),
+        (("bits", "--fit", "ptq.json", "--tolerance", "0.1", "--memory", "1e6"), "exactly one of --compute"),
+        (("bits", "--fit", "ptq.json", "--tolerance", "0.1", "--floor", "0.1"), "--floor is the old name of --tolerance"),
         (
             ("bits", "--fit", "chinchilla.json", "--memory", "50M"),
             "law chinchilla knows nothing of Ppost; laws that can answer: ptq, qid, precision",
@@ -122,7 +131,7 @@ def test_words_for_people(pliant: Command, fits: Path) -> None:
         (("data", "--fit", "utility.json"), "give --samples"),
         (("size", "--fit", "utility.json", "--compute", "1e20"), "law utility knows nothing of N, D; laws that can answer: chinchilla"),
         (("size", "--fit", "ptq.json", "--compute", "many"), "is not a count"),
-        (("size", "--fit", "bare.json", "--compute", "1e20"), "has no resamples"),
+        (("size", "--fit", "bare.json", "--compute", "1e20"), "has no bootstrap samples"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(pliant: Command, fits: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.laws import LAWS
 from pliant.statistics import Array
 
@@ -21,15 +21,15 @@ def drawn(
     spread: Mapping[str, float] | None = None,
     draws: int = 200,
     audit: Mapping[str, object] = HOLDS,
-) -> Draws:
-    """A fit whose draw 0 is `constants` and whose resamples scatter around them by relative `spread`."""
+) -> BootstrappedFit:
+    """A fit whose sample 0 is `constants` and whose bootstrap samples scatter around them by relative `spread`."""
     generator = np.random.default_rng(0)
     parameters: dict[str, Array] = {}
     for name in LAWS[law].parameter_names:
         scatter = (spread or {}).get(name, 0.0) * generator.standard_normal((draws, 1))
         scatter[0] = 0
         parameters[name] = constants[name] * np.exp(scatter) if constants[name] else np.zeros((draws, 1))
-    return Draws(
+    return BootstrappedFit(
         LAWS[law],
         parameters,
         {name: np.asarray(values, dtype=float) for name, values in measured.items()},

@@ -11,7 +11,7 @@ import pytest
 from drawn import KUMAR, drawn
 
 from pliant.decide import Decision, epochs, pools, rounding_bits, serving_bits, size, tokens, training_bits
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 
@@ -78,8 +78,8 @@ def test_numbers_that_cannot_be_are_refused_by_name(value: float) -> None:
         ("unique", lambda: epochs(REPEATED, value, 1e20, {})),
         ("compute", lambda: epochs(REPEATED, 1e9, value, {})),
         ("memory", lambda: serving_bits([CHINCHILLA, PTQ], value, {"D": 1e10})),
-        ("floor", lambda: rounding_bits([PTQ], value, {"N": 1e8, "D": 1e10})),
-        ("samples", lambda: pools(dict[str, Draws](), value)),
+        ("tolerance", lambda: rounding_bits([PTQ], value, {"N": 1e8, "D": 1e10})),
+        ("samples", lambda: pools(dict[str, BootstrappedFit](), value)),
     ]
     for name, call in calls:
         with pytest.raises(PliantError, match=f"^{name} = "):

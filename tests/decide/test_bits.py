@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pliant.decide.fits import bits
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.decide.fits.size import split, tokens_for
 from pliant.laws import LAWS
 from pliant.laws.forms.training_bits import PRINTED
@@ -17,7 +17,7 @@ WIDTHS = np.arange(4.0, 17.0)
 BASE = {name: PRINTED[name] for name in ("E", "A", "B", "alpha", "beta")}
 
 
-def fit(constants: dict[str, float] = PRINTED, spread: float = 0.0) -> Draws:
+def fit(constants: dict[str, float] = PRINTED, spread: float = 0.0) -> BootstrappedFit:
     measured = {"N": np.geomspace(3e7, 2.2e9, 13), "D": np.geomspace(1.5e9, 2.6e10, 13), "Pw": WIDTHS, "Pa": WIDTHS, "Pkv": WIDTHS}
     return drawn("training_bits", constants, measured, {"gw": spread, "ga": spread})
 
@@ -75,7 +75,7 @@ def test_fixed_size_against_brute_force_and_more_bits_for_longer_training() -> N
     assert chosen[0] < chosen[-1]
 
 
-def rounding_fits(spread: float = 0.0) -> list[Draws]:
+def rounding_fits(spread: float = 0.0) -> list[BootstrappedFit]:
     measured = {"N": np.geomspace(3e7, 2.2e8, 8), "D": np.geomspace(1.5e9, 2.6e10, 8), "Ppost": np.arange(3.0, 11.0)}
     rise = drawn("ptq", LAWS["ptq"].printed[KUMAR], measured, {"C_T": spread})
     return [drawn("chinchilla", BASE, {name: measured[name] for name in ("N", "D")}), rise]

@@ -5,7 +5,7 @@ import pytest
 from drawn import drawn
 
 from pliant.decide.fits import data
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 from pliant.laws.forms.utility import mixture
@@ -14,7 +14,7 @@ EPOCH = 12.8e6
 RUNS = {"n": EPOCH * np.array([0.5, 1, 2, 4, 10]), "S": np.full(5, EPOCH)}
 
 
-def pool(utility: float, half_life: float, spread: float = 0.0, d: float = 0.1) -> Draws:
+def pool(utility: float, half_life: float, spread: float = 0.0, d: float = 0.1) -> BootstrappedFit:
     constants = {"a": 0.022, "b": utility, "tau": half_life, "d": d}
     return drawn("utility", constants, RUNS, {"b": spread, "tau": spread})
 
@@ -63,7 +63,7 @@ def test_pools_must_share_their_crutches() -> None:
         data.pools({"one": drawn("qid", {"k": 1.0, "beta": 0.5, "alpha": 0.2, "gamma": 5.0}, {"D": np.ones(2)})}, EPOCH)
 
 
-def repeated(spread: float = 0.0) -> Draws:
+def repeated(spread: float = 0.0) -> BootstrappedFit:
     constants = LAWS["repetition"].printed["2305.16264"]
     measured = {"N": np.geomspace(1e7, 8e9, 9), "D": np.geomspace(1e8, 1.7e11, 9), "U": np.geomspace(1e8, 1e10, 9)}
     return drawn("repetition", constants, measured, {"R_D": spread})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pliant.decide import size
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.decide.fits.size import split
 from pliant.errors import PliantError
 from pliant.laws import LAWS
@@ -15,7 +15,7 @@ from pliant.laws import LAWS
 CONSTANTS = {"E": 1.82, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 
 
-def fit(spread: float = 0.0) -> Draws:
+def fit(spread: float = 0.0) -> BootstrappedFit:
     measured = {"N": np.array([1e7, 1e8, 1e9]), "D": np.array([1e9, 1e10, 1e11])}
     return drawn("chinchilla", CONSTANTS, measured, {"A": spread, "B": spread})
 

@@ -5,7 +5,7 @@ import pytest
 from drawn import HOLDS, KUMAR, drawn
 
 from pliant.decide import critical_tokens, tokens
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 from pliant.laws.forms.training_bits import PRINTED
@@ -16,7 +16,7 @@ BUDGETS = np.geomspace(1e9, 1e12, 13)
 RUNS = {"N": np.full(13, 30e6), "D": BUDGETS}
 
 
-def fits(spread: float = 0.0, audit: dict[str, object] | None = None) -> list[Draws]:
+def fits(spread: float = 0.0, audit: dict[str, object] | None = None) -> list[BootstrappedFit]:
     verdict = audit or HOLDS
     return [
         drawn("chinchilla", BASE, RUNS, {"B": spread}, audit=verdict),
@@ -109,12 +109,12 @@ def test_an_undetermined_audit_leaves_the_answer_undetermined() -> None:
 
 def test_levers_say_what_a_milder_change_would_gain() -> None:
     decision = tokens(fits(), {"N": 30e6, "Ppost": 4.0})
-    lever = decision.levers[0]
+    lever = decision.alternatives[0]
     assert lever["Ppost"] == 5.0
     assert lever["D"] == pytest.approx(critical_tokens({**BASE, **RISE}, 30e6, 5.0), rel=1e-4)
     assert lever["gain"] == pytest.approx(decision.evidence["loss"] - lever["loss"])
     assert lever["gain"] > 0
-    assert any("annealing" in other["lever"] and other["gain"] is None for other in decision.levers)
+    assert any("annealing" in other["lever"] and other["gain"] is None for other in decision.alternatives)
 
 
 def test_a_missing_value_is_one_line() -> None:

@@ -34,7 +34,7 @@ def prepare(folder: Path) -> None:
     rows = [{"N": n, "D": tokens, "loss": 1.8 + 400 / n**0.34 + 410 / tokens**0.28} for n, tokens in runs]
     pq.write_table(pa.Table.from_pylist(rows), folder / "runs.parquet")
     (folder / "runs.json").write_text(json.dumps(rows))
-    laws.fit("chinchilla", rows, {}, bootstrap="8", starts=3).save(folder / "fit.json")
+    laws.fit("chinchilla", rows, {}, bootstrap="8", restarts=3).save(folder / "fit.json")
     (folder / "study.json").write_text(json.dumps(STUDY))
 
 

@@ -15,8 +15,8 @@ from pliant.errors import PliantError
 from pliant.laws import LAWS, Fit, fit
 from pliant.laws.fitting.coordinates import coordinates
 from pliant.laws.fitting.newton import Solution, minimise
-from pliant.laws.fitting.objective import Objective
-from pliant.laws.fitting.robust import Loss
+from pliant.laws.fitting.objective import FitObjective
+from pliant.laws.fitting.robust import RobustLoss
 from pliant.laws.fitting.search import emptied
 from pliant.laws.tables.simulate import simulate
 from pliant.laws.tables.table import read_runs
@@ -33,11 +33,11 @@ def runs(rows: int = 60, noise: float = 0.005, seed: int = 0, wrong: float = 0.1
     return {"N": size, "D": tokens, "loss": LAWS["chinchilla"]({"N": size, "D": tokens}, CHINCHILLA) * np.exp(error)}
 
 
-def objective(table: dict[str, np.ndarray], loss: str = "huber:1e-3", law: str = "chinchilla") -> Objective:
+def objective(table: dict[str, np.ndarray], loss: str = "huber:1e-3", law: str = "chinchilla") -> FitObjective:
     moved = coordinates(LAWS[law])
     runs = read_runs(LAWS[law], table, residual=LAWS[law].residual)
     columns, target = runs.columns, runs.target
-    return Objective(LAWS[law], columns, {}, moved, Loss.parse(loss), LAWS[law].residual, target[None], np.ones((1, len(target))))
+    return FitObjective(LAWS[law], columns, {}, moved, RobustLoss.parse(loss), LAWS[law].residual, target[None], np.ones((1, len(target))))
 
 
 def by_hand(x: np.ndarray, table: dict[str, np.ndarray], corner: float = 1e-3) -> float:
@@ -49,7 +49,7 @@ def by_hand(x: np.ndarray, table: dict[str, np.ndarray], corner: float = 1e-3) -
 
 def quick(table: dict[str, np.ndarray], **options: Any) -> Fit:
     """A fit from few starts, for what does not depend on how well the search searches."""
-    return fit("chinchilla", table, **{"starts": 12, "bootstrap": 0} | options)
+    return fit("chinchilla", table, **{"restarts": 12, "bootstrap": 0} | options)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def test_is_a_minimum_to_rounding(fitted: Fit, table: dict[str, np.ndarray]) -> 
     """Nelder and Mead, who need no derivatives, find nothing below it."""
     done = minimize(by_hand, fitted.theta, args=(table,), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-16, "maxiter": 2000})
     assert done.fun >= fitted.objective * (1 - 1e-9)
-    assert fitted.starts.converged
-    assert fitted.starts.reached_best > fitted.starts.tried / 2
+    assert fitted.restarts.converged
+    assert fitted.restarts.reached_best > fitted.restarts.tried / 2
 
 
 def test_every_step_goes_down() -> None:
@@ -263,16 +263,22 @@ def test_predictions_and_intervals_have_the_shapes_they_say(fitted: Fit) -> None
 
 
 def test_random_starts_reach_what_the_grid_reaches(fitted: Fit, table: dict[str, np.ndarray]) -> None:
-    random = fit("chinchilla", table, starts=300, bootstrap=0, seed=3)
+    random = fit("chinchilla", table, restarts=300, bootstrap=0, seed=3)
     assert random.objective == pytest.approx(fitted.objective, rel=1e-9)
-    assert random.starts.tried == 300
-    assert random.starts.reached_best + random.starts.let_go <= 300
+    assert random.restarts.tried == 300
+    assert random.restarts.reached_best + random.restarts.let_go <= 300
+
+
+def test_the_old_name_of_restarts_does_the_same_and_says_so(table: dict[str, np.ndarray]) -> None:
+    with pytest.warns(DeprecationWarning, match="restarts"):
+        before = fit("chinchilla", table, starts=20, bootstrap=0, seed=3)
+    assert before.summary() == fit("chinchilla", table, restarts=20, bootstrap=0, seed=3).summary()
 
 
 def test_same_seed_same_fit(table: dict[str, np.ndarray]) -> None:
     first, second, other = (quick(table, bootstrap=20, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.draws, second.draws)
-    assert (first.draws != other.draws).any()
+    np.testing.assert_array_equal(first.bootstrap_samples, second.bootstrap_samples)
+    assert (first.bootstrap_samples != other.bootstrap_samples).any()
 
 
 @pytest.mark.parametrize(
@@ -282,8 +288,8 @@ def test_same_seed_same_fit(table: dict[str, np.ndarray]) -> None:
         ({"loss": "huber:-1"}, "corner > 0"),
         ({"loss": "quantile:2"}, "between 0 and 1"),
         ({"residual": "ratio"}, "log or difference"),
-        ({"starts": "everywhere"}, "starts 'everywhere'"),
-        ({"starts": 0}, "starts 0"),
+        ({"restarts": "everywhere"}, "restarts 'everywhere'"),
+        ({"restarts": 0}, "restarts 0"),
         ({"bootstrap": "jack:10"}, "bootstrap 'jack:10'"),
         ({"bootstrap": "cluster"}, "which column names the clusters"),
         ({"fix": {"alfa": 1.0}}, "did you mean 'alpha'"),

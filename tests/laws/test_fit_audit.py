@@ -83,7 +83,7 @@ def test_fits_that_could_predict_anything_are_undetermined() -> None:
 @pytest.mark.slow
 def test_a_true_law_seldom_fails() -> None:
     """At noise far above the negligible percent, the audit's bound is meant to hold for 90% of tables or more."""
-    verdicts = [fit("chinchilla", runs(0.03, seed), bootstrap=0, starts=8).audit.verdict for seed in range(60)]
+    verdicts = [fit("chinchilla", runs(0.03, seed), bootstrap=0, restarts=8).audit.verdict for seed in range(60)]
     # measured: 95% of 100 other seeds hold; 0.84 is three standard errors below
     assert np.mean([verdict != "fails" for verdict in verdicts]) > 0.84
 
@@ -116,7 +116,7 @@ def test_printed_they_are_a_few_lines() -> None:
     """Whatever the table's size: every parameter with its interval, no array."""
     found = fit("repetition_tokens", runs() | {"U": np.full(len(runs()["N"]), 1e9)}, fix={"R_D": 15.0}, bootstrap=20)
     lines = repr(found).splitlines()
-    assert len(lines) == 1 + len(found.parameters) + len(found.flat.sentences)
+    assert len(lines) == 1 + len(found.parameters) + len(found.unidentifiable.sentences)
     assert lines[0].startswith(f"repetition_tokens: {len(found.target)} runs, objective ")
     low, high = found.interval("alpha")
     assert f"{found.parameters['alpha']:.5g} [{low:.5g}, {high:.5g}]" in repr(found)

@@ -16,7 +16,7 @@ GENERATOR = np.random.default_rng
 
 def test_forms() -> None:
     assert Bootstrap.parse(None, False) == Bootstrap("residual", 400)
-    assert Bootstrap.parse(0, False).draws == 0
+    assert Bootstrap.parse(0, False).samples == 0
     assert Bootstrap.parse("run:50", False) == Bootstrap("run", 50)
     assert Bootstrap.parse("70", True) == Bootstrap("wild", 70)
     assert Bootstrap.parse("cluster", True) == Bootstrap("cluster", 400)
@@ -134,15 +134,15 @@ def test_intervals_cover(name: str, tables: int) -> None:
     law, design = LAWS[name], DESIGNS[name]
     inside = []
     for seed in range(tables):
-        found = fit(law, simulate(law, design.columns, design.parameters, design.noise, 10_000 + seed), bootstrap=150, starts=8)
+        found = fit(law, simulate(law, design.columns, design.parameters, design.noise, 10_000 + seed), bootstrap=150, restarts=8)
         inside.append([low < design.parameters[p] < high for p in found.coordinates.names for low, high in [found.interval(p)]])
     assert 0.78 < np.mean(inside) < 0.99
 
 
-def test_intervals_without_resamples_say_so() -> None:
+def test_intervals_without_bootstrap_samples_say_so() -> None:
     design = DESIGNS["error"]
     found = fit("error", simulate(LAWS["error"], design.columns, design.parameters, 0.01, 0), bootstrap=0)
     for what in ("gamma", {"L": 2.0}):
-        with pytest.raises(PliantError, match="no resamples"):
+        with pytest.raises(PliantError, match="no bootstrap samples"):
             found.interval(what)
     assert found.summary()["parameters"]["gamma"]["low"] is None

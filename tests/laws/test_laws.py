@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +15,7 @@ from designs import DESIGNS
 from pliant.errors import PliantError
 from pliant.laws import LAWS, Law, law_named
 from pliant.laws.tables.simulate import simulate
+from pliant.spec import Registry
 
 
 @pytest.fixture(params=sorted(LAWS))
@@ -76,6 +82,48 @@ def test_forward_derivatives_equal_finite_differences(law: Law) -> None:
         difference = (predict(point + step) - predict(point - step)) / (2 * step[index])
         rounding = 1e-14 * float(predict(point).abs().max() / step[index])
         torch.testing.assert_close(exact[:, index], difference, rtol=1e-4, atol=rounding)
+
+
+def test_a_law_of_another_package_is_one_of_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that names it as an entry point in `pliant.laws`: it is listed, fitted, saved and loaded by its name."""
+    (tmp_path / "plateau.py").write_text(
+        "from pliant.laws import Column, Law, Parameter\n"
+        "LAW = Law('plateau', lambda x, height: height + 0 * x, (Column('x', '', ''),), (Parameter('height', '', (1.0,)),), '', '', 'y',\n"
+        "          scale=('x',))\n"
+    )
+    (tmp_path / "plateau-1.dist-info").mkdir()
+    (tmp_path / "plateau-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: plateau\nVersion: 1\n")
+    (tmp_path / "plateau-1.dist-info" / "entry_points.txt").write_text("[pliant.laws]\nplateau = plateau:LAW\n")
+    code = (
+        "from pliant.laws import LAWS, Fit, fit\n"
+        "fit('plateau', {'x': [1.0, 2.0, 3.0], 'y': [2.0, 2.0, 2.0]}, bootstrap=0).save('fit.json')\n"
+        "print(list(LAWS)[-1], 'plateau' in LAWS, round(Fit.load('fit.json').parameters['height'], 9))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("plateau True 2.0\n", "")
+
+
+def test_a_law_of_a_broken_package_is_one_line_and_costs_no_other_law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken-1.dist-info").mkdir()
+    (tmp_path / "broken-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (tmp_path / "broken-1.dist-info" / "entry_points.txt").write_text("[pliant.laws]\nbroken = no_such_module:LAW\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    laws = Registry("law", {"chinchilla": LAWS["chinchilla"]})
+    assert laws["chinchilla"] is LAWS["chinchilla"]
+    for ask in (lambda: laws["broken"], lambda: laws["other"], lambda: list(laws)):
+        with pytest.raises(PliantError, match=r"law 'broken', no_such_module:LAW, .*: cannot be loaded \(ModuleNotFoundError") as caught:
+            ask()
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_law_stands_for_itself() -> None:
+    assert law_named(LAWS["ptq"]) is LAWS["ptq"] is law_named("ptq")
+
+
+def test_a_file_holds_one_law_of_its_own_name() -> None:
+    for name, law in LAWS.items():
+        assert sys.modules[f"pliant.laws.forms.{name}"].LAW is law
 
 
 def test_an_unknown_law_is_one_line() -> None:

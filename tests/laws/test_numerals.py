@@ -10,7 +10,7 @@ import pytest
 from pliant.errors import PliantError
 from pliant.laws import LAWS
 from pliant.laws.tables.numerals import Writing, decimal_sign, number
-from pliant.laws.tables.table import Runs, read_runs
+from pliant.laws.tables.table import RunTable, read_runs
 
 PLAIN, EUROPEAN, SEMICOLONS, POINTS = Writing(), Writing(",", semicolons=True), Writing(None, semicolons=True), Writing(".")
 
@@ -89,7 +89,7 @@ def test_what_is_no_number_is_none(cell: str) -> None:
     assert number(cell, ",", False) is None
 
 
-def table(tmp_path: Path, text: str, name: str = "runs.csv") -> Runs:
+def table(tmp_path: Path, text: str, name: str = "runs.csv") -> RunTable:
     (tmp_path / name).write_text(text, encoding="utf-8")
     return read_runs(LAWS["chinchilla"], tmp_path / name)
 

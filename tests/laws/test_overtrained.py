@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pliant.laws.forms import chinchilla
-from pliant.laws.forms.overtrained import ERROR, LAW
+from pliant.laws.forms.overtrained import LAW
 
 REDPAJAMA = "2403.08540 RedPajama"
 
@@ -25,10 +25,3 @@ def test_printed_constants_in_the_form_of_the_released_code() -> None:
     size, multiple = 1.4e9, 640.0
     released = alpha * size**s + beta * 6 ** (s / 2) * (multiple * size) ** s + irreducible
     assert LAW({"N": size, "D": multiple * size}, LAW.printed[REDPAJAMA]) == pytest.approx(released, abs=1e-9)
-
-
-def test_error_falls_with_loss_towards_what_a_perfect_model_has() -> None:
-    p = ERROR.printed["2403.08540 RedPajama, 17 tasks"]
-    errors = ERROR({"L": np.array([2.0, 2.5, 3.0, 100.0])}, p)
-    assert (np.diff(errors) > 0).all()
-    assert errors[-1] == pytest.approx(p["epsilon"])

@@ -47,7 +47,7 @@ def test_of_many_runs_an_even_choice_is_drawn() -> None:
     rows = MOST_POINTS + 500
     columns = {"N": 10 ** generator.uniform(7, 9, rows), "D": 10 ** generator.uniform(9, 11, rows)}
     table = simulate(LAWS["chinchilla"], columns, LAWS["chinchilla"].printed["2404.10102"], 0.01, 0)
-    drawn = specification(fit("chinchilla", table, bootstrap=0, starts=4))["data"]["values"]
+    drawn = specification(fit("chinchilla", table, bootstrap=0, restarts=4))["data"]["values"]
     scales = [row["scale"] for row in drawn]
     assert len(drawn) == MOST_POINTS
     assert min(scales) == pytest.approx((columns["N"] * columns["D"]).min())

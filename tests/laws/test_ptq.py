@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from pliant.laws.forms.ptq import LAW, RIVAL
+from pliant.laws.forms.ptq import LAW
 
 BITS = np.array([3.0, 4.0, 5.0, 6.0])
 TABLE = {"N": 30e6, "D": 26e9, "Ppost": BITS}
@@ -24,17 +23,3 @@ def test_rise_without_the_offset() -> None:
 def test_offset_and_factor_appear_only_as_a_product() -> None:
     p = LAW.printed["2411.04330, with its offset"]
     np.testing.assert_allclose(LAW(TABLE, p), LAW(TABLE, {**p, "C_T": p["C_T"] * np.exp(p["b"]), "b": 0.0}), rtol=1e-12)
-
-
-def test_rival_by_hand() -> None:
-    # .5 * (1e10)^.5 / ((1e8)^.25 * 2^3) = .5 * 1e5 / (100 * 8)
-    rise = RIVAL({"N": 1e8, "D": 1e10, "Ppost": 2.0}, {"k": 0.5, "beta": 0.5, "alpha": 0.25, "gamma": 3.0})
-    assert rise == pytest.approx(62.5, rel=1e-12)
-
-
-def test_the_two_forms_differ_in_what_one_more_bit_saves() -> None:
-    """Exponential: every bit saves the same factor. Power: the next bit saves less."""
-    exponential = LAW(TABLE, LAW.printed["2411.04330, without"])
-    power = RIVAL(TABLE, {"k": 0.5, "beta": 0.5, "alpha": 0.25, "gamma": 5.0})
-    np.testing.assert_allclose(np.diff(np.log(exponential)), -1 / 0.5907, rtol=1e-9)
-    assert (np.diff(np.diff(np.log(power))) > 0).all()

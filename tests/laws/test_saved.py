@@ -52,9 +52,9 @@ def altered(form: dict[str, Any], place: tuple[str | int, ...], value: object) -
 def test_a_fit_comes_back_as_it_was(made: Fit, form: dict[str, Any], tmp_path: Path) -> None:
     again = loaded(form, tmp_path)
     assert again.summary() == made.summary()
-    assert again.settings == made.settings
-    assert again.settings.bounds == {"alpha": (0.0, None)}
-    np.testing.assert_array_equal(again.draws, made.draws)
+    assert again.options == made.options
+    assert again.options.bounds == {"alpha": (0.0, None)}
+    np.testing.assert_array_equal(again.bootstrap_samples, made.bootstrap_samples)
     np.testing.assert_array_equal(again.predict(), made.predict())
 
 
@@ -65,8 +65,8 @@ def test_a_fit_comes_back_as_it_was(made: Fit, form: dict[str, Any], tmp_path: P
         (("draws", 3, 1), 1e999, "Infinity is not a number"),
         (("draws", 3, 1), "0.3", "draws, item 4, item 2: a number is needed"),
         (("draws", 3), [1.0], "draws, item 4 has 1, and there are 5 free parameters"),
-        (("draws", 3), ..., "draws has 19, and there are 20 resamples"),
-        (("draws",), [], "draws has 0, and there are 20 resamples"),
+        (("draws", 3), ..., "draws has 19, and there are 20 bootstrap samples"),
+        (("draws",), [], "draws has 0, and there are 20 bootstrap samples"),
         (("theta",), [1.0], "theta has 1, and there are 5 free parameters"),
         (("theta", 0), 800.0, "theta lies beyond the bounds"),
         (("target",), [3.0] * 23, "summary.n has 24, and there are 23 rows"),
@@ -87,7 +87,7 @@ def test_a_fit_comes_back_as_it_was(made: Fit, form: dict[str, Any], tmp_path: P
         (("summary", "noise"), -0.1, "summary.noise: a number of at least 0"),
         (("summary", "residual"), "ratio", "summary.residual"),
         (("summary", "loss"), "hubris", "loss 'hubris'"),
-        (("summary", "bootstrap"), "wild", "draws has 20, and there are 400 resamples"),
+        (("summary", "bootstrap"), "wild", "draws has 20, and there are 400 bootstrap samples"),
         (("settings", "by"), {"E": "U"}, "free parameters"),
         (("settings", "by"), {"E": "pool"}, "texts.pool is missing"),
         (("settings", "fix"), {"alpha": 0.3}, "theta has 5, and there are 4 free parameters|tied"),

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pliant.laws.forms.training_bits import LAW, PRINTED, resolved, resolved_share
+from pliant.laws.forms.training_bits import LAW, PRINTED, resolved, resolved_fraction
 
 
 def share(bits: float, offsets: float = 1.0) -> float:
     """f at equal bits; `offsets` multiplies the printed n."""
     g_and_n = [PRINTED[name] * (offsets if name[0] == "n" else 1) for name in ("gw", "nw", "ga", "na", "gkv", "nkv")]
-    return float(resolved_share(*(torch.tensor(value, dtype=torch.float64) for value in (bits, bits, bits, *g_and_n))))
+    return float(resolved_fraction(*(torch.tensor(value, dtype=torch.float64) for value in (bits, bits, bits, *g_and_n))))
 
 
 def best_bits(offsets: float) -> float:
@@ -25,7 +25,7 @@ def best_bits(offsets: float) -> float:
 def share_of(bits: np.ndarray, offsets: float) -> np.ndarray:
     g_and_n = [PRINTED[name] * (offsets if name[0] == "n" else 1) for name in ("gw", "nw", "ga", "na", "gkv", "nkv")]
     tensor = torch.as_tensor(bits)
-    return resolved_share(tensor, tensor, tensor, *(torch.tensor(value, dtype=torch.float64) for value in g_and_n)).numpy()
+    return resolved_fraction(tensor, tensor, tensor, *(torch.tensor(value, dtype=torch.float64) for value in g_and_n)).numpy()
 
 
 @pytest.mark.parametrize(("bits", "expected"), [(4, 0.191), (5, 0.427), (6, 0.611), (7, 0.740), (8, 0.828), (12, 0.967), (16, 0.994)])

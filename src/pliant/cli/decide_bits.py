@@ -9,7 +9,7 @@ import typer
 
 from pliant.cli.change import DeviceOption, JsonOption
 from pliant.cli.fields import check_texts, yaml_option
-from pliant.cli.output import print_json, print_table
+from pliant.cli.output import print_json, print_table, renamed
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, OptionalFitOption, fits_of, number, show, show_answers, values_of
 from pliant.decide.questions import BitsAlongLadder
 from pliant.errors import PliantError
@@ -29,7 +29,8 @@ def bits_command(
     fit: OptionalFitOption = None,
     compute: ComputeOption = None,
     memory: Annotated[float | None, typer.Option(help="Bytes the weights may take when served", parser=number, show_default=False)] = None,
-    floor: Annotated[float | None, typer.Option(help="Nats/token that rounding may cost; 0.01 for --model", show_default=False)] = None,
+    tolerance: Annotated[float | None, typer.Option(help="Nats/token that rounding may cost; 0.01 for --model", show_default=False)] = None,
+    floor: Annotated[float | None, typer.Option(hidden=True)] = None,
     at: AtOption = "",
     afford: AffordOption = None,
     model: Annotated[
@@ -44,13 +45,14 @@ def bits_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How few bits: for one model (--model, --data, --floor), along a ladder (--ledger), or from fits (--fit) to train in
-    (--compute), to serve in (--memory), or to round to (--floor).
+    """How few bits: for one model (--model, --data, --tolerance), along a ladder (--ledger), or from fits (--fit) to train in
+    (--compute), to serve in (--memory), or to round to (--tolerance).
 
-    Example: pliant decide bits --model ./checkpoint-1000 --data text.jsonl --floor 0.01 --limit 4.5
+    Example: pliant decide bits --model ./checkpoint-1000 --data text.jsonl --tolerance 0.01 --limit 4.5
     pliant decide bits --ledger runs/demo
-    pliant decide bits --fit ptq.json --floor 0.01 --at N=30M,D=26B
+    pliant decide bits --fit ptq.json --tolerance 0.01 --at N=30M,D=26B
     """
+    tolerance = renamed("--floor", "--tolerance", floor, tolerance)
     if [bool(fit), model is not None, ledger is not None].count(True) != 1:
         raise PliantError("give one of --model, --ledger, and --fit")
     if question.model_fields_set and ledger is None:
@@ -65,12 +67,12 @@ def bits_command(
         loss = Loss.parse({"data": yaml_option(text, "--data"), "samples": samples}, "--data")
         check_texts(template, loss)
         loaded = load(model, device=device, **loading.loading())
-        found = _of_model(loaded, loss, template, 0.01 if floor is None else floor, limit, layers)
+        found = _of_model(loaded, loss, template, 0.01 if tolerance is None else tolerance, limit, layers)
         print_json(found) if as_json else _print_model(found)
     elif ledger is not None:
         show_answers(question, ledger, as_json)
     else:
-        _from_fits(fit or [], {"compute": compute, "memory": memory, "floor": floor}, at, afford, as_json)
+        _from_fits(fit or [], {"compute": compute, "memory": memory, "tolerance": tolerance}, at, afford, as_json)
 
 
 def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford: float | None, as_json: bool) -> None:
@@ -78,18 +80,18 @@ def _from_fits(fit: list[Path], given: dict[str, float | None], at: str, afford:
 
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) != 1:
-        raise PliantError("give exactly one of --compute (bits to train in), --memory (to serve in) and --floor (to round to)")
-    decide = {"compute": question.training, "memory": question.serving, "floor": question.rounding}[chosen[0]]
+        raise PliantError("give exactly one of --compute (bits to train in), --memory (to serve in) and --tolerance (to round to)")
+    decide = {"compute": question.training, "memory": question.serving, "tolerance": question.rounding}[chosen[0]]
     show(decide(fits_of(fit), given[chosen[0]] or 0.0, values_of(at), afford), as_json)
 
 
-def _of_model(model: Model, loss: Loss, template: Quantize, floor: float, limit: float | None, layers: int | None) -> dict[str, Any]:
+def _of_model(model: Model, loss: Loss, template: Quantize, tolerance: float, limit: float | None, layers: int | None) -> dict[str, Any]:
     """The groups' bits, and on request the allocation and the layers."""
     from pliant.decide.model.bits import allocation, layer_sensitivity, lowest_bits
     from pliant.models.modules import select
     from pliant.quantization.nearest import grid_levels
 
-    answer = {"question": "bits", "model": model.checkpoint.address, **lowest_bits(model, loss, floor, template).json()}
+    answer = {"question": "bits", "model": model.checkpoint.address, **lowest_bits(model, loss, tolerance, template).json()}
     matrices = select(model.network, template.tensors)
     answer["already_rounded"] = sorted(tensor for tensor, weight in matrices.items() if grid_levels(weight))
     if limit is not None:
@@ -108,7 +110,7 @@ def _print_model(answer: dict[str, Any]) -> None:
         for group in answer["groups"]
     ]
     print_table(
-        ["tensors", "weights", "bits alone", "bits together"], rows, f"{answer['verdict']}: bits under {answer['floor']} nats/token"
+        ["tensors", "weights", "bits alone", "bits together"], rows, f"{answer['verdict']}: bits within {answer['floor']} nats/token"
     )
     print(f"all together: rise {together['value']:.4f}, at most {together['high']:.4f} with 95% confidence")
     if answer["allocation"]:

@@ -15,7 +15,7 @@ from pliant.cli.output import note, print_json, print_table
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant.laws import Comparison, Fit
+    from pliant.laws import Fit, LawComparison
 
 NEXT_ITEM = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=(?!=))")
 """A comma that starts the next NAME=...; commas inside an SQL expression do not."""
@@ -28,19 +28,19 @@ def fit_command(
     where: Annotated[str | None, typer.Option(help="SQL condition that chooses rows", show_default=False)] = None,
     loss: Annotated[str, typer.Option(help="huber:CORNER, squares, or quantile:Q")] = "huber:1e-3",
     residual: Annotated[str | None, typer.Option(help="log or difference; the law's own by default", show_default=False)] = None,
-    starts: Annotated[str, typer.Option(help="grid, or how many random starts")] = "grid",
-    bootstrap: Annotated[str, typer.Option(help="Resamples: N, or KIND:N with residual, wild, run, cluster; 0 for none")] = "400",
+    starts: Annotated[str, typer.Option(help="grid, or how many random restarts")] = "grid",
+    bootstrap: Annotated[str, typer.Option(help="Bootstrap samples: N, or KIND:N with residual, wild, run, cluster; 0 for none")] = "400",
     fix: Annotated[list[str] | None, typer.Option(help="Hold a parameter: alpha=0.34; alpha=free frees it")] = None,
     tie: Annotated[list[str] | None, typer.Option(help="Make a parameter equal another: beta=alpha; beta=free unties it")] = None,
     bounds: Annotated[list[str] | None, typer.Option(help="Keep a parameter within: alpha=0:1, or alpha=0:")] = None,
     prior: Annotated[list[str] | None, typer.Option(help="Centre and standard deviation: alpha=0.34:0.05")] = None,
     by: Annotated[list[str] | None, typer.Option(help="One value of a parameter per value of a column: b=pool")] = None,
-    clusters: Annotated[str | None, typer.Option(help="Column that says which runs hang together", show_default=False)] = None,
+    clusters: Annotated[str | None, typer.Option(help="Column that names each run's cluster", show_default=False)] = None,
     unit: Annotated[str | None, typer.Option(help="bits converts the target to nats", show_default=False)] = None,
     compare: Annotated[str | None, typer.Option(help="Rank forms by held-out error: chinchilla,overtrained", show_default=False)] = None,
     save: Annotated[Path | None, typer.Option(help="Write the fit as JSON, for `pliant decide`", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option(help="Write charts as one HTML file", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of random starts and resamples")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random restarts and bootstrap samples")] = 0,
     list_laws: Annotated[bool, typer.Option("--list", help="The laws there are, with their columns and parameters")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -59,7 +59,7 @@ def fit_command(
         "where": where,
         "loss": loss,
         "residual": residual,
-        "starts": _starts(starts),
+        "restarts": _restarts(starts),
         "bootstrap": bootstrap,
         "fix": {name: None if text == "free" else _number("fix", text) for name, text in _items("fix", fix).items()},
         "tie": {name: None if text == "free" else text for name, text in _items("tie", tie).items()},
@@ -144,12 +144,12 @@ def _both(option: str, text: str) -> tuple[float, float]:
     return first, second
 
 
-def _starts(text: str) -> str | int:
+def _restarts(text: str) -> str | int:
     return int(text) if text.isdecimal() and len(text) < 10 else text
 
 
 def _show(fit: Fit) -> None:
-    """Parameters with intervals, then a line each for the audit, the starts and whatever else there is to know."""
+    """Parameters with intervals, then a line each for the audit, the restarts and whatever else there is to know."""
     summary = fit.summary()
     rows: list[list[str]] = []
     for name, shown in summary["parameters"].items():
@@ -160,24 +160,25 @@ def _show(fit: Fit) -> None:
     audit = fit.audit
     beyond = f", up to {audit.beyond:.3g} times larger than the rest" if audit.beyond else ""
     print(f"audit: {audit.verdict}; {audit.held_out} largest runs held out{beyond}: {audit.reason}")
-    print(f"starts: {fit.starts.reached_best} of {fit.starts.tried} reached the best objective, {fit.starts.let_go} were let go on the way")
+    ends = fit.restarts
+    print(f"restarts: {ends.reached_best} of {ends.tried} reached the best objective, {ends.let_go} were let go on the way")
     print(f"noise of one run: {fit.noise:.3g}" + (" (relative)" if fit.residual == "log" else f" {fit.law.unit}"))
-    for sentence in fit.flat.sentences:
-        print(f"flat: {sentence}")
+    for sentence in fit.unidentifiable.sentences:
+        print(f"unidentifiable: {sentence}")
     for remark in fit.remarks:
         note(f"pliant: {remark}")
 
 
-def _show_ranking(ranking: Comparison) -> None:
-    from pliant.laws.fitting.comparison import share
+def _show_ranking(ranking: LawComparison) -> None:
+    from pliant.laws.fitting.comparison import percentage
 
     rows = [
         [
             entry.law,
             str(entry.parameters),
-            share(entry.error),
-            share(entry.within),
-            "best" if index == 0 else f"{share(entry.worse_by)} [{share(entry.low)}, {share(entry.high)}]",
+            percentage(entry.error),
+            percentage(entry.within),
+            "best" if index == 0 else f"{percentage(entry.worse_by)} [{percentage(entry.low)}, {percentage(entry.high)}]",
             entry.audit,
         ]
         for index, entry in enumerate(ranking.entries)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pliant.errors import visible
+from pliant.errors import PliantError, visible
 from pliant.progress import say
 
 if TYPE_CHECKING:
@@ -61,6 +61,16 @@ def screen() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=WIDE)
+
+
+def renamed(old: str, new: str, given: Any, value: Any) -> Any:
+    """What was given to the flag `new`, or to `old`, its name until the next version. Raises PliantError for both."""
+    if given is None:
+        return value
+    if value is not None:
+        raise PliantError(f"{old} is the old name of {new}: give {new} alone")
+    note(f"pliant: {old} is now called {new}; the old name goes with the next version")
+    return given
 
 
 def note(text: str) -> None:

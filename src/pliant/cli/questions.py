@@ -85,16 +85,16 @@ def print_tables(tables: Mapping[str, Sequence[Row]]) -> None:
 
 
 def show(decision: Decision, as_json: bool) -> None:
-    """Print an answer: JSON, or the sentence with its audits, levers and next measurement."""
+    """Print an answer: JSON, or the sentence with its audits, alternatives and next measurement."""
     if as_json:
         print_json(decision.json())
         return
     print(f"{decision.question}: {decision.sentence()}")
     for audit in decision.audit:
         print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
-    for lever in decision.levers:
-        gain = f"{lever['gain']:+.4g}" if lever.get("gain") is not None else lever.get("note", "")
-        print(f"  lever  {lever['lever']}: {gain}")
+    for other in decision.alternatives:
+        gain = f"{other['gain']:+.4g}" if other.get("gain") is not None else other.get("note", "")
+        print(f"  or     {other['lever']}: {gain}")
     if decision.next is not None:
         run = ", ".join(f"{name} {format_count(value)}" for name, value in decision.next["run"].items())
         where = f" of {decision.next['group']}" if decision.next["group"] else ""

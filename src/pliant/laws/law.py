@@ -1,7 +1,7 @@
 """What a law is: one function of columns and parameters, with a declaration of both.
 
 Idea: the function is the formula, written once with torch operations on float64 tensors. Its arguments are named as the
-columns and the parameters that are declared beside it. Everything else (starts, Jacobians, resamples, audits, decisions)
+columns and the parameters that are declared beside it. Everything else (starts, Jacobians, bootstrap samples, audits, decisions)
 is derived from it. The fitter calls it with columns of shape (rows,) and parameters of shape (problems, rows) or
 (problems, 1), so it must broadcast, and each row's prediction must depend on that row alone: no sums over rows.
 

@@ -14,17 +14,16 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
-from importlib.metadata import entry_points
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from pliant.errors import PliantError
 from pliant.numbers import LARGEST
-from pliant.spec.validation import explain, members, nearest, shown
+from pliant.spec.registry import Registry
+from pliant.spec.validation import explain, members, shown
 from pliant.spec.yaml import read_yaml
 
 MOST_SWEPT = 10_000
@@ -186,39 +185,22 @@ def check_count(lengths: Iterable[int], what: str) -> None:
 Kind = TypeVar("Kind", bound=Spec)
 
 
-class Catalog(Generic[Kind]):
+class Catalog(Registry[type[Kind]]):
     """The kinds of one noun, by name: pliant's own and those of installed packages (entry points in `group`).
 
     `home` is the module that adds its kinds where they stand on a floor above their noun: imported when one is first asked for.
     """
 
     def __init__(self, noun: str, *specs: type[Kind], home: str | None = None) -> None:
-        self.noun = noun
-        self.group = f"pliant.{noun}s"
-        self.home = home
-        self._specs: dict[str, type[Kind]] = {}
-        self._complete = False
-        self.add(*specs)
+        super().__init__(noun, {spec.kind: spec for spec in specs}, home)
 
     def add(self, *specs: type[Kind]) -> None:
         """Further kinds."""
-        self._specs |= {spec.kind: spec for spec in specs}
+        self.put({spec.kind: spec for spec in specs})
 
     def specs(self) -> dict[str, type[Kind]]:
         """Every kind by its name."""
-        if not self._complete:
-            self._complete = True
-            if self.home is not None:
-                import_module(self.home)
-            for point in entry_points(group=self.group):
-                if point.name not in self._specs:
-                    self._specs[point.name] = point.load()
-        return self._specs
-
-    def __getitem__(self, kind: str) -> type[Kind]:
-        if kind not in self.specs():
-            raise PliantError(f"unknown {self.noun} {kind!r}; {nearest(kind, self.specs())}")
-        return self._specs[kind]
+        return self.entries()
 
     def expand(self, form: Any, where: str = "") -> list[Kind]:
         """Every spec that a YAML form stands for, its swept fields multiplied out.

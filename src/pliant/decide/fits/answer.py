@@ -1,7 +1,7 @@
 """What a decision is: an answer with its interval, how sure it is, what it rests on, and what else could be done.
 
 Two things stand before every answer. A fit whose held-out audit fails gives none (`refused`), and a question further from
-the measured runs than `FARTHEST` gives none either. Where the audit is undetermined, or the resamples disagree about the
+the measured runs than `FARTHEST` gives none either. Where the audit is undetermined, or the bootstrap samples disagree about the
 kind of answer, the verdict is `undetermined`. In all cases `next` names the run that would help most.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.decide.fits.next_run import next_run
 from pliant.numbers import format_count
 from pliant.statistics import Array, percentile_interval
@@ -40,10 +40,10 @@ class Decision:
     """Ends of the 90% interval of the answer; None: not bounded by the data on that side, or not a number."""
     high: float | None = None
     probability_best: float | None = None
-    """Share of resamples in which the answer beats every alternative that was compared."""
+    """Fraction of bootstrap samples in which the answer beats every other that was compared."""
     audit: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    levers: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Other things that could be changed, with what they would do where the fits can say."""
+    alternatives: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    """Other things that could be changed, with what they would do where the fits can say; `levers` in JSON."""
     evidence: dict[str, Any] = field(default_factory=dict[str, Any])
     next: dict[str, Any] | None = None
     """The affordable run that would narrow this decision most."""
@@ -55,7 +55,7 @@ class Decision:
 
     def json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {"levers" if name == "alternatives" else name: value for name, value in asdict(self).items()}
 
     def sentence(self) -> str:
         """The answer in one sentence."""
@@ -69,7 +69,7 @@ class Decision:
 
 def conclude(
     question: str,
-    fits: Sequence[Draws],
+    fits: Sequence[BootstrappedFit],
     setting: Mapping[str, float],
     narrow: Array,
     affordable: float | None,
@@ -78,7 +78,7 @@ def conclude(
 ) -> Decision:
     """The decision with fields `answer`, or its refusal where these fits must not answer at `setting`.
 
-    `narrow` (draws,) is the quantity whose spread the next run should shrink; `affordable` what that run may cost (FLOPs).
+    `narrow` (samples,) is the quantity whose spread the next run should shrink; `affordable` what that run may cost (FLOPs).
     """
     shared: dict[str, Any] = {
         "question": question,
@@ -95,7 +95,7 @@ def conclude(
     return Decision(**answer, **shared)
 
 
-def distances(fits: Sequence[Draws], setting: Mapping[str, float]) -> dict[str, float]:
+def distances(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> dict[str, float]:
     """How many times beyond the measured range each asked-for value lies; 1 inside. The worst of the fits counts."""
     found: dict[str, float] = {}
     for fit in fits:
@@ -106,7 +106,7 @@ def distances(fits: Sequence[Draws], setting: Mapping[str, float]) -> dict[str, 
     return found
 
 
-def obstacle(fits: Sequence[Draws], setting: Mapping[str, float]) -> str | None:
+def obstacle(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> str | None:
     """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way."""
     for fit in fits:
         if fit.audit.get("verdict") == "fails":
@@ -121,7 +121,7 @@ def obstacle(fits: Sequence[Draws], setting: Mapping[str, float]) -> str | None:
 
 
 def interval(values: Array, low: float | None = None, high: float | None = None) -> tuple[float | None, float | None]:
-    """The central 90% of the resamples (draw 0, the fit itself, left out); None for an end that touches the searched range."""
+    """The central 90% of the bootstrap samples (number 0, the fit itself, left out); None for an end that touches the searched range."""
     finite = values[1:][np.isfinite(values[1:])]
     if not len(finite):
         return None, None
@@ -130,8 +130,8 @@ def interval(values: Array, low: float | None = None, high: float | None = None)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A choice among alternatives, the same for every draw; values in nats/token or error, lower is better."""
+class RankedAlternatives:
+    """A choice among alternatives, the same for every bootstrap sample; values in nats/token or error, lower is better."""
 
     alternatives: list[Any]
     values: list[float]
@@ -142,27 +142,27 @@ class Comparison:
     """The second best, or `best` itself when there is no other."""
     probability_runner_up_better: float
     regret: float
-    """Mean over resamples of what `best` gives away against each resample's own best."""
+    """Mean over bootstrap samples of what `best` gives away against each sample's own best."""
 
 
-def compare(values: Array, alternatives: Sequence[Any]) -> Comparison:
-    """Of `values` (draws, alternatives): the fit's own best, and how often the resamples agree. NaN: not possible."""
+def compare(values: Array, alternatives: Sequence[Any]) -> RankedAlternatives:
+    """Of `values` (samples, alternatives): the fit's own best, and how often the bootstrap samples agree. NaN: not possible."""
     filled = np.where(np.isnan(values), np.inf, values)
     order = np.argsort(filled[0])
     best, second = int(order[0]), int(order[min(1, len(order) - 1)])
-    resamples = filled[1:][np.isfinite(filled[1:, best])]
-    lowest = resamples.min(axis=1)
-    return Comparison(
+    samples = filled[1:][np.isfinite(filled[1:, best])]
+    lowest = samples.min(axis=1)
+    return RankedAlternatives(
         alternatives=list(alternatives),
         values=filled[0].tolist(),
         best=alternatives[best],
-        probability_best=_mean(resamples[:, best] <= lowest),
+        probability_best=_mean(samples[:, best] <= lowest),
         runner_up=alternatives[second],
-        probability_runner_up_better=_mean(resamples[:, second] < resamples[:, best]),
-        regret=_mean(resamples[:, best] - lowest),
+        probability_runner_up_better=_mean(samples[:, second] < samples[:, best]),
+        regret=_mean(samples[:, best] - lowest),
     )
 
 
 def _mean(values: NDArray[Any]) -> float:
-    """NaN for nothing: without resamples nothing is known about how sure an answer is."""
+    """NaN for nothing: without bootstrap samples nothing is known about how sure an answer is."""
     return float(values.mean()) if len(values) else float("nan")

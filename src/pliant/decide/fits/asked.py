@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pliant.decide.fits.draws import Draws, paired
+from pliant.decide.fits.bootstrapped import BootstrappedFit, paired
 from pliant.errors import PliantError
 from pliant.laws.law import LARGEST
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def fits_for(
     question: str,
-    laws: Sequence[Fit | Draws],
+    laws: Sequence[Fit | BootstrappedFit],
     at: Mapping[str, float],
     *,
     reads: Sequence[str],
     some: Sequence[str] = (),
     decides: Iterable[str] = (),
     target: str | None = None,
-) -> list[Draws]:
+) -> list[BootstrappedFit]:
     """The fits, paired, for a question that turns the columns `reads` of every law and one of `some` of at least one.
 
     `decides` are columns that the question finds itself, so that `at` cannot give them; `target` is what every law must predict.

@@ -1,6 +1,6 @@
-"""How many bits: to train in at a compute budget, to serve in at a memory budget, or to round to under a floor.
+"""How many bits: to train in at a compute budget, to serve in at a memory budget, or to round to within a tolerance.
 
-Idea: every candidate bit width gets its own best model (size and tokens) for the fit and for all resamples; then the
+Idea: every candidate bit width gets its own best model (size and tokens) for the fit and for all bootstrap samples; then the
 widths are compared. For training, cost grows with P while the effective size is N f(P): minimising the loss over N, D and
 P is the same as maximising f(P) / P, whatever the exponents and the compute. The search does not use that; the tests do.
 When to use it: `training` with a law of training bits, `serving` with base and rise laws, `rounding` with rise laws.
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import CONFIDENCE, Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible
-from pliant.decide.fits.draws import Draws, total
-from pliant.decide.fits.levers import levers
+from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
 from pliant.decide.fits.size import split, tokens_for
 from pliant.errors import PliantError
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 TRAINING, SERVING, ROUNDING = "how many bits to train in", "how many bits to serve in", "how few bits to round to"
 TRAINED = ("Pw", "Pa", "Pkv")
 Candidate = tuple[Array, Array, Array]
-"""Best N and D of a bit width, and the loss there, for every draw."""
+"""Best N and D of a bit width, and the loss there, for every bootstrap sample."""
 
 
-def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+def training(laws: Sequence[Fit | BootstrappedFit], compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The training bits with the lowest loss for `compute` FLOPs (of 16-bit arithmetic: 6 N D P / 16).
 
     The parts (weights, activations, cache) that were measured at several widths move together; the others stay as in
@@ -54,7 +54,7 @@ def training(laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float
     return _choose(TRAINING, fits, {**at, "compute": compute}, parts, candidates, affordable)
 
 
-def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+def serving(laws: Sequence[Fit | BootstrappedFit], memory: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """The post-training bits P with the lowest loss when the weights fill `memory` bytes: N = 8 memory / P.
 
     With D in `at` tokens are fixed; else each P takes its best D among the measured token counts.
@@ -70,32 +70,32 @@ def serving(laws: Sequence[Fit | Draws], memory: float, at: Mapping[str, float],
     return _choose(SERVING, fits, {**at, "memory": memory}, ["Ppost"], candidates, affordable)
 
 
-def rounding(laws: Sequence[Fit | Draws], floor: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
-    """The fewest post-training bits whose rise (the sum of `laws`, nats/token) stays under `floor` in 95% of resamples."""
+def rounding(laws: Sequence[Fit | BootstrappedFit], tolerance: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+    """The fewest post-training bits whose rise (the sum of `laws`, nats/token) stays within `tolerance` in 95% of bootstrap samples."""
     fits = fits_for(ROUNDING, laws, at, reads=["Ppost"], decides=["Ppost"], target="rise")
-    possible("floor", floor)
+    possible("tolerance", tolerance)
     widths = _widths(fits, ["Ppost"])
     rises = np.concatenate([total(fits, {**at, "Ppost": bits})[:, :1] for bits in widths], axis=1)
-    under = rises <= floor
-    share = (under[1:] if len(under) > 1 else under).mean(axis=0)
-    enough = share >= 0.5 + CONFIDENCE / 2
+    within = rises <= tolerance
+    fraction = (within[1:] if len(within) > 1 else within).mean(axis=0)
+    enough = fraction >= 0.5 + CONFIDENCE / 2
     index = int(enough.argmax()) if enough.any() else len(widths) - 1
     bits, setting = widths[index], {**at, "Ppost": widths[index]}
-    needed = np.where(under.any(axis=1), np.array(widths)[under.argmax(axis=1)], np.nan)
+    needed = np.where(within.any(axis=1), np.array(widths)[within.argmax(axis=1)], np.nan)
     low, high = interval(needed)
-    evidence = {"at": dict(at), "bits": widths, "rise": rises[0].tolist(), "share_under_floor": share.tolist()}
+    evidence = {"at": dict(at), "bits": widths, "rise": rises[0].tolist(), "share_under_floor": fraction.tolist()}
     evidence |= {"rise_interval": interval(rises[:, index])}
     return conclude(
-        f"the fewest bits that cost less than {floor:g} nats/token", fits, setting, np.log(rises[:, index]), affordable, evidence,
+        f"the fewest bits that cost less than {tolerance:g} nats/token", fits, setting, np.log(rises[:, index]), affordable, evidence,
         verdict="answered" if enough.any() else "undetermined",
-        reason=f"{bits:g} bits stay under the floor in {share[index]:.0%} of resamples",
+        reason=f"{bits:g} bits stay within the tolerance in {fraction[index]:.0%} of bootstrap samples",
         answer=int(bits) if enough.any() else None, low=low, high=high,
         probability_best=float((needed[1:] == bits).mean()) if len(needed) > 1 else None,
-        levers=levers(fits, setting, "D", at.get("D", 1.0), at.get("D", 1.0)),
+        alternatives=alternatives(fits, setting, "D", at.get("D", 1.0), at.get("D", 1.0)),
     )  # fmt: skip
 
 
-def _widths(fits: Sequence[Draws], parts: Sequence[str]) -> list[float]:
+def _widths(fits: Sequence[BootstrappedFit], parts: Sequence[str]) -> list[float]:
     """Every whole number of bits between the fewest and the most that a fit was measured at."""
     ranges = [fit.range(part) for fit in fits for part in parts if part in fit.measured]
     if not ranges:
@@ -105,7 +105,7 @@ def _widths(fits: Sequence[Draws], parts: Sequence[str]) -> list[float]:
 
 def _choose(
     question: str,
-    fits: Sequence[Draws],
+    fits: Sequence[BootstrappedFit],
     asked: Mapping[str, float],
     parts: Sequence[str],
     candidates: Mapping[float, Candidate],
@@ -128,5 +128,5 @@ def _choose(
         verdict="undetermined" if at_edge or low is None else "answered",
         reason=reason + ("; the best lies at the end of the measured bits" if at_edge else ""),
         answer=int(best), low=low, high=high, probability_best=comparison.probability_best,
-        levers=levers(fits, setting, "D", tokens, tokens, decided=parts),
+        alternatives=alternatives(fits, setting, "D", tokens, tokens, decided=parts),
     )  # fmt: skip

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible, require
-from pliant.decide.fits.draws import Draws, grouped, total
-from pliant.decide.fits.levers import levers
+from pliant.decide.fits.bootstrapped import BootstrappedFit, grouped, total
 from pliant.decide.fits.size import split, tokens_for
 from pliant.errors import PliantError
 from pliant.laws.forms.utility import mixture
@@ -33,7 +33,7 @@ POOLS, REPEAT = "which pools to train on", "how far to repeat the data"
 MOST_POOLS = 8
 
 
-def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | None = None) -> Decision:
+def pools(fit: Fit | Mapping[str, BootstrappedFit], samples: float, affordable: float | None = None) -> Decision:
     """The set of pools with the lowest error after `samples` samples, by name, from one `utility` fit split by pool.
 
     Raises PliantError for more than 8 pools, other laws, and pools that do not share `a` and `d`.
@@ -41,12 +41,12 @@ def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | No
     if not isinstance(fit, Mapping):
         require(POOLS, fit.law, ["n", "S"])
     possible("samples", samples)
-    drawn = _checked(fit if isinstance(fit, Mapping) else grouped(fit))
-    sets = [chosen for count in range(1, len(drawn) + 1) for chosen in itertools.combinations(drawn, count)]
-    errors = {chosen: _errors([drawn[name] for name in chosen], samples) for chosen in sets}
+    by_pool = _checked(fit if isinstance(fit, Mapping) else grouped(fit))
+    sets = [chosen for count in range(1, len(by_pool) + 1) for chosen in itertools.combinations(by_pool, count)]
+    errors = {chosen: _errors([by_pool[name] for name in chosen], samples) for chosen in sets}
     comparison = compare(np.stack(list(errors.values()), axis=1), sets)
     best, second = comparison.best, comparison.runner_up
-    members, sure = [drawn[name] for name in best], comparison.probability_best
+    members, sure = [by_pool[name] for name in best], comparison.probability_best
     error, twice = errors[best], _errors(members, 2 * samples)
     evidence = {
         "samples": samples,
@@ -58,44 +58,44 @@ def pools(fit: Fit | Mapping[str, Draws], samples: float, affordable: float | No
     return conclude(
         POOLS, members, {"n": samples}, errors[second] - error, affordable, evidence,
         verdict="answered" if sure >= 0.5 else "undetermined",
-        reason=f"{' + '.join(best)}: the best of {len(sets)} sets in {sure:.0%} of resamples",
+        reason=f"{' + '.join(best)}: the best of {len(sets)} sets in {sure:.0%} of bootstrap samples",
         answer=list(best), probability_best=sure,
-        levers=[{"lever": "twice the samples", "error": float(twice[0]), "gain": float(error[0] - twice[0])}],
+        alternatives=[{"lever": "twice the samples", "error": float(twice[0]), "gain": float(error[0] - twice[0])}],
     )  # fmt: skip
 
 
-def _checked(drawn: Mapping[str, Draws]) -> Mapping[str, Draws]:
-    first = next(iter(drawn.values()))
+def _checked(by_pool: Mapping[str, BootstrappedFit]) -> Mapping[str, BootstrappedFit]:
+    first = next(iter(by_pool.values()))
     if first.law.name != "utility":
         raise PliantError(f"pools are compared by a fit of the law utility, not {first.law.name}")
-    if len(drawn) > MOST_POOLS:
-        raise PliantError(f"at most {MOST_POOLS} pools can be compared, not {len(drawn)}; merge the most alike")
+    if len(by_pool) > MOST_POOLS:
+        raise PliantError(f"at most {MOST_POOLS} pools can be compared, not {len(by_pool)}; merge the most alike")
     for name in ("a", "d"):
-        if any(not np.array_equal(fit.parameters[name], first.parameters[name]) for fit in drawn.values()):
+        if any(not np.array_equal(fit.parameters[name], first.parameters[name]) for fit in by_pool.values()):
             raise PliantError(f"the pools do not share {name}; fit them together, by b=pool, tau=pool")
-    return drawn
+    return by_pool
 
 
-def _errors(fits: Sequence[Draws], samples: float) -> Array:
-    """Error of the mixture of these pools after `samples`, (draws,)."""
+def _errors(fits: Sequence[BootstrappedFit], samples: float) -> Array:
+    """Error of the mixture of these pools after `samples`, (bootstrap samples,)."""
     b, tau = (np.concatenate([fit.parameters[name] for fit in fits], axis=1) for name in ("b", "tau"))
     a, d = (fits[0].parameters[name][:, 0] for name in ("a", "d"))
     return mixture(samples, np.array([fit.range("S")[1] for fit in fits]), b, tau, a, d)
 
 
-def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
+def epochs(fit: Fit | BootstrappedFit, unique: float, compute: float, at: Mapping[str, float], affordable: float | None = None) -> Decision:
     """How often to go through `unique` tokens with `compute` FLOPs: D / unique at the best split into size and tokens."""
-    drawn, setting = fits_for(REPEAT, [fit], at, reads=["N", "D", "U"], decides=["N", "D", "U"]), {**at, "U": unique}
+    fits, setting = fits_for(REPEAT, [fit], at, reads=["N", "D", "U"], decides=["N", "D", "U"]), {**at, "U": unique}
     possible("unique", unique)
     possible("compute", compute)
-    seen = float((drawn[0].measured["D"] / drawn[0].measured["U"]).max())
+    seen = float((fits[0].measured["D"] / fits[0].measured["U"]).max())
     if seen <= 1:
         raise PliantError(f"{REPEAT}: none of the runs behind this fit repeats its data, so it knows nothing of repetition")
-    best, loss = split(drawn, compute, setting)
+    best, loss = split(fits, compute, setting)
     passes = tokens_for(compute, best) / unique
     around = best[0] * np.array([[1, 0.5, 2]])
     line = {"N": around, "D": tokens_for(compute, around)}
-    comparison = compare(total(drawn, {**setting, **line}), (line["D"][0] / unique).tolist())
+    comparison = compare(total(fits, {**setting, **line}), (line["D"][0] / unique).tolist())
     chosen = {**setting, "N": float(best[0]), "D": float(passes[0] * unique)}
     evidence = {"at": {**setting, "compute": compute}, "N": chosen["N"], "D": chosen["D"]}
     evidence |= {"loss": float(loss[0]), "loss_interval": interval(loss), "comparison": comparison}
@@ -105,9 +105,9 @@ def epochs(fit: Fit | Draws, unique: float, compute: float, at: Mapping[str, flo
     if far:
         reason = f"{passes[0]:.3g} epochs lie more than {FARTHEST:g} times beyond the {seen:.3g} that the runs repeated their data"
     return conclude(
-        REPEAT, drawn, chosen, np.log(passes), affordable, evidence,
+        REPEAT, fits, chosen, np.log(passes), affordable, evidence,
         verdict="refused" if far else "undetermined" if low is None else "answered", reason=reason,
         answer=None if far else float(passes[0]), low=None if far else low, high=None if far else high,
         probability_best=comparison.probability_best,
-        levers=levers(drawn, chosen, "N", chosen["N"], chosen["N"]),
+        alternatives=alternatives(fits, chosen, "N", chosen["N"], chosen["N"]),
     )  # fmt: skip

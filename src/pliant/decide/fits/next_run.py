@@ -1,8 +1,8 @@
 """Which affordable run would narrow a decision most.
 
-Idea: the resamples say how the decision and the outcome of a run that was not done vary together. To first order, learning
+Idea: the bootstrap samples say how the decision and the outcome of a run that was not done vary together. To first order, learning
 an outcome y with noise s^2 removes Cov(decision, y)^2 / (Var(y) + s^2) of the decision's variance. No refit is needed.
-What goes wrong: the resamples know nothing of errors of the law itself; a run that would show the law wrong gets no credit.
+What goes wrong: the bootstrap samples know nothing of errors of the law itself; a run that would show the law wrong gets no credit.
 Source: the linear-Gaussian update (Bayesian linear design, Chaloner and Verdinelli 1995).
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pliant.decide.fits.draws import Draws
+from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.statistics import Array
 
 MOST = 200
 """Measured runs that are varied, evenly picked when there are more."""
 
 
-def candidates(fit: Draws, affordable: float | None) -> dict[str, Array]:
+def candidates(fit: BootstrappedFit, affordable: float | None) -> dict[str, Array]:
     """The measured runs again, and each with one of its scale columns halved or doubled.
 
     Only runs that cost at most `affordable` FLOPs (see `cost`), by default the most expensive measured one.
@@ -35,17 +35,17 @@ def candidates(fit: Draws, affordable: float | None) -> dict[str, Array]:
     return {name: values[cost(fit, runs) <= limit * 1.0001] for name, values in runs.items()}
 
 
-def cost(fit: Draws, runs: Mapping[str, Array]) -> Array:
+def cost(fit: BootstrappedFit, runs: Mapping[str, Array]) -> Array:
     """6 N D FLOPs where the law has both columns; else the product of its scale columns (tokens, samples)."""
     shape = np.shape(next(iter(runs.values())))
     product = np.prod([np.ones(shape), *(runs[name] for name in fit.law.scale if name in runs)], axis=0)
     return 6 * product if {"N", "D"} <= set(runs) & set(fit.law.scale) else product
 
 
-def next_run(fits: Sequence[Draws], decision: Array, affordable: float | None = None) -> dict[str, Any] | None:
-    """The law and run whose outcome would take most variance off `decision` (draws,), and the share it would take.
+def next_run(fits: Sequence[BootstrappedFit], decision: Array, affordable: float | None = None) -> dict[str, Any] | None:
+    """The law and run whose outcome would take most variance off `decision` (samples,), and the fraction it would take.
 
-    `decision` is the quantity at stake per draw, such as log tokens or the advantage over the runner-up. None when it
+    `decision` is the quantity at stake per bootstrap sample, such as log tokens or the advantage over the runner-up. None when it
     does not vary or nothing is affordable.
     """
     kept = np.isfinite(decision) & (np.arange(len(decision)) > 0)
@@ -58,11 +58,11 @@ def next_run(fits: Sequence[Draws], decision: Array, affordable: float | None = 
             continue
         outcome = fit.predict({name: values[None, :] for name, values in runs.items()})[kept]
         outcome = np.log(outcome) if fit.logs else outcome
-        share = _explained(decision[kept], outcome, fit.noise)
-        index = int(np.argmax(share))
-        if best is None or share[index] > best["variance_removed"]:
+        fraction = _explained(decision[kept], outcome, fit.noise)
+        index = int(np.argmax(fraction))
+        if best is None or fraction[index] > best["variance_removed"]:
             run = {name: float(values[index]) for name, values in runs.items()}
-            best = {"law": fit.law.name, "group": fit.group, "run": run, "variance_removed": float(share[index])}
+            best = {"law": fit.law.name, "group": fit.group, "run": run, "variance_removed": float(fraction[index])}
     return best
 
 
@@ -70,5 +70,5 @@ def _explained(decision: Array, outcome: Array, noise: float) -> Array:
     centred = decision - decision.mean()
     spread = outcome - outcome.mean(axis=0)
     covariance = (centred[:, None] * spread).mean(axis=0)
-    share = covariance**2 / ((spread**2).mean(axis=0) + noise**2) / np.var(decision)
-    return np.where(np.isfinite(share), share, 0.0)
+    fraction = covariance**2 / ((spread**2).mean(axis=0) + noise**2) / np.var(decision)
+    return np.where(np.isfinite(fraction), fraction, 0.0)

@@ -1,7 +1,7 @@
-"""The lowest point of a law, for the fit and for all of its resamples at once.
+"""The lowest point of a law, for the fit and for all of its bootstrap samples at once.
 
 Idea: the optimum of a printed formula is easy to get wrong (three of the published closed forms are); a fine grid that is
-narrowed around each draw's own best point is not, and costs milliseconds. Every resample of the fit goes through the same
+narrowed around each sample's own best point is not, and costs milliseconds. Every sample of the fit goes through the same
 search, so the spread of the optima is the interval of the decision.
 """
 
@@ -13,15 +13,15 @@ import numpy as np
 
 from pliant.statistics import Array
 
-Objective = Callable[[Array], Array]
-"""Values (draws, points) at positions (1, points) or (draws, points). NaN: no value there."""
+CurveFunction = Callable[[Array], Array]
+"""Values (samples, points) at positions (1, points) or (samples, points). NaN: no value there."""
 
 
-def minimise(objective: Objective, low: float, high: float, points: int = 257, zooms: int = 4) -> tuple[Array, Array]:
-    """Where each draw is lowest on [low, high], low > 0, and its value there; shapes (draws,).
+def minimise(objective: CurveFunction, low: float, high: float, points: int = 257, zooms: int = 4) -> tuple[Array, Array]:
+    """Where each sample is lowest on [low, high], low > 0, and its value there; shapes (samples,).
 
-    A logarithmic grid of `points`, then `zooms` grids between the neighbours of each draw's best point: positions are
-    within (high / low)^(1 / (points * 8^zooms)) of the optimum, relatively. A draw without any value gives NaN.
+    A logarithmic grid of `points`, then `zooms` grids between the neighbours of each sample's best point: positions are
+    within (high / low)^(1 / (points * 8^zooms)) of the optimum, relatively. A sample without any value gives NaN.
     """
     position = np.geomspace(low, high, points)[None, :] if high > low else np.full((1, 1), low)
     for _ in range(zooms):

@@ -1,7 +1,7 @@
 """How large a model to train, and on how many tokens, for a compute budget that may include serving it.
 
 Idea: C = 6 N D P / 16 + 2 N served, in FLOPs of 16-bit arithmetic (P training bits, `served` tokens of inference). On that
-line the sum of the fits has one lowest point; it is searched on a grid for the fit and every resample, and D always follows
+line the sum of the fits has one lowest point; it is searched on a grid for the fit and every bootstrap sample, and D always follows
 from the constraint: the printed D* of arXiv 2411.04330 misses a factor 1 / P.
 When to use it: before a training run, with laws fitted to smaller runs of the same recipe.
 What goes wrong: a budget whose optimum lies more than a decade beyond the measured sizes or tokens is refused.
@@ -17,7 +17,7 @@ import numpy as np
 
 from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible
-from pliant.decide.fits.draws import Draws, total
+from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
 from pliant.errors import PliantError
 from pliant.numbers import format_count
@@ -35,15 +35,17 @@ def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0
     return np.where(left > 0, left, np.nan)
 
 
-def split(fits: Sequence[Draws], compute: float, at: Mapping[str, float], served: float = 0.0, bits: float = 16.0) -> tuple[Array, Array]:
-    """The best N of every draw, and the loss there, with D on the budget line; searched far beyond what may be answered."""
+def split(
+    fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float = 0.0, bits: float = 16.0
+) -> tuple[Array, Array]:
+    """The best N of every bootstrap sample, and the loss there, with D on the budget line; searched far beyond what may be answered."""
     smallest, largest = min(fit.range("N")[0] for fit in fits), max(fit.range("N")[1] for fit in fits)
-    reach = 10 * FARTHEST
-    return minimise(lambda N: total(fits, {**at, "N": N, "D": tokens_for(compute, N, served, bits)}), smallest / reach, largest * reach)
+    beyond = 10 * FARTHEST
+    return minimise(lambda N: total(fits, {**at, "N": N, "D": tokens_for(compute, N, served, bits)}), smallest / beyond, largest * beyond)
 
 
 def decide(
-    laws: Sequence[Fit | Draws], compute: float, at: Mapping[str, float], served: float = 0.0, affordable: float | None = None
+    laws: Sequence[Fit | BootstrappedFit], compute: float, at: Mapping[str, float], served: float = 0.0, affordable: float | None = None
 ) -> Decision:
     """Parameters N (and, in the evidence, tokens D) at which the sum of the fits is lowest for `compute` FLOPs.
 
@@ -75,11 +77,13 @@ def decide(
         verdict="undetermined" if low is None else "answered",
         reason=f"{format_count(best[0])} parameters on {format_count(tokens[0])} tokens",
         answer=float(best[0]), low=low, high=high, probability_best=comparison.probability_best,
-        levers=_levers(fits, compute, at, served, float(loss[0])),
+        alternatives=_alternatives(fits, compute, at, served, float(loss[0])),
     )  # fmt: skip
 
 
-def _levers(fits: Sequence[Draws], compute: float, at: Mapping[str, float], served: float, loss: float) -> list[dict[str, Any]]:
+def _alternatives(
+    fits: Sequence[BootstrappedFit], compute: float, at: Mapping[str, float], served: float, loss: float
+) -> list[dict[str, Any]]:
     """What twice the compute would gain, and what serving costs."""
     more = float(split(fits, 2 * compute, at, served)[1][0])
     found: list[dict[str, Any]] = [{"lever": "twice the compute", "loss": more, "gain": loss - more}]

@@ -1,7 +1,7 @@
 """How many tokens to pretrain on, when the model will be changed afterwards.
 
 Idea: the loss after the change is L_base(D) + Delta(D, strength). The first term flattens, the second keeps growing; the
-budget is where their sum is lowest. Every pair of resamples of the two fits gives its own lowest point, and these are the
+budget is where their sum is lowest. Every pair of bootstrap samples of the two fits gives its own lowest point, and these are the
 interval. A turning point outside the measured token counts is never reported.
 When to use it: a base law (chinchilla, overtrained, training_bits, repetition) and a rise law (ptq, qid, sensitivity) fitted
 to runs of one family that were annealed alike; or one law of the changed loss that can turn (noisy_channel).
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pliant.decide.fits.alternatives import alternatives
 from pliant.decide.fits.answer import Decision, compare, conclude, interval
 from pliant.decide.fits.asked import fits_for, possible
-from pliant.decide.fits.draws import Draws, total
-from pliant.decide.fits.levers import levers
+from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
 from pliant.errors import PliantError
 from pliant.numbers import format_count
@@ -41,7 +41,9 @@ def critical_tokens(constants: Mapping[str, float], N: float, Ppost: float) -> f
     return float((gain / (p["gD"] * p["C_T"] * np.exp(p.get("b", 0.0)))) ** (1 / (p["gD"] + p["beta"])))
 
 
-def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | None = None, affordable: float | None = None) -> Decision:
+def decide(
+    laws: Sequence[Fit | BootstrappedFit], at: Mapping[str, float], most: float | None = None, affordable: float | None = None
+) -> Decision:
     """Tokens D at which the sum of the fits is lowest, with everything else as in `at` (N, Ppost, strength ...).
 
     The search covers the token counts that every fit was measured on, up to `most` if given; `affordable` (FLOPs) limits
@@ -72,11 +74,11 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
         "comparison": comparison,
     }
     left, right = interval(best, low * EDGE, high / EDGE)
-    answer: dict[str, Any] = {"low": left, "high": right, "levers": levers(fits, at, "D", low, high)}
+    answer: dict[str, Any] = {"low": left, "high": right, "alternatives": alternatives(fits, at, "D", low, high)}
     if inside[0]:
         settled = left is not None and right is not None
         reason = f"the loss after the change is lowest near {format_count(best[0])} tokens"
-        reason += "" if settled else ", but some resamples turn outside the measured range or not at all"
+        reason += "" if settled else ", but some bootstrap samples turn outside the measured range or not at all"
         answer |= {"verdict": "answered" if settled else "undetermined", "reason": reason}
         answer |= {"answer": float(best[0]), "probability_best": comparison.probability_best}
     else:
@@ -87,7 +89,7 @@ def decide(laws: Sequence[Fit | Draws], at: Mapping[str, float], most: float | N
     return conclude(QUESTION, fits, {**at, "D": high}, narrow, affordable, evidence, **answer)
 
 
-def _slope(fits: Sequence[Draws], at: Mapping[str, float], low: float, high: float, *, at_low: bool) -> Array:
+def _slope(fits: Sequence[BootstrappedFit], at: Mapping[str, float], low: float, high: float, *, at_low: bool) -> Array:
     """What the last doubling of tokens at that end of the range does to the loss: its sign says whether the curve turns."""
     ends = np.array([[low, min(2 * low, high)]]) if at_low else np.array([[max(high / 2, low), high]])
     loss = total(fits, {**at, "D": ends})

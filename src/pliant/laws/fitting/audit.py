@@ -28,7 +28,7 @@ from pliant.laws.law import Array, Law
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pliant.laws.fitting.objective import Objective
+    from pliant.laws.fitting.objective import FitObjective
 
 Verdict = Literal["holds", "fails", "undetermined"]
 NEGLIGIBLE = 0.01
@@ -39,7 +39,7 @@ FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Step:
+class AuditStep:
     """One fit to smaller runs and its error on the next larger ones."""
 
     fitted: int
@@ -62,7 +62,7 @@ class Audit:
     """The error that noise and the smaller fit's uncertainty explain in 95% of tables, or 1%, whichever is more."""
     beyond: float | None
     reason: str
-    ordered: tuple[Step, ...] = ()
+    ordered: tuple[AuditStep, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the three that scripts rely on first."""
@@ -71,7 +71,7 @@ class Audit:
     @classmethod
     def from_json(cls, form: dict[str, Any]) -> Audit:
         """The reverse of `to_json`."""
-        fields: dict[str, Any] = {**form, "ordered": tuple(Step(**step) for step in form["ordered"])}
+        fields: dict[str, Any] = {**form, "ordered": tuple(AuditStep(**step) for step in form["ordered"])}
         return cls(**fields)
 
 
@@ -85,7 +85,7 @@ def _finite(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Split:
+class HeldOutSplit:
     """Rows to fit and rows to predict."""
 
     fitted: NDArray[np.bool_]
@@ -100,12 +100,12 @@ def scale_of(law: Law, columns: dict[str, Array]) -> Array:
     return 1 / np.maximum(columns[law.column_names[0]], 1e-300)
 
 
-def splits(scale: Array) -> list[Split]:
+def splits(scale: Array) -> list[HeldOutSplit]:
     """The ordered splits, then the one that holds out the largest. Runs of equal scale stay together."""
     ranked: Array = np.round(np.log(scale), 9).astype(np.float64)
     rows = len(ranked)
     levels = np.sort(ranked)
-    made: list[Split] = []
+    made: list[HeldOutSplit] = []
     for low, high in itertools.pairwise(FRACTIONS):
         fitted = ranked <= levels[int(np.ceil(low * rows)) - 1]
         made.append(_split(ranked, fitted, ~fitted & (ranked <= levels[int(np.ceil(high * rows)) - 1])))
@@ -115,12 +115,12 @@ def splits(scale: Array) -> list[Split]:
     return made
 
 
-def _split(ranked: Array, fitted: NDArray[np.bool_], held: NDArray[np.bool_]) -> Split:
+def _split(ranked: Array, fitted: NDArray[np.bool_], held: NDArray[np.bool_]) -> HeldOutSplit:
     beyond = float(np.exp(ranked[held].max() - ranked[fitted].max())) if held.any() and fitted.any() else np.nan
-    return Split(fitted, held, beyond)
+    return HeldOutSplit(fitted, held, beyond)
 
 
-def refit(objective: Objective, masks: NDArray[np.bool_], starts: Tensor) -> Tensor:
+def refit(objective: FitObjective, masks: NDArray[np.bool_], starts: Tensor) -> Tensor:
     """The best minimum of each mask's rows alone, (masks, k); every mask is fitted from every start."""
     import torch
 
@@ -133,14 +133,14 @@ def refit(objective: Objective, masks: NDArray[np.bool_], starts: Tensor) -> Ten
     return polish(masked, ends.theta[best], rows[best]).theta
 
 
-def held_out_errors(objective: Objective, theta: Tensor) -> Array:
+def held_out_errors(objective: FitObjective, theta: Tensor) -> Array:
     """|predicted - measured| of every row under each fit (fits, rows); relative where residuals are logarithms."""
     fitted = objective.fitted(theta).numpy()
     measured = objective.targets.numpy()
     return np.abs(np.expm1(fitted - measured)) if objective.logs else np.abs(fitted - measured)
 
 
-def audit(objective: Objective, scale: Array, starts: Tensor) -> Audit:
+def audit(objective: FitObjective, scale: Array, starts: Tensor) -> Audit:
     """Refit without the largest runs and along the scale; see the module."""
     k = len(objective.coordinates)
     made = splits(scale)
@@ -152,7 +152,7 @@ def audit(objective: Objective, scale: Array, starts: Tensor) -> Audit:
     theta = refit(objective, np.array([split.fitted for split in possible]), starts)
     errors = held_out_errors(objective, theta)
     steps = tuple(
-        Step(int(split.fitted.sum()), int(split.held_out.sum()), split.beyond, float(row[split.held_out].mean()))
+        AuditStep(int(split.fitted.sum()), int(split.held_out.sum()), split.beyond, float(row[split.held_out].mean()))
         for split, row in zip(possible, errors, strict=True)
     )
     split, error = possible[-1], float(errors[-1][possible[-1].held_out].mean())
@@ -174,7 +174,7 @@ def _verdict(error: float, allowed: float) -> tuple[Verdict, str]:
     return "fails", f"the error {error:.2%} is more than noise and the smaller fit allow ({allowed:.2%})"
 
 
-def _allowed(objective: Objective, theta: Tensor, split: Split) -> float:
+def _allowed(objective: FitObjective, theta: Tensor, split: HeldOutSplit) -> float:
     """The 95th percentile of the mean absolute error of the held-out rows, were the law true."""
     from scipy import stats
 
@@ -187,7 +187,7 @@ def _allowed(objective: Objective, theta: Tensor, split: Split) -> float:
     spread = held / unit @ np.linalg.pinv(train / unit, rcond=1e-9)  # how each fitted error moves each prediction
     efficiency = 1.0 if np.isinf(objective.loss.corner) else 2 / np.pi  # of a median against a mean
     common = np.sqrt(np.mean((spread**2).sum(axis=1)) / efficiency)
-    reach = float(stats.t.ppf(0.95, max(rows - k, 1)))
-    single = noise * np.sqrt(2 / np.pi) * (1 + reach * 0.75 / np.sqrt(len(held)))
-    bound = float(np.hypot(single, reach * noise * common))
+    quantile = float(stats.t.ppf(0.95, max(rows - k, 1)))
+    single = noise * np.sqrt(2 / np.pi) * (1 + quantile * 0.75 / np.sqrt(len(held)))
+    bound = float(np.hypot(single, quantile * noise * common))
     return float(np.expm1(min(bound, 10.0))) if objective.logs else bound

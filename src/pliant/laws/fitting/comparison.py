@@ -12,25 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.fitting.audit import held_out_errors, refit, scale_of, splits
+from pliant.laws.fitting.fit import fit
+from pliant.laws.fitting.result import Fit
+from pliant.laws.forms import law_named
 from pliant.laws.law import Array, Law
 from pliant.statistics import estimate
-
-if TYPE_CHECKING:
-    from pliant.laws.fitting.result import Fit
 
 FOLDS = 10
 STARTS = 8
 
 
 @dataclass(frozen=True)
-class Entry:
+class RankedLaw:
     """One form's record."""
 
     law: str
@@ -51,10 +51,10 @@ class Entry:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class LawComparison:
     """Forms, the best first."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RankedLaw, ...]
     predicted: int
     """How many runs each form predicted from smaller ones."""
     fits: tuple[Fit, ...]
@@ -70,8 +70,8 @@ class Comparison:
         width = max(len(entry.law) for entry in self.entries)
         lines = [f"forms by their error on {self.predicted} runs larger than those they were fitted to:"]
         for entry in self.entries:
-            gap = f", worse by {share(entry.worse_by)} [{share(entry.low)}, {share(entry.high)}]"
-            lines.append(f"  {entry.law:{width}}  {share(entry.error)}{'' if entry is self.entries[0] else gap}, audit {entry.audit}")
+            gap = f", worse by {percentage(entry.worse_by)} [{percentage(entry.low)}, {percentage(entry.high)}]"
+            lines.append(f"  {entry.law:{width}}  {percentage(entry.error)}{'' if entry is self.entries[0] else gap}, audit {entry.audit}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,35 +82,27 @@ class Comparison:
 
 def compare(
     laws: Sequence[Law | str], table: Any, columns: Mapping[str, str] | None = None, where: str | None = None, **options: Any
-) -> Comparison:
+) -> LawComparison:
     """Rank laws on one table; `options` are those of `fit`; what names parameters or columns goes to the laws that have them.
 
     Raises PliantError as `fit` does, and when the laws do not predict the same runs and target.
     """
-    chosen = [_law(law) for law in laws]
+    chosen = [law_named(law) for law in laws]
     if len({law.name for law in chosen}) < 2:
         raise PliantError("a comparison needs two different laws")
     known = {name for law in chosen for name in (*law.column_names, law.target)}
     if unknown := sorted(set(columns or {}) - known):
         raise PliantError(f"none of the laws reads a column {unknown[0]!r}")
     fits = [_fit(law, table, columns or {}, where, {**options, "bootstrap": 0}) for law in chosen]
-    for fit in fits[1:]:
-        if fit.law.target != fits[0].law.target or not np.array_equal(fit.target, fits[0].target):
-            raise PliantError(f"{fit.law.name} and {fits[0].law.name} predict different things; compare laws of one target")
-        if fit.residual != fits[0].residual:
-            raise PliantError(f"{fit.law.name} and {fits[0].law.name} differ in their residuals; set residual to log or difference")
-    return _ranked(fits, next((scale_of(fit.law, fit.columns) for fit in fits if fit.law.scale), scale_of(fits[0].law, fits[0].columns)))
-
-
-def _law(law: Law | str) -> Law:
-    from pliant.laws import law_named
-
-    return law_named(law) if isinstance(law, str) else law
+    for other in fits[1:]:
+        if other.law.target != fits[0].law.target or not np.array_equal(other.target, fits[0].target):
+            raise PliantError(f"{other.law.name} and {fits[0].law.name} predict different things; compare laws of one target")
+        if other.residual != fits[0].residual:
+            raise PliantError(f"{other.law.name} and {fits[0].law.name} differ in their residuals; set residual to log or difference")
+    return _ranked(fits, scale_of(*next(((one.law, one.columns) for one in fits if one.law.scale), (fits[0].law, fits[0].columns))))
 
 
 def _fit(law: Law, table: Any, columns: Mapping[str, str], where: str | None, options: Mapping[str, Any]) -> Fit:
-    from pliant.laws.fitting.fit import fit
-
     own = dict(options)
     for option in ("fix", "tie", "bounds", "priors", "by"):
         if own.get(option):
@@ -119,7 +111,7 @@ def _fit(law: Law, table: Any, columns: Mapping[str, str], where: str | None, op
     return fit(law, table, read, where, **own)
 
 
-def _ranked(fits: Sequence[Fit], scale: Array) -> Comparison:
+def _ranked(fits: Sequence[Fit], scale: Array) -> LawComparison:
     made = [split for split in splits(scale)[:-1] if split.held_out.any()]
     possible = [split for split in made if split.fitted.sum() > max(len(fit.theta) for fit in fits)]
     ahead = [_held_out(fit, [(split.fitted, split.held_out) for split in possible]) for fit in fits]
@@ -129,12 +121,12 @@ def _ranked(fits: Sequence[Fit], scale: Array) -> Comparison:
     order = sorted(range(len(fits)), key=lambda index: (means[index], float(np.nanmean(within[index]))))
     best = ahead[order[0]]
     groups = np.round(np.log(scale), 9)[predicted].tolist()
-    entries: list[Entry] = []
+    entries: list[RankedLaw] = []
     for index in order:
         fit = fits[index]
         gap = estimate(ahead[index][predicted] - best[predicted], np.ones(int(predicted.sum())), groups) if predicted.any() else None
         entries.append(
-            Entry(
+            RankedLaw(
                 law=fit.law.name,
                 parameters=len(fit.theta),
                 objective=fit.objective,
@@ -146,20 +138,20 @@ def _ranked(fits: Sequence[Fit], scale: Array) -> Comparison:
                 audit=fit.audit.verdict,
             )
         )
-    return Comparison(tuple(entries), int(predicted.sum()), tuple(fits[index] for index in order))
+    return LawComparison(tuple(entries), int(predicted.sum()), tuple(fits[index] for index in order))
 
 
 def _held_out(fit: Fit, parts: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]) -> Array:
     """The error of every row when held out, NaN for rows that never are. Infinite where the law has no value."""
     import torch
 
-    from pliant.laws.fitting.start import starts
+    from pliant.laws.fitting.start import starting_points
 
     errors = np.full(len(fit.target), np.nan)
     if not parts:
         return errors
     objective = fit.problem()
-    points = starts(objective, "grid", 0).theta
+    points = starting_points(objective, "grid", 0).theta
     spread = points[torch.linspace(0, len(points) - 1, min(STARTS, len(points))).long()]
     theta = refit(objective, np.array([fitted for fitted, _ in parts]), torch.cat([torch.as_tensor(fit.theta)[None], spread]))
     for row, (_, held) in zip(held_out_errors(objective, theta), parts, strict=True):
@@ -169,8 +161,8 @@ def _held_out(fit: Fit, parts: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool
 
 def _folds(fit: Fit) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Ten parts of the runs at random; runs of one cluster, or with equal columns, stay together."""
-    if fit.settings.clusters:
-        groups = np.unique(fit.texts[fit.settings.clusters], return_inverse=True)[1]
+    if fit.options.clusters:
+        groups = np.unique(fit.texts[fit.options.clusters], return_inverse=True)[1]
     else:
         groups = np.unique(np.stack(list(fit.columns.values()), axis=1), axis=0, return_inverse=True)[1].reshape(-1)
     order = np.random.default_rng(0).permutation(groups.max() + 1)
@@ -183,6 +175,6 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def share(value: float | None) -> str:
+def percentage(value: float | None) -> str:
     """An error as text: a percentage, or a question mark where there is none."""
     return "?" if value is None else f"{value:.3%}"

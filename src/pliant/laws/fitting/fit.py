@@ -3,42 +3,42 @@
     fit = pliant.laws.fit("chinchilla", "runs.csv", columns={"N": "params", "D": "tokens", "loss": "loss_c4_val"})
     fit.parameters["alpha"], fit.interval("alpha"), fit.predict({"N": 7e9, "D": 2e12}), fit.audit.verdict
 
-One batch does it all: every start, every resample and every refit without some of the rows is a problem of the same
+One batch does it all: every start, every bootstrap sample and every refit without some of the rows is a problem of the same
 objective (`objective`), brought to its minimum together (`newton`).
 Cost: a table of some hundred runs takes well under a second.
-What goes wrong: see `flat` (parameters that only count in combination), `starts` (how many agreed), `audit` and `remarks`.
+What goes wrong: see `unidentifiable` (parameters that only count in combination), `restarts` (how many agreed), `audit`, `remarks`.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.fitting.audit import audit, scale_of
 from pliant.laws.fitting.coordinates import FAR, Coordinates, coordinates, selected
+from pliant.laws.fitting.fitted import FitOptions, Restarts
 from pliant.laws.fitting.identify import left_open
 from pliant.laws.fitting.limits import not_too_much, open_ended, plain_numbers
-from pliant.laws.fitting.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
-from pliant.laws.fitting.result import Fit, Settings, StartCount
-from pliant.laws.fitting.robust import Loss
+from pliant.laws.fitting.resample import Bootstrap, noise_level
+from pliant.laws.fitting.result import Fit
+from pliant.laws.fitting.robust import RobustLoss
+from pliant.laws.forms import law_named
 from pliant.laws.law import Array, Law
-from pliant.laws.tables.table import Runs, read_runs
+from pliant.laws.tables.table import RunTable, read_runs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pliant.laws.fitting.objective import Objective, Prior
+    from pliant.laws.fitting.objective import FitObjective, Prior
     from pliant.laws.fitting.search import Search
-    from pliant.laws.fitting.start import Starts
+    from pliant.laws.fitting.start import StartingPoints
 
 AUDIT_STARTS = 8
 """Refits without some rows begin at the minima found and at so many of the search's own starts."""
-RESAMPLE_STEPS, RESAMPLE_FLAT = 40, 1e-7
-"""A resample need not be exact: this is far below its own spread."""
 
 
 def fit(
@@ -49,7 +49,7 @@ def fit(
     *,
     loss: str = "huber:1e-3",
     residual: str | None = None,
-    starts: str | int = "grid",
+    restarts: str | int = "grid",
     bootstrap: str | int | None = None,
     fix: Mapping[str, float | None] | None = None,
     tie: Mapping[str, str | None] | None = None,
@@ -59,6 +59,7 @@ def fit(
     clusters: str | None = None,
     unit: str | None = None,
     seed: int = 0,
+    starts: str | int | None = None,
 ) -> Fit:
     """Fit `law` to the rows of `table`.
 
@@ -69,21 +70,25 @@ def fit(
         where: an SQL condition that chooses rows.
         loss: `huber:1e-3`, `squares` or `quantile:0.9`, of the residuals.
         residual: `log` or `difference`; the law's own by default.
-        starts: `grid`, the law's own start values, or how many random ones.
-        bootstrap: draws (400 by default, 0 for none), or `residual:400`, `wild:400`, `run:400`, `cluster:400`; see
+        restarts: `grid`, the law's own start values, or how many random ones.
+        bootstrap: how many samples (400 by default, 0 for none), or `residual:400`, `wild:400`, `run:400`, `cluster:400`; see
             `pliant.laws.fitting.resample`.
         fix: parameters held at a value; None frees what the law itself fixes.
         tie: parameters that equal another, {"beta": "alpha"}; None unties what the law ties.
         bounds: {"alpha": (0, 1)}; None for an open end.
         priors: {"alpha": (0.34, 0.05)}: centre and standard deviation; of a positive parameter, the relative one.
         by: parameters with one value per value of a column, {"b": "pool"}.
-        clusters: the column that says which runs hang together.
+        clusters: the column that names each run's cluster.
         unit: `bits` converts a target in bits to nats.
-        seed: of random starts and resamples.
+        seed: of random restarts and bootstrap samples.
+        starts: the old name of `restarts`.
 
     Raises PliantError for a table or an option that cannot be used, saying what to do.
     """
-    law = _law(law)
+    if starts is not None:
+        warnings.warn("fit(starts=...) is now called restarts; the old name goes with the next version", DeprecationWarning, stacklevel=2)
+        restarts = starts
+    law = law_named(law)
     residual = residual or law.residual
     if residual not in ("log", "difference"):
         raise PliantError(f"residual {residual!r}: write log or difference")
@@ -92,58 +97,61 @@ def fit(
     how = Bootstrap.parse(bootstrap, clusters is not None)
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)
-    settings = Settings(plain_numbers(fix), dict(tie or {}), open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
-    moved = coordinates(law, fix=settings.fix, tie=tie, bounds=settings.bounds, by=by, groups=runs.texts)
+    options = FitOptions(plain_numbers(fix), dict(tie or {}), open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
+    moved = coordinates(law, fix=options.fix, tie=tie, bounds=options.bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
-    not_too_much(len(runs), len(moved), how.draws, starts)
-    return _fitted(law, runs, settings, moved, Loss.parse(loss), residual, starts, how, seed)
+    not_too_much(len(runs), len(moved), how.samples, restarts)
+    return _fitted(law, runs, options, moved, RobustLoss.parse(loss), residual, restarts, how, seed)
 
 
 def _fitted(
-    law: Law, runs: Runs, settings: Settings, moved: Coordinates, loss: Loss, residual: str, starts: str | int, how: Bootstrap, seed: int
+    law: Law,
+    runs: RunTable,
+    options: FitOptions,
+    moved: Coordinates,
+    loss: RobustLoss,
+    residual: str,
+    restarts: str | int,
+    how: Bootstrap,
+    seed: int,
 ) -> Fit:
-    from pliant.laws.fitting.objective import Objective
+    from pliant.laws.fitting.bootstrap import bootstrap_samples
+    from pliant.laws.fitting.objective import FitObjective
     from pliant.laws.fitting.search import search
-    from pliant.laws.fitting.start import starts as start_points
+    from pliant.laws.fitting.start import starting_points
 
-    objective = Objective(law, runs.columns, runs.texts, moved, loss, residual, runs.target[None], np.ones((1, len(runs))))
-    points = start_points(objective, starts, seed)
+    objective = FitObjective(law, runs.columns, runs.texts, moved, loss, residual, runs.target[None], np.ones((1, len(runs))))
+    points = starting_points(objective, restarts, seed)
     found = search(objective, points, seed)
     if not np.isfinite(found.value):
         raise PliantError(f"law {law.name} has no value at these rows from any start: check units, or widen its bounds")
-    if settings.priors:
-        objective = _with_priors(objective, found.theta, settings.priors)
+    if options.priors:
+        objective = _with_priors(objective, found.theta, options.priors)
         found = search(objective, points, seed)
     fitted, jacobian = (part[0].numpy() for part in objective.jacobian(found.theta[None]))
     residuals, theta = objective.targets[0].numpy() - fitted, found.theta.numpy()
     noise = noise_level(residuals, len(moved), loss.corner)
-    clusters = np.unique(runs.texts[settings.clusters], return_inverse=True)[1] if settings.clusters else None
+    clusters = np.unique(runs.texts[options.clusters], return_inverse=True)[1] if options.clusters else None
     return Fit(
         law=law,
         columns=runs.columns,
         target=runs.target,
         texts=runs.texts,
-        settings=settings,
+        options=options,
         coordinates=moved,
         loss=loss,
         residual=residual,
         theta=theta,
-        draws=_resamples(objective, found.begin, jacobian.T, residuals, clusters, how, seed),
+        bootstrap_samples=bootstrap_samples(objective, found.begin, jacobian.T, residuals, clusters, how, seed),
         bootstrap=how,
         objective=float(objective.values(found.theta[None], found.rows, prior=False)[0]),
         noise=noise,
         penalty=_plain(objective.prior),
-        starts=StartCount(found.tried, found.reached, found.let_go, found.converged),
-        flat=left_open(found, objective, jacobian.T, noise),
+        restarts=Restarts(found.tried, found.reached, found.let_go, found.converged),
+        unidentifiable=left_open(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
         remarks=(*runs.remarks, *_search_remarks(found, moved.names), *_bound_remarks(moved, theta)),
     )
-
-
-def _law(law: Law | str) -> Law:
-    from pliant.laws import law_named
-
-    return law_named(law) if isinstance(law, str) else law
 
 
 def _enough(law: Law, rows: int, free: int) -> None:
@@ -154,7 +162,7 @@ def _enough(law: Law, rows: int, free: int) -> None:
         )
 
 
-def _with_priors(objective: Objective, theta: Tensor, priors: Mapping[str, tuple[float, float]]) -> Objective:
+def _with_priors(objective: FitObjective, theta: Tensor, priors: Mapping[str, tuple[float, float]]) -> FitObjective:
     """The objective with the priors' penalty, weighed against the information of the rows at the noise they show."""
     from pliant.laws.fitting.objective import penalty
 
@@ -183,7 +191,7 @@ def _search_remarks(found: Search, names: Sequence[str]) -> list[str]:
         remarks.append("the best point is no minimum: the objective still falls, ever more slowly, as parameters run away")
     if found.reached < 3:
         remarks.append(
-            f"only {found.reached} of {found.tried} starts reached the best objective: there may be a better one; use more starts"
+            f"only {found.reached} of {found.tried} restarts reached the best objective: there may be a better one; use more restarts"
         )
     return remarks
 
@@ -198,46 +206,8 @@ def _bound_remarks(moved: Coordinates, theta: Array) -> list[str]:
     ]
 
 
-def _refit_starts(found: Search, points: Starts) -> Tensor:
+def _refit_starts(found: Search, points: StartingPoints) -> Tensor:
     import torch
 
     spread = torch.linspace(0, len(points.theta) - 1, min(AUDIT_STARTS, len(points.theta))).long()
     return torch.cat([found.rivals, points.theta[spread]])
-
-
-def _resamples(
-    objective: Objective, theta: Tensor, jacobian: Array, residuals: Array, clusters: NDArray[np.int64] | None, how: Bootstrap, seed: int
-) -> Array:
-    """The optimum of every resample, (draws, k)."""
-    import torch
-
-    from pliant.laws.fitting.newton import minimise
-
-    rows, k = jacobian.shape
-    if how.draws == 0:
-        return np.empty((0, k))
-    generator = np.random.default_rng(seed)
-    if how.kind in ("run", "cluster"):
-        varied = objective.varied(weights=drawn_weights(rows, clusters if how.kind == "cluster" else None, how.draws, seed))
-    else:
-        corner = objective.loss.corner
-        if how.kind == "residual":
-            errors = residual_errors(residuals, k, corner, how.draws, generator)
-        else:
-            errors = wild_errors(residuals, leverage(jacobian), k, corner, clusters, how.draws, generator)
-        changed = objective.targets.numpy() - residuals + errors
-        varied = objective.varied(targets=np.exp(changed) if objective.logs else changed)
-    if varied.prior is not None:
-        noise = noise_level(residuals, k, objective.loss.corner)
-        varied = varied.varied(prior=_redrawn(varied.prior, how.draws, rows * objective.loss.information(noise), generator))
-    starts = theta.expand(how.draws, -1).clone()
-    return minimise(varied, starts, torch.arange(how.draws), flat=RESAMPLE_FLAT, steps=RESAMPLE_STEPS).theta.numpy()
-
-
-def _redrawn(prior: Prior, draws: int, information: float, generator: np.random.Generator) -> Prior:
-    """A prior is one more measurement, with its own error in every resample."""
-    import torch
-
-    error = torch.as_tensor(generator.standard_normal((draws, len(prior.strength))))
-    deviation = torch.where(prior.strength > 0, 1 / (prior.strength * information).sqrt(), 0.0)
-    return type(prior)(prior.centre + error * deviation, prior.strength)

@@ -6,7 +6,7 @@ form names what is left: for a product C_T e^b its first row reads log C_T + 1 b
 Cost: one singular value decomposition.
 What goes wrong: it is a local statement, made at the optimum, to which `left_open` adds what the search saw elsewhere; a
 valley that it did not follow stays unseen. A direction that matters but whose standard error is more than `WIDE` units (a
-factor e^5 in a positive parameter) counts as flat: a number would say nothing.
+factor e^5 in a positive parameter) counts as unidentifiable: a number would say nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pliant.laws.fitting.coordinates import FAR
 from pliant.laws.law import Array
 
 if TYPE_CHECKING:
-    from pliant.laws.fitting.objective import Objective
+    from pliant.laws.fitting.objective import FitObjective
     from pliant.laws.fitting.search import Search
 
 EXACT = 1e-7
 """Singular values below this share of the largest are zero."""
 WIDE = 5.0
-"""Standard error, in units of a coordinate, beyond which a direction counts as flat."""
+"""Standard error, in units of a coordinate, beyond which a direction counts as unidentifiable."""
 MATTERS = 0.02
 """Smallest coefficient of a combination that is written out."""
 
@@ -39,7 +39,7 @@ BEYOND = 3.0
 
 
 @dataclass(frozen=True)
-class Flat:
+class Unidentifiable:
     """What the data leave undetermined."""
 
     parameters: tuple[str, ...]
@@ -48,10 +48,10 @@ class Flat:
     """For people: each combination that is determined, each parameter without effect."""
 
 
-def flat_directions(
+def unidentifiable_directions(
     jacobian: Array, names: Sequence[str], logarithmic: NDArray[np.bool_], theta: Array, noise: float, held: NDArray[np.bool_]
-) -> Flat:
-    """The flat directions of a fit from its Jacobian (rows, k) on the residual's scale.
+) -> Unidentifiable:
+    """The unidentifiable directions of a fit from its Jacobian (rows, k) on the residual's scale.
 
     `noise` is the standard deviation of residuals on that scale; `held` marks coordinates at a bound, which the data
     determine by pressing them there.
@@ -60,23 +60,23 @@ def flat_directions(
     scaled = np.where(held, 0.0, jacobian * unit)
     _, singular, directions = np.linalg.svd(np.vstack([scaled, np.zeros((len(theta), len(theta)))]), full_matrices=False)
     with np.errstate(divide="ignore"):
-        flat = (singular <= EXACT * singular[0]) | (noise / singular > WIDE)
-    flat &= np.abs(directions[:, ~held]).max(axis=1, initial=0.0) > MATTERS
-    undetermined = (np.abs(directions[flat]) > MATTERS).any(axis=0) & ~held
+        lost = (singular <= EXACT * singular[0]) | (noise / singular > WIDE)
+    lost &= np.abs(directions[:, ~held]).max(axis=1, initial=0.0) > MATTERS
+    undetermined = (np.abs(directions[lost]) > MATTERS).any(axis=0) & ~held
     if not undetermined.any():
-        return Flat((), ())
+        return Unidentifiable((), ())
     shown = [names[index] for index in np.flatnonzero(undetermined).tolist()]
-    rows = _echelon(directions[~flat]) / unit
-    return Flat(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
+    rows = _echelon(directions[~lost]) / unit
+    return Unidentifiable(tuple(shown), tuple(_sentences(rows, names, logarithmic, theta, undetermined)))
 
 
-def left_open(found: Search, objective: Objective, jacobian: Array, noise: float) -> Flat:
-    """What a fit leaves open: flat directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
+def left_open(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> Unidentifiable:
+    """What a fit leaves open: unidentifiable directions at its optimum, and in what equally good optima differ. `jacobian` is (rows, k)."""
     from pliant.laws.fitting.search import FAR_APART, spread
 
     moved, theta = objective.coordinates, found.theta.numpy()
     held = (theta <= moved.low + 1e-9) | (theta >= moved.high - 1e-9)
-    local = flat_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
+    local = unidentifiable_directions(jacobian, moved.names, moved.logarithmic, theta, noise, held)
     apart = spread(objective, found.equals).numpy() > FAR_APART
     if local.parameters:
         apart |= _wandering(found, objective, jacobian, noise)
@@ -87,13 +87,13 @@ def left_open(found: Search, objective: Objective, jacobian: Array, noise: float
         sentences.append(f"equally good fits differ in {', '.join(others)}")
     if lost:
         sentences.append(f"{', '.join(lost)} ran off to the end of the scale: bound an exponent, or choose a form with fewer parameters")
-    return Flat((*local.parameters, *others, *lost), tuple(sentences))
+    return Unidentifiable((*local.parameters, *others, *lost), tuple(sentences))
 
 
-def _wandering(found: Search, objective: Objective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
+def _wandering(found: Search, objective: FitObjective, jacobian: Array, noise: float) -> NDArray[np.bool_]:
     """Which coordinates other ends, not significantly worse, put beyond their standard errors.
 
-    A valley may bend: what looks determined at the optimum takes other values further along the flat direction.
+    A valley may bend: what looks determined at the optimum takes other values further along such a direction.
     """
     lost = 2 * objective.size * objective.loss.information(noise) * (found.values - found.value)
     ends = found.ends[lost < NOT_WORSE].numpy()

@@ -9,7 +9,7 @@ from pliant.errors import PliantError
 
 MOST_FREE = 100
 MOST_PROBLEMS = 20_000_000
-"""Rows of all resamples, or of all random starts, together: some minutes."""
+"""Rows of all bootstrap samples, or of all random restarts, together: some minutes."""
 
 
 def plain_numbers(values: Mapping[str, float | None] | None) -> dict[str, float | None]:
@@ -28,10 +28,10 @@ def open_ended(bounds: Mapping[str, tuple[float | None, float | None]] | None) -
     return found
 
 
-def not_too_much(rows: int, free: int, draws: int, starts: str | int) -> None:
+def not_too_much(rows: int, free: int, samples: int, restarts: str | int) -> None:
     """Refuses what would take hours, or more memory than there is."""
     if free > MOST_FREE:
         raise PliantError(f"{free} free parameters are more than one fit can have ({MOST_FREE}); fit the groups apart, with where")
-    for asked, name in ((draws, "resamples"), (starts if isinstance(starts, int) else 0, "starts")):
+    for asked, name in ((samples, "bootstrap samples"), (restarts if isinstance(restarts, int) else 0, "restarts")):
         if asked * rows > MOST_PROBLEMS:
             raise PliantError(f"{asked:.6g} {name} of {rows} rows are more than can be fitted; ask for {MOST_PROBLEMS // rows} at most")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pliant.laws.fitting.objective import Objective
+from pliant.laws.fitting.objective import FitObjective
 
 Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -67,7 +67,7 @@ class Solution:
 
 
 def minimise(
-    objective: Objective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
+    objective: FitObjective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
 ) -> Solution:
     """The local minimum below each start. `frozen` (problems, k) marks coordinates that keep their start value."""
     theta, rows, _ = descend(objective, starts, rows, frozen)
@@ -75,7 +75,7 @@ def minimise(
 
 
 def descend(
-    objective: Objective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None, *, halve: int = 0
+    objective: FitObjective, starts: Tensor, rows: Tensor, frozen: Tensor | None = None, *, halve: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Damped Gauss-Newton until a step gains little: (theta, rows, positions) of the problems that are left.
 
@@ -98,7 +98,7 @@ def descend(
 
 
 def polish(
-    objective: Objective, theta: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
+    objective: FitObjective, theta: Tensor, rows: Tensor, frozen: Tensor | None = None, *, flat: float = FLAT, steps: int = POLISH_STEPS
 ) -> Solution:
     """Newton with the exact Hessian until a further step would gain less than the share `flat` of the objective."""
     points = _begin(objective.second_order, theta.clone(), rows, damping=1e-4)
@@ -127,7 +127,7 @@ def _picked(points: Points, index: Tensor) -> Points:
     return Points(*(field[index] for field in fields))
 
 
-def _step(objective: Objective, evaluate: Evaluate, points: Points, active: Tensor, frozen: Tensor | None) -> Tensor:
+def _step(objective: FitObjective, evaluate: Evaluate, points: Points, active: Tensor, frozen: Tensor | None) -> Tensor:
     """One damped step of the active problems where it lowers the objective; the relative gain (infinite where refused)."""
     held = _held(objective, points, active, frozen)
     theta, value = points.theta[active], points.value[active]
@@ -144,7 +144,7 @@ def _step(objective: Objective, evaluate: Evaluate, points: Points, active: Tens
     return torch.where(taken, gain / value.abs().clamp(min=1e-300), torch.inf)
 
 
-def _search_step(objective: Objective, points: Points, active: Tensor, frozen: Tensor | None) -> None:
+def _search_step(objective: FitObjective, points: Points, active: Tensor, frozen: Tensor | None) -> None:
     """The best of several lengths along the Newton direction, where any lowers the objective.
 
     Values cost a tenth of what second derivatives do, and where the corners of the loss lie close together the model is
@@ -165,7 +165,7 @@ def _search_step(objective: Objective, points: Points, active: Tensor, frozen: T
         points.put(moved, (new, *objective.second_order(new, points.rows[moved])))
 
 
-def _held(objective: Objective, points: Points, active: Tensor, frozen: Tensor | None) -> Tensor:
+def _held(objective: FitObjective, points: Points, active: Tensor, frozen: Tensor | None) -> Tensor:
     """Coordinates that take no part in a step: frozen ones, and those that the slope presses against their bound."""
     theta, gradient = points.theta[active], points.gradient[active]
     held = ((theta <= objective.low) & (gradient > 0)) | ((theta >= objective.high) & (gradient < 0))

@@ -1,7 +1,7 @@
 """The objective of many fits at once: the mean robust loss of each, its gradient and curvature, in torch float64.
 
 Every function takes points theta of shape (problems, k) and `rows`, which says which problem each is: problems may differ
-in their targets and weights (resamples, folds), never in their columns.
+in their targets and weights (bootstrap samples, folds), never in their columns.
 
 Jacobians come from the law itself. A row's prediction depends on that row alone, so the gradient of the sum of predictions
 with respect to parameters spread out to (problems, rows) IS the Jacobian: one backward pass whatever the number of
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pliant.laws.fitting.coordinates import Coordinates
-from pliant.laws.fitting.robust import Loss
+from pliant.laws.fitting.robust import RobustLoss
 from pliant.laws.law import Array, Law
 
 PIECE = 65536
@@ -41,7 +41,7 @@ def penalty(centre: Array, strength: Array) -> Prior:
     return Prior(torch.as_tensor(centre, dtype=torch.float64)[None], torch.as_tensor(strength, dtype=torch.float64))
 
 
-class Objective:
+class FitObjective:
     """F(theta) = sum over rows of weight rho(residual) + prior, the weights of a problem summing to one.
 
     `targets` has shape (problems, rows), or (1, rows) when all share it; so have `weights`.
@@ -53,7 +53,7 @@ class Objective:
         columns: Mapping[str, Array],
         groups: Mapping[str, NDArray[np.str_]],
         coordinates: Coordinates,
-        loss: Loss,
+        loss: RobustLoss,
         residual: str,
         targets: Array,
         weights: Array,
@@ -79,10 +79,10 @@ class Objective:
         """Rows of the table."""
         return self.targets.shape[1]
 
-    def varied(self, targets: Array | None = None, weights: Array | None = None, prior: Prior | None = None) -> Objective:
+    def varied(self, targets: Array | None = None, weights: Array | None = None, prior: Prior | None = None) -> FitObjective:
         """The same fit of other targets (in the law's unit) or weights, each (problems, rows)."""
         kept = self.targets.exp() if self.logs else self.targets
-        return Objective(
+        return FitObjective(
             self.law,
             {name: values.numpy() for name, values in self.columns.items()},
             self._groups,
@@ -118,7 +118,7 @@ class Objective:
         """`fitted` and its derivative with respect to the coordinates, (problems, rows) and (problems, k, rows)."""
         natural = self._natural(theta)
         fitted, jacobian = self._natural_jacobian(natural)
-        return fitted, jacobian * self._stretch(natural)[:, :, None]
+        return fitted, jacobian * self._slope_of_natural(natural)[:, :, None]
 
     def normal(self, theta: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F, its gradient (problems, k), and J' W J with the weights of iteratively reweighted least squares.
@@ -136,8 +136,8 @@ class Objective:
             gradient[piece] = -torch.bmm(jacobian, (weight * self.loss.slope(residual))[:, :, None])[:, :, 0]
             weighted = jacobian * (weight * self.loss.weight(residual))[:, None, :]
             torch.bmm(weighted, jacobian.transpose(1, 2), out=curvature[piece])
-        stretch = self._stretch(natural)
-        return self._with_prior(theta, rows, values, gradient * stretch, curvature * stretch[:, :, None] * stretch[:, None, :])
+        slope = self._slope_of_natural(natural)
+        return self._with_prior(theta, rows, values, gradient * slope, curvature * slope[:, :, None] * slope[:, None, :])
 
     def second_order(self, theta: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """F, its gradient and its exact Hessian (problems, k, k), by differentiating twice."""
@@ -171,7 +171,7 @@ class Objective:
     def _natural(self, theta: Tensor) -> Tensor:
         return torch.where(self.logarithmic, torch.exp(torch.where(self.logarithmic, theta, 0.0)), theta)
 
-    def _stretch(self, natural: Tensor) -> Tensor:
+    def _slope_of_natural(self, natural: Tensor) -> Tensor:
         """d natural / d coordinate."""
         return torch.where(self.logarithmic, natural, 1.0)
 

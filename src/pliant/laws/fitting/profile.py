@@ -1,6 +1,6 @@
 """Profile likelihood: how much worse the fit gets when one parameter is held elsewhere and all others follow.
 
-When to use it: where an interval from resamples looks odd, or to see why a parameter is hardly determined (a flat profile).
+When to use it: where an interval from bootstrap samples looks odd, or to see why a parameter is hardly determined (a flat profile).
 Every value is a problem of one batch, and its neighbours' optima are further starts, so a profile has no holes.
 Cost: some dozen minimisations of the table.
 What goes wrong: for robust losses the curvature is turned into a likelihood by assuming Gaussian errors near the corner.
@@ -9,16 +9,13 @@ What goes wrong: for robust losses the curvature is turned into a likelihood by 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pliant.errors import PliantError
 from pliant.laws.fitting.coordinates import selected
+from pliant.laws.fitting.fitted import FittedLaw
 from pliant.laws.law import Array
-
-if TYPE_CHECKING:
-    from pliant.laws.fitting.result import Fit
 
 SWEEPS = 2
 CONFIDENCE = 0.9
@@ -40,7 +37,7 @@ class Profile:
     high: float | None
 
 
-def profile(fit: Fit, parameter: str, points: int = 41) -> Profile:
+def profile(fit: FittedLaw, parameter: str, points: int = 41) -> Profile:
     """Profile one free parameter over four times the width of its interval. Raises PliantError for a parameter that is not free."""
     import torch
 
@@ -67,19 +64,19 @@ def profile(fit: Fit, parameter: str, points: int = 41) -> Profile:
     return _judged(fit, parameter, index, grid, value.numpy())
 
 
-def _values(fit: Fit, index: int, points: int) -> Array:
+def _values(fit: FittedLaw, index: int, points: int) -> Array:
     """Values of the coordinate around the optimum, which is one of them."""
     centre = fit.theta[index]
-    if len(fit.draws):
-        low, high = np.quantile(fit.draws[:, index], [0.05, 0.95])
-        reach = 2 * max(centre - low, high - centre, 1e-6 * max(abs(centre), 1.0))
+    if len(fit.bootstrap_samples):
+        low, high = np.quantile(fit.bootstrap_samples[:, index], [0.05, 0.95])
+        half_width = 2 * max(centre - low, high - centre, 1e-6 * max(abs(centre), 1.0))
     else:
-        reach = 1.0 if fit.coordinates.logarithmic[index] else 0.5 * max(abs(centre), 0.1)
-    half = np.linspace(-reach, reach, points // 2 * 2 + 1) + centre
-    return np.unique(np.clip(half, fit.coordinates.low[index], fit.coordinates.high[index]))
+        half_width = 1.0 if fit.coordinates.logarithmic[index] else 0.5 * max(abs(centre), 0.1)
+    around = np.linspace(-half_width, half_width, points // 2 * 2 + 1) + centre
+    return np.unique(np.clip(around, fit.coordinates.low[index], fit.coordinates.high[index]))
 
 
-def _judged(fit: Fit, parameter: str, index: int, grid: Array, objective: Array) -> Profile:
+def _judged(fit: FittedLaw, parameter: str, index: int, grid: Array, objective: Array) -> Profile:
     from scipy import stats
 
     rows, k = len(fit.target), len(fit.theta)
@@ -98,5 +95,5 @@ def _crossing(values: Array, deviance: Array, limit: float) -> float | None:
     if not len(above):
         return None
     after = int(above[0])
-    share = (limit - deviance[after - 1]) / (deviance[after] - deviance[after - 1])
-    return float(values[after - 1] + share * (values[after] - values[after - 1]))
+    fraction = (limit - deviance[after - 1]) / (deviance[after] - deviance[after - 1])
+    return float(values[after - 1] + fraction * (values[after] - values[after - 1]))

@@ -13,6 +13,7 @@ from typing import Any
 from pliant.errors import PliantError
 from pliant.laws.fitting.fit import fit
 from pliant.laws.fitting.result import Fit
+from pliant.laws.forms import law_named
 from pliant.laws.law import Law
 from pliant.spec import nearest
 
@@ -22,9 +23,7 @@ def recalibrate(law: Law | str, constants: Mapping[str, float] | str, table: Any
 
     `options` are those of `fit`. Raises PliantError for an unknown set or parameter, and for a constant that is missing.
     """
-    from pliant.laws import law_named
-
-    law = law_named(law) if isinstance(law, str) else law
+    law = law_named(law)
     if isinstance(constants, str):
         if constants not in law.printed:
             raise PliantError(f"law {law.name} has no printed constants {constants!r}; {nearest(constants, law.printed)}")

@@ -1,4 +1,4 @@
-"""Resamples of a table: what else could have been measured.
+"""Bootstrap samples of a table: what else could have been measured.
 
 `residual` (default): every run keeps its place and gets the error of another run, with a random sign. The design stays as
 it was measured, which matters with few runs: a table that by chance has no large model left says nothing.
@@ -8,7 +8,7 @@ with clusters, a cluster's errors change sign together. `run` draws runs with re
 Errors at a fit look smaller than they were. A robust fit passes exactly through some runs, one a parameter: they are left
 out of what is drawn, which makes up for the fitted parameters. Least squares pins none, so its errors are widened instead.
 How far a robust fit varies hangs on how many errors lie close to zero, which a few dozen residuals tell badly: so drawn
-errors are smoothed. With that, percentiles of the resamples cover what they say: docs/laws-coverage.md, for every law.
+errors are smoothed. With that, percentiles of the samples cover what they say: docs/laws-coverage.md, for every law.
 Source: Efron 1979; Wu 1986; for median regression Feng, He and Hu 2011; clusters as in Cameron, Gelbach and Miller 2008.
 """
 
@@ -28,30 +28,30 @@ Kind = Literal["residual", "wild", "run", "cluster"]
 KINDS: tuple[Kind, ...] = ("residual", "wild", "run", "cluster")
 SMOOTHING, WILD_SMOOTHING = 1.0, 0.6
 """Width of the smoothing of errors, in standard deviations times rows^-1/5, the usual rate for densities."""
-DRAWS = 400
+SAMPLES = 400
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How to resample, and how often; no draws means no intervals."""
+    """How to resample, and how often; no samples means no intervals."""
 
     kind: Kind
-    draws: int
+    samples: int
 
     @classmethod
-    def parse(cls, form: str | int | None, clustered: bool) -> Bootstrap:
+    def parse(cls, asked: str | int | None, clustered: bool) -> Bootstrap:
         """From 400, "wild", "run:1000", "cluster", 0 or None (the default kind). Raises PliantError for anything else."""
-        kind, _, number = (str(DRAWS) if form is None else str(form)).partition(":")
+        kind, _, number = (str(SAMPLES) if asked is None else str(asked)).partition(":")
         if not number and kind.isdecimal():
             kind, number = ("wild" if clustered else "residual"), kind
-        draws = int(number or DRAWS) if (number or "0").isdecimal() and len(number) < 10 else -1
-        if kind not in KINDS or draws < 0:
-            raise PliantError(f"bootstrap {form!r}: write how many draws, or KIND:DRAWS with KIND one of {', '.join(KINDS)}")
+        samples = int(number or SAMPLES) if (number or "0").isdecimal() and len(number) < 10 else -1
+        if kind not in KINDS or samples < 0:
+            raise PliantError(f"bootstrap {asked!r}: write how many samples, or KIND:SAMPLES with KIND one of {', '.join(KINDS)}")
         if kind == "cluster" and not clustered:
             raise PliantError("bootstrap cluster: say which column names the clusters (clusters=...)")
         if kind == "residual" and clustered:
             raise PliantError("bootstrap residual knows no clusters; choose wild or cluster, or name no clusters")
-        return cls(kind, draws)
+        return cls(kind, samples)
 
 
 def leverage(jacobian: Array) -> Array:
@@ -81,9 +81,9 @@ def noise_level(residuals: Array, parameters: int, corner: float) -> float:
     return max(float(level), 1e-12)
 
 
-def residual_errors(residuals: Array, parameters: int, corner: float, draws: int, generator: np.random.Generator) -> Array:
-    """Errors (draws, rows) to add to the fit: another run's, with a random sign, smoothed where the loss is robust."""
-    shape = (draws, len(residuals))
+def residual_errors(residuals: Array, parameters: int, corner: float, samples: int, generator: np.random.Generator) -> Array:
+    """Errors (samples, rows) to add to the fit: another run's, with a random sign, smoothed where the loss is robust."""
+    shape = (samples, len(residuals))
     drawn = generator.choice(error_sizes(residuals, parameters, corner), shape) * _signs(generator, shape)
     if np.isinf(corner):
         return drawn
@@ -96,10 +96,10 @@ def wild_errors(
     parameters: int,
     corner: float,
     clusters: NDArray[np.int64] | None,
-    draws: int,
+    samples: int,
     generator: np.random.Generator,
 ) -> Array:
-    """Errors (draws, rows) to add to the fit: each run's own, widened by its leverage, with its cluster's random sign.
+    """Errors (samples, rows) to add to the fit: each run's own, widened by its leverage, with its cluster's random sign.
 
     Pinned runs borrow another's; all are smoothed a little, since two values per run are a poor distribution, and
     widened from the normal's tail to Student's.
@@ -108,22 +108,22 @@ def wild_errors(
 
     rows = len(residuals)
     groups = rows if clusters is None else len(np.unique(clusters))
-    free = max(groups - (parameters if clusters is None else 1), 1)
-    tail = float(stats.t.ppf(0.95, free) / stats.norm.ppf(0.95))
-    own = np.broadcast_to(residuals / np.sqrt(1 - hat), (draws, rows)).copy()
+    degrees_of_freedom = max(groups - (parameters if clusters is None else 1), 1)
+    tail = float(stats.t.ppf(0.95, degrees_of_freedom) / stats.norm.ppf(0.95))
+    own = np.broadcast_to(residuals / np.sqrt(1 - hat), (samples, rows)).copy()
     lowest = np.argsort(np.abs(residuals))[: pinned(residuals, parameters, corner)]
-    borrowed = generator.choice(error_sizes(residuals, parameters, corner), (draws, len(lowest)))
+    borrowed = generator.choice(error_sizes(residuals, parameters, corner), (samples, len(lowest)))
     own[:, lowest] = borrowed * _signs(generator, borrowed.shape)
-    signs = _signs(generator, (draws, groups))
+    signs = _signs(generator, (samples, groups))
     width = WILD_SMOOTHING * rows**-0.2 * noise_level(residuals, parameters, corner)
-    return tail * (own * (signs if clusters is None else signs[:, clusters]) + width * generator.standard_normal((draws, rows)))
+    return tail * (own * (signs if clusters is None else signs[:, clusters]) + width * generator.standard_normal((samples, rows)))
 
 
-def drawn_weights(rows: int, clusters: NDArray[np.int64] | None, draws: int, seed: int) -> Array:
-    """How often each row occurs in each resample, (draws, rows): rows drawn alone, or with their whole cluster."""
+def drawn_weights(rows: int, clusters: NDArray[np.int64] | None, samples: int, seed: int) -> Array:
+    """How often each row occurs in each bootstrap sample, (samples, rows): rows drawn alone, or with their whole cluster."""
     if clusters is None:
-        return resample_counts(rows, draws, seed).astype(np.float64)
-    return resample_counts(len(np.unique(clusters)), draws, seed)[:, clusters].astype(np.float64)
+        return resample_counts(rows, samples, seed).astype(np.float64)
+    return resample_counts(len(np.unique(clusters)), samples, seed)[:, clusters].astype(np.float64)
 
 
 def _signs(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:

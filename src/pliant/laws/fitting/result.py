@@ -1,241 +1,37 @@
-"""A fitted law: parameters, intervals, predictions, audit; kept as one JSON file."""
+"""The result of a fit: its values (`fitted`) with what can be done with them as methods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pliant.errors import PliantError
-from pliant.laws.fitting.audit import Audit
-from pliant.laws.fitting.coordinates import Coordinates
-from pliant.laws.fitting.identify import Flat
-from pliant.laws.fitting.resample import Bootstrap
-from pliant.laws.fitting.robust import Loss
-from pliant.laws.law import Array, Law
-from pliant.spec import nearest
-
-if TYPE_CHECKING:
-    from pliant.laws.fitting.objective import Objective
-    from pliant.laws.fitting.profile import Profile
-
-Range = tuple[float | None, float | None]
+from pliant.laws.fitting.fitted import FittedLaw
+from pliant.laws.fitting.profile import Profile, profile
+from pliant.laws.fitting.saving import load, save
+from pliant.laws.fitting.summary import summary, text
+from pliant.laws.law import Law
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the user asked for, beyond the law's own declaration."""
+class Fit(FittedLaw):
+    """A fitted law that can be summarised, profiled, saved and loaded."""
 
-    fix: dict[str, float | None] = field(default_factory=dict[str, "float | None"])
-    tie: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
-    bounds: dict[str, Range] = field(default_factory=dict[str, Range])
-    priors: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
-    by: dict[str, str] = field(default_factory=dict[str, str])
-    clusters: str | None = None
+    def summary(self, confidence: float = 0.9) -> dict[str, Any]:
+        """Plain values: law, n, objective, parameters with intervals, starts, audit, and what there is to be wary of."""
+        return summary(self, confidence)
 
-
-@dataclass(frozen=True)
-class StartCount:
-    """How the starts ended."""
-
-    tried: int
-    reached_best: int
-    let_go: int
-    """Starts given up on the way, as hopeless."""
-    converged: bool
-    """Whether the best point is a minimum."""
-
-
-@dataclass(frozen=True, repr=False)
-class Fit:
-    """A law fitted to a table. Parameters are in natural units; `theta` and `draws` are the fitter's own coordinates."""
-
-    law: Law
-    columns: dict[str, Array]
-    target: Array
-    texts: dict[str, NDArray[np.str_]]
-    settings: Settings
-    coordinates: Coordinates
-    loss: Loss
-    residual: str
-    """`log`: residuals are log(measured) - log(predicted); `difference`: measured - predicted."""
-    theta: Array
-    draws: Array
-    """The optimum of every resample, (draws, k)."""
-    bootstrap: Bootstrap
-    objective: float
-    """Mean of the robust loss over the rows."""
-    noise: float
-    """Standard deviation of one run's error on the residual's scale."""
-    penalty: tuple[Array, Array] | None
-    """The priors as a penalty: centre and strength per coordinate."""
-    starts: StartCount
-    flat: Flat
-    audit: Audit
-    remarks: tuple[str, ...]
-
-    @cached_property
-    def parameters(self) -> dict[str, float]:
-        """Every parameter at the optimum in the law's order, fixed and tied ones too; one per group where it is split."""
-        return {name: float(values) for name, values in self._named(self.theta).items()}
-
-    @cached_property
-    def resamples(self) -> dict[str, Array]:
-        """The same under every resample, shape (draws,)."""
-        return self._named(self.draws)
-
-    def _named(self, theta: Array) -> dict[str, Array]:
-        moved, natural = self.coordinates, self.coordinates.natural(theta)
-        named: dict[str, Array] = {}
-        for parameter in self.law.parameter_names:
-            if parameter in moved.fixed:
-                named[parameter] = np.full(theta.shape[:-1], moved.fixed[parameter])
-            elif parameter not in moved.tied:
-                named |= {name: natural[..., i] for i, name in enumerate(moved.names) if moved.owners[i] == parameter}
-            elif moved.tied[parameter] not in moved.by:
-                named[parameter] = natural[..., moved.slot(parameter)]
-        return named
-
-    def predict(self, columns: Mapping[str, Any] | None = None, *, resamples: bool = False) -> Array:
-        """Predictions in the law's unit at the table's rows or at other columns, (rows,); under each resample, (draws, rows).
-
-        `columns` holds the law's columns under their own names, as numbers or arrays, and those that parameters are split by.
-        """
-        given, groups = self._split_columns(columns)
-        natural = self.coordinates.natural(self._draws() if resamples else self.theta[None])
-        predicted = self.law(given, self.coordinates.values(self.law, natural, groups))
-        rows = max((np.size(values) for values in given.values()), default=1)
-        predicted = np.broadcast_to(predicted, (len(natural), rows))
-        return np.array(predicted if resamples else predicted[0])
-
-    def interval(self, what: str | Mapping[str, Any] | None = None, confidence: float = 0.9, *, noise: bool = False) -> tuple[Any, Any]:
-        """Percentiles of the resamples: of a parameter (two numbers), or of predictions at columns (two arrays).
-
-        With `noise` the interval is for one more run's measured value, not for the law's. NaN for what the data do not determine.
-        Raises PliantError without resamples.
-        """
-        ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-        if isinstance(what, str):
-            if what not in self.resamples:
-                raise PliantError(f"no parameter {what!r}; {nearest(what, self.resamples)}")
-            self._draws()
-            if self._undetermined(what):
-                return np.nan, np.nan
-            low, high = np.quantile(self.resamples[what], ends)
-            return float(low), float(high)
-        predicted = self.predict(what, resamples=True)
-        if noise:
-            from pliant.laws.fitting.resample import error_sizes
-
-            generator = np.random.default_rng(0)
-            sizes = error_sizes(self.residuals(), len(self.theta), self.loss.corner)
-            error = generator.choice(sizes, predicted.shape) * generator.choice([-1.0, 1.0], predicted.shape)
-            predicted = predicted * np.exp(error) if self.residual == "log" else predicted + error
-        low, high = np.quantile(predicted, ends, axis=0)
-        return low, high
-
-    def residuals(self) -> Array:
-        """log(measured) - log(predicted), or measured - predicted, of the table's rows."""
-        predicted = self.predict()
-        return np.log(self.target) - np.log(predicted) if self.residual == "log" else self.target - predicted
+    def __repr__(self) -> str:
+        """A few lines for people: parameters with 90% intervals, the audit, what is unidentifiable."""
+        return text(self)
 
     def profile(self, parameter: str, points: int = 41) -> Profile:
         """The best objective for each value of one parameter, and the interval where it is not significantly worse."""
-        from pliant.laws.fitting.profile import profile
-
         return profile(self, parameter, points)
 
-    def problem(self) -> Objective:
-        """The objective that was minimised, to evaluate or refit it."""
-        from pliant.laws.fitting.objective import Objective, penalty
-
-        targets, weights = self.target[None], np.ones((1, len(self.target)))
-        moved, prior = self.coordinates, penalty(*self.penalty) if self.penalty else None
-        return Objective(self.law, self.columns, self.texts, moved, self.loss, self.residual, targets, weights, prior)
-
-    def summary(self, confidence: float = 0.9) -> dict[str, Any]:
-        """Plain values: law, n, objective, parameters with intervals, starts, audit, and what there is to be wary of.
-
-        A parameter the data do not determine has no value; `flat` says what is determined instead.
-        """
-        return {
-            "law": self.law.name,
-            "n": len(self.target),
-            "objective": self.objective,
-            "parameters": {name: self._shown(name, confidence) for name in self.parameters},
-            "starts": vars(self.starts),
-            "audit": self.audit.to_json(),
-            "flat": list(self.flat.sentences),
-            "noise": self.noise,
-            "loss": self.loss.name,
-            "residual": self.residual,
-            "unit": self.law.unit,
-            "bootstrap": f"{self.bootstrap.kind}:{self.bootstrap.draws}",
-            "remarks": list(self.remarks),
-        }
-
-    def __repr__(self) -> str:
-        """A few lines for people: parameters with 90% intervals, the audit, what is flat. `summary()` has it all as values."""
-        lines = [f"{self.law.name}: {len(self.target)} runs, objective {self.objective:.6g}, audit {self.audit.verdict}"]
-        width = max(map(len, self.parameters))
-        lines += [f"  {name:{width}}  {_written(self._shown(name, 0.9))}" for name in self.parameters]
-        return "\n".join([*lines, *(f"  flat: {sentence}" for sentence in self.flat.sentences)])
-
     def save(self, path: str | Path) -> None:
-        """Write the fit with its table and resamples as JSON. Raises PliantError when the place cannot be written."""
-        from pliant.laws.fitting.io import save
-
+        """Write the fit with its table and bootstrap samples as JSON. Raises PliantError when the place cannot be written."""
         save(self, Path(path))
 
-    @staticmethod
-    def load(path: str | Path, law: Law | None = None) -> Fit:
-        """Read what `save` wrote; give `law` when it is not one of pliant's own. Raises PliantError for any other file."""
-        from pliant.laws.fitting.io import load
-
-        return load(Path(path), law)
-
-    # --- pieces
-
-    def _shown(self, name: str, confidence: float) -> dict[str, Any]:
-        value = self.parameters[name]
-        if name in self.coordinates.fixed:
-            return {"value": value, "low": value, "high": value, "fixed": True}
-        if self._undetermined(name):
-            return {"value": None, "low": None, "high": None}
-        low, high = self.interval(name, confidence) if len(self.draws) else (None, None)
-        shown: dict[str, Any] = {"value": value, "low": low, "high": high}
-        return shown | ({"tied_to": self.coordinates.tied[name]} if name in self.coordinates.tied else {})
-
-    def _undetermined(self, name: str) -> bool:
-        return self.coordinates.tied.get(name, name) in self.flat.parameters
-
-    def _draws(self) -> Array:
-        if not len(self.draws):
-            raise PliantError("this fit has no resamples, so no intervals; fit with bootstrap=400")
-        return self.draws
-
-    def _split_columns(self, columns: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, NDArray[np.str_]]]:
-        if columns is None:
-            return dict(self.columns), self.texts
-        names = set(self.coordinates.by.values()) - set(self.law.column_names)
-        numbers = {name: np.atleast_1d(np.asarray(values, dtype=np.float64)) for name, values in columns.items() if name not in names}
-        words = {name: np.atleast_1d(np.asarray(columns[name], dtype=np.str_)) for name in names if name in columns}
-        rows = max((len(values) for values in [*numbers.values(), *words.values()]), default=1)
-        return (
-            {name: np.broadcast_to(values, rows) for name, values in numbers.items()},
-            {name: np.broadcast_to(values, rows) for name, values in words.items()},
-        )
-
-
-def _written(shown: Mapping[str, Any]) -> str:
-    """One parameter of a summary as text."""
-    if shown["value"] is None:
-        return "undetermined"
-    interval = "" if shown["low"] is None or shown.get("fixed") else f" [{shown['low']:.5g}, {shown['high']:.5g}]"
-    note = " (fixed)" if shown.get("fixed") else f" (= {shown['tied_to']})" if "tied_to" in shown else ""
-    return f"{shown['value']:.5g}{interval}{note}"
+    @classmethod
+    def load(cls, path: str | Path, law: Law | None = None) -> Self:
+        """Read what `save` wrote; give `law` when it is in no catalog. Raises PliantError for any other file."""
+        return load(Path(path), cls, law)

@@ -22,7 +22,7 @@ PINBALL_CORNER = 1e-4
 
 
 @dataclass(frozen=True)
-class Loss:
+class RobustLoss:
     """rho(r) = share(r) unit psi(r) (r - psi(r) / 2) with psi(r) = r clipped to +-corner: a parabola, then straight lines.
 
     `share` is 1, or for quantile q: q above the curve and 1 - q below it, with unit 1 / corner, which makes the lines
@@ -34,7 +34,7 @@ class Loss:
     quantile: float | None = None
 
     @classmethod
-    def parse(cls, form: str) -> Loss:
+    def parse(cls, form: str) -> RobustLoss:
         """From `huber:1e-3`, `huber`, `squares` or `quantile:0.9`. Raises PliantError for anything else."""
         kind, _, number = form.partition(":")
         try:

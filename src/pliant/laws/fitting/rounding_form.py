@@ -3,7 +3,7 @@
 Idea: the `ptq` law at one model size, without its offset, is linear in its parameters once logarithms are taken, so that least
 squares solves it at once.
 When to use it: a picture or a quick test of one ladder; for several sizes, robust losses and audits fit the `ptq` law.
-Cost: microseconds a fit, also for each of the resamples.
+Cost: microseconds a fit, also for each bootstrap sample.
 What goes wrong: rises at or below zero have no logarithm and are left out, which favours large ones near the noise; below about
 100 tokens a parameter the rise grows faster than any power of D.
 Source: arXiv 2411.04330, post-training part.
@@ -55,11 +55,11 @@ def fit_rounding(tokens: Sequence[float], bits: Sequence[float], rise: Sequence[
     return RoundingForm(float(constant), float(power), float(-1 / slope), _r2(target, residual, 3), by_bits, len(target))
 
 
-def resampled(tokens: Sequence[float], bits: Sequence[float], rise: Sequence[float], draws: int = 2000, seed: int = 0) -> Array:
-    """Power and length of `fit_rounding` for bootstrap resamples of its points: (draws, 2). Raises as it does."""
+def resampled(tokens: Sequence[float], bits: Sequence[float], rise: Sequence[float], samples: int = 2000, seed: int = 0) -> Array:
+    """Power and length of `fit_rounding` for bootstrap samples of its points: (samples, 2). Raises as it does."""
     design, target = _table(tokens, bits, rise)
     generator = np.random.default_rng(seed)
-    picks = generator.integers(len(target), size=(draws, len(target)))
+    picks = generator.integers(len(target), size=(samples, len(target)))
     solved = np.array([_solve(design[pick], target[pick]) for pick in picks])
     return np.column_stack([solved[:, 1], -1 / solved[:, 2]])
 

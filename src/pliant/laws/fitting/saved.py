@@ -51,7 +51,7 @@ class SavedAudit(_Part):
 
 
 class SavedStarts(_Part):
-    """How the starts ended."""
+    """How the restarts ended."""
 
     tried: Number
     reached_best: Number
@@ -99,10 +99,10 @@ class SavedFit(_Part):
     penalty: Annotated[list[list[Finite]], Field(min_length=2, max_length=2)] | None
 
 
-def parsed(form: Any) -> SavedFit:
-    """The form as a `SavedFit`. Raises PliantError that names the field at fault."""
+def parsed(document: Any) -> SavedFit:
+    """The JSON document as a `SavedFit`. Raises PliantError that names the field at fault."""
     try:
-        return SavedFit.model_validate(form)
+        return SavedFit.model_validate(document)
     except ValidationError as error:
         raise PliantError(f"the file is damaged: {explain(error, SavedFit)}") from None
 
@@ -125,9 +125,9 @@ def check_rows(saved: SavedFit, law: Law) -> None:
         raise PliantError(f"the file is damaged: texts.{missing[0]} is missing")
 
 
-def check_coordinates(saved: SavedFit, moved: Coordinates, draws: int) -> None:
-    """Raises PliantError unless theta, draws and penalty are coordinates of this fit, and `draws` as many as were drawn."""
-    _agree("draws", len(saved.draws), draws, "resamples by summary.bootstrap")
+def check_coordinates(saved: SavedFit, moved: Coordinates, samples: int) -> None:
+    """Raises PliantError unless theta, draws and penalty are coordinates of this fit, and draws as many as `samples`."""
+    _agree("draws", len(saved.draws), samples, "bootstrap samples by summary.bootstrap")
     for name, point in (("theta", saved.theta), *((f"draws, item {row + 1}", values) for row, values in enumerate(saved.draws))):
         _agree(name, len(point), len(moved), "free parameters")
         values = np.array(point)

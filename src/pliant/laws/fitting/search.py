@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from pliant.laws.fitting.newton import FIRST_STEPS, NOTHING, Solution, descend, minimise, polish
-from pliant.laws.fitting.objective import Objective
-from pliant.laws.fitting.start import Starts, linear_coordinates, projected
+from pliant.laws.fitting.objective import FitObjective
+from pliant.laws.fitting.start import StartingPoints, linear_coordinates, projected
 
 SURVIVORS = 64
 SAME = 1e-6
@@ -26,12 +26,12 @@ TIED = 1e-10
 FAINT = 25.0
 """A positive parameter is sent down by so many logarithms where its best value is zero: its term is then nothing."""
 ROUGH = 0.1
-"""Share of the polished starts that should agree on the best."""
+"""Fraction of the polished starts that should agree on the best."""
 ROUNDS = 12
 FAR_APART = 5.0
 """Spread of a coordinate among equally good ends beyond which it has no one value: a factor e^5, as in `identify`."""
 RIVAL = 1.1
-"""Other minima up to this multiple of the best objective are kept as starts for resamples."""
+"""Other minima up to this multiple of the best objective are kept as starts for refits."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Search:
     theta: Tensor
     """(k,): the best point."""
     begin: Tensor
-    """(k,): where resamples begin: the best point, before parameters whose best value is zero were sent there."""
+    """(k,): where bootstrap samples begin: the best point, before parameters whose best value is zero were sent there."""
     value: float
     converged: bool
     """Whether the best point is a minimum; if not, the objective still falls towards infinity, ever more slowly."""
@@ -60,14 +60,14 @@ class Search:
     """(m, k): the best point first, then clearly different minima nearly as good."""
 
 
-def search(objective: Objective, starts: Starts, seed: int) -> Search:
+def search(objective: FitObjective, points: StartingPoints, seed: int) -> Search:
     """The best minimum that the starts lead to, and around it."""
-    rows = torch.zeros(len(starts.theta), dtype=torch.long)
-    theta, rows, kept = descend(objective, starts.theta, rows, halve=SURVIVORS)
+    rows = torch.zeros(len(points.theta), dtype=torch.long)
+    theta, rows, kept = descend(objective, points.theta, rows, halve=SURVIVORS)
     ends = _polished(objective, theta, rows)
-    counts = starts.counts[kept]
+    counts = points.counts[kept]
     theta, value, converged = ends.theta, ends.value, ends.converged
-    tried, let_go = starts.tried, starts.tried - int(counts.sum())
+    tried, let_go = points.tried, points.tried - int(counts.sum())
     generator = torch.Generator().manual_seed(seed)
     idle = 0
     for step in range(ROUNDS):
@@ -94,7 +94,7 @@ def search(objective: Objective, starts: Starts, seed: int) -> Search:
     )
 
 
-def _representative(objective: Objective, theta: Tensor, value: Tensor) -> int:
+def _representative(objective: FitObjective, theta: Tensor, value: Tensor) -> int:
     """The best end; where ends that are equally good lie far apart (a flat valley), the least extreme of them."""
     equal = torch.nonzero(_same(value, value.min(), TIED))[:, 0]
     if bool((spread(objective, theta[equal]) < FAR_APART).all()):
@@ -102,13 +102,13 @@ def _representative(objective: Objective, theta: Tensor, value: Tensor) -> int:
     return int(equal[theta[equal].square().sum(1).argmin()])
 
 
-def spread(objective: Objective, theta: Tensor) -> Tensor:
+def spread(objective: FitObjective, theta: Tensor) -> Tensor:
     """How far points (m, k) lie apart in each coordinate: in logarithms, or relative to the value."""
     unit = torch.where(objective.logarithmic, torch.ones(()), theta.abs().amin(0).clamp(min=0.1))
     return (theta.amax(0) - theta.amin(0)) / unit
 
 
-def emptied(objective: Objective, point: Solution) -> Solution:
+def emptied(objective: FitObjective, point: Solution) -> Solution:
     """A point with those positive parameters at (almost) zero whose absence makes it better, the others following.
 
     On a logarithmic scale such a parameter creeps towards minus infinity, and the objective falls for ever.
@@ -130,11 +130,11 @@ def emptied(objective: Objective, point: Solution) -> Solution:
     return point
 
 
-def _same(value: Tensor, best: Tensor, share: float = SAME) -> Tensor:
-    return value <= best * (1 + share) + NOTHING
+def _same(value: Tensor, best: Tensor, tolerance: float = SAME) -> Tensor:
+    return value <= best * (1 + tolerance) + NOTHING
 
 
-def _polished(objective: Objective, theta: Tensor, rows: Tensor) -> Solution:
+def _polished(objective: FitObjective, theta: Tensor, rows: Tensor) -> Solution:
     """Polish all for some steps; of those that still creep then, go on with the ones that may yet be best."""
     ends = polish(objective, theta, rows, steps=FIRST_STEPS)
     creeping = torch.nonzero(~ends.converged & (ends.value <= ends.value.min() * RIVAL))[:, 0]
@@ -144,11 +144,11 @@ def _polished(objective: Objective, theta: Tensor, rows: Tensor) -> Solution:
     return ends
 
 
-def _around(objective: Objective, centre: Tensor, width: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _around(objective: FitObjective, centre: Tensor, width: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Starts scattered around a point, descended."""
     noise = torch.randn(SURVIVORS, len(centre), generator=generator, dtype=torch.float64)
-    reach = torch.where(objective.logarithmic, torch.ones(()), centre.abs().clamp(min=0.1))
-    theta = torch.clamp(centre + width * noise * reach, objective.low, objective.high)
+    unit = torch.where(objective.logarithmic, torch.ones(()), centre.abs().clamp(min=0.1))
+    theta = torch.clamp(centre + width * noise * unit, objective.low, objective.high)
     if linear := linear_coordinates(objective.law, objective.coordinates):
         theta = projected(objective, theta, linear)
     theta, rows, _ = descend(objective, theta, torch.zeros(SURVIVORS, dtype=torch.long), halve=SURVIVORS // 2)

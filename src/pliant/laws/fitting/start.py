@@ -21,7 +21,7 @@ from torch import Tensor
 
 from pliant.errors import PliantError
 from pliant.laws.fitting.coordinates import Coordinates
-from pliant.laws.fitting.objective import Objective
+from pliant.laws.fitting.objective import FitObjective
 from pliant.laws.law import Array, Law
 
 GRID_LIMIT = 4500
@@ -33,7 +33,7 @@ SMALL = 1e-4
 
 
 @dataclass(frozen=True)
-class Starts:
+class StartingPoints:
     """Distinct points to start from, each standing for `counts` of the starts asked for."""
 
     theta: Tensor
@@ -45,12 +45,12 @@ class Starts:
         return int(self.counts.sum())
 
 
-def starts(objective: Objective, how: str | int, seed: int) -> Starts:
+def starting_points(objective: FitObjective, how: str | int, seed: int) -> StartingPoints:
     """`grid`: the law's own start values; a number: so many random points. Raises PliantError for anything else."""
     law, coordinates = objective.law, objective.coordinates
     linear = linear_coordinates(law, coordinates)
     if isinstance(how, bool) or not (how == "grid" or (isinstance(how, int) and how > 0)):
-        raise PliantError(f"starts {how!r}: write grid, or how many random starts")
+        raise PliantError(f"restarts {how!r}: write grid, or how many random ones")
     generator = np.random.default_rng(seed)
     if isinstance(how, int):
         points, counts = _random(law, coordinates, how, generator), np.ones(how)
@@ -63,7 +63,7 @@ def starts(objective: Objective, how: str | int, seed: int) -> Starts:
     theta = torch.clamp(torch.as_tensor(coordinates.internal(points)), objective.low, objective.high)
     if linear:
         theta = projected(objective, theta, linear)
-    return Starts(theta, torch.as_tensor(counts).long())
+    return StartingPoints(theta, torch.as_tensor(counts).long())
 
 
 def linear_coordinates(law: Law, coordinates: Coordinates) -> list[int]:
@@ -109,7 +109,7 @@ def _random(law: Law, coordinates: Coordinates, count: int, generator: np.random
     return coordinates.natural(within)
 
 
-def _levelled(objective: Objective, points: Array) -> Array:
+def _levelled(objective: FitObjective, points: Array) -> Array:
     """Points (n, k) in natural units with the law's levels turned into the factors that make them at the table's middle."""
     coordinates, points = objective.coordinates, points.copy()
     for name, (column, power) in objective.law.levels.items():
@@ -119,7 +119,7 @@ def _levelled(objective: Objective, points: Array) -> Array:
     return points
 
 
-def projected(objective: Objective, theta: Tensor, linear: Sequence[int]) -> Tensor:
+def projected(objective: FitObjective, theta: Tensor, linear: Sequence[int]) -> Tensor:
     """The same points with their linear coordinates at the best values for the others.
 
     Best in least squares of the relative error (of the error itself where residuals are differences), with positive
@@ -147,7 +147,7 @@ def projected(objective: Objective, theta: Tensor, linear: Sequence[int]) -> Ten
     return torch.where(torch.isfinite(new) & torch.isfinite(best)[:, None], new, theta)
 
 
-def _design(objective: Objective, theta: Tensor, linear: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _design(objective: FitObjective, theta: Tensor, linear: Sequence[int]) -> tuple[Tensor, Tensor]:
     """What one unit of each linear parameter adds to the prediction (n, linear, rows), and the prediction without them."""
     natural = torch.as_tensor(objective.coordinates.natural(theta.numpy())).clone()
     natural[:, list(linear)] = 0.0

@@ -1,13 +1,11 @@
-"""Loss at a fixed number of tokens per parameter, and the task error that follows from it.
+"""Loss at a fixed number of tokens per parameter.
 
     L = E + (a M^eta + b M^-eta) C^-eta,     M = D/N,  C = 6 N D
-    error = epsilon - k exp(-gamma L)
 
-When to use it: predicting long, over-trained runs from short ones; the error law turns that into an average task error.
+When to use it: predicting long, over-trained runs from short ones; the law `error` turns that into an average task error.
 It is `chinchilla` with alpha = beta = 2 eta, A = a 6^-eta, B = b 6^-eta, one parameter fewer.
-What goes wrong: fits to the paper's five points are fragile (loss of the largest run off by .7% on RedPajama, 4.3% on C4);
-the error law holds for an average over many tasks, and only where the models are above chance.
-Source: Gadre et al., arXiv 2403.08540, eq. 4 and 5.
+What goes wrong: fits to the paper's five points are fragile (loss of the largest run off by .7% on RedPajama, 4.3% on C4).
+Source: Gadre et al., arXiv 2403.08540, eq. 4.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pliant.laws.forms.chinchilla import IRREDUCIBLE, SIZE, TOKENS
-from pliant.laws.law import Column, Law, Parameter, power
+from pliant.laws.law import Law, Parameter, power
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,13 +23,6 @@ def overtrained(N: Tensor, D: Tensor, E: Tensor, a: Tensor, b: Tensor, eta: Tens
     """E + (a M^eta + b M^-eta) C^-eta, in nats/token."""
     multiple, compute = D / N, 6 * N * D
     return E + (a * power(multiple, eta) + b * power(multiple, -eta)) * power(compute, -eta)
-
-
-def error(L: Tensor, epsilon: Tensor, k: Tensor, gamma: Tensor) -> Tensor:
-    """epsilon - k exp(-gamma L), a share between 0 and 1."""
-    import torch
-
-    return epsilon - k * torch.exp(-gamma * L)
 
 
 LAW = Law(
@@ -54,23 +45,4 @@ LAW = Law(
         "2403.08540 C4": {"E": 1.5083, "a": 113.69 * 6**0.121235, "b": 189.52, "eta": 0.121235},
         "2403.08540 RefinedWeb": {"E": 1.73446, "a": 125.10 * 6**0.127195, "b": 246.21, "eta": 0.127195},
     },
-)
-
-ERROR = Law(
-    name="error",
-    function=error,
-    columns=(Column("L", "nats/token", "loss on a fixed reference text"),),
-    parameters=(
-        Parameter("epsilon", "error of a model that knows nothing", (0.5, 0.7, 0.9, 1.0), "identity"),
-        Parameter("k", "height of the exponential", (0.3, 1.0, 3.0, 10.0)),
-        Parameter("gamma", "how fast a lower loss removes error, per nat", (0.3, 0.7, 1.5, 3.0), "identity"),
-    ),
-    linear=("epsilon", "k"),
-    target="error",
-    unit="share of wrong answers",
-    residual="difference",
-    source="Gadre et al., arXiv 2403.08540, eq. 5",
-    valid="error averaged over tasks on which models are above chance; loss on one text and one tokenizer",
-    identifiability="epsilon and k need losses on both sides of the bend; over a narrow range of L only the slope is known",
-    printed={"2403.08540 RedPajama, 17 tasks": {"epsilon": 0.85699, "k": 2.2065, "gamma": 0.71459}},
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def robustness(trained: Tensor, rounded: Tensor, rate: Tensor) -> Tensor:
-    """1 - exp(-C (P - Ppost)): the share of the rise that training at P bits leaves; 0 where Ppost is not below P."""
+    """1 - exp(-C (P - Ppost)): the fraction of the rise that training at P bits leaves; 0 where Ppost is not below P."""
     import torch
 
     return -torch.expm1(-rate * torch.clamp(trained - rounded, min=0))
@@ -37,7 +37,7 @@ def precision(
     C_T: Tensor, b: Tensor, gD: Tensor, gN: Tensor, gpost: Tensor, Cw: Tensor, Ca: Tensor, Ckv: Tensor,
 ) -> Tensor:  # fmt: skip
     """Loss of training plus the rise of rounding, both of the effective size, in nats/token."""
-    effective = N * training_bits.resolved_share(Pw, Pa, Pkv, gw, nw, ga, na, gkv, nkv)
+    effective = N * training_bits.resolved_fraction(Pw, Pa, Pkv, gw, nw, ga, na, gkv, nkv)
     left = robustness(Pw, Ppost, Cw) * robustness(Pa, Ppost, Ca) * robustness(Pkv, Ppost, Ckv)
     return chinchilla(effective, D, E, A, B, alpha, beta) + left * ptq.ptq(effective, D, Ppost, C_T, b, gD, gN, gpost)
 

@@ -49,11 +49,6 @@ def repetition(
     return chinchilla(discounted(wanted, N, R_N), discounted(U, D, R_D), E, A, B, alpha, beta)
 
 
-def tokens_alone(N: Tensor, D: Tensor, U: Tensor, E: Tensor, A: Tensor, B: Tensor, alpha: Tensor, beta: Tensor, R_D: Tensor) -> Tensor:
-    """The same without the discount on parameters, for families of one size."""
-    return chinchilla(N, discounted(U, D, R_D), E, A, B, alpha, beta)
-
-
 STARTS = {"E": (0.5, 1.0, 2.0), "A": (0.1, 0.5, 2.0), "B": (0.1, 0.5, 2.0), "alpha": (0.2, 0.4, 0.8), "beta": (0.2, 0.4, 0.8)}
 """Fewer than chinchilla's own: A, B and the exponents also set the fitting size here, so no start can be solved for. Of A and B
 the starts are what their terms are at the table's middle, in nats."""
@@ -74,17 +69,4 @@ LAW = Law(
     valid="7M to 8.7B parameters, 100M to 178B tokens, up to a few tens of epochs; one data source",
     identifiability="R_D needs runs beyond about R_D epochs; R_N needs models larger than their unique tokens warrant",
     printed={"2305.16264": {"E": 1.87, "A": 521.0, "B": 1488.0, "alpha": 0.353, "beta": 0.353, "R_D": 15.387756, "R_N": 5.309743}},
-)
-
-TOKENS_ALONE = Law(
-    name="repetition_tokens",
-    function=tokens_alone,
-    columns=(SIZE, TOKENS, UNIQUE),
-    parameters=(*BASE, DECAY),
-    linear=("E", "A", "B"),
-    tie={"beta": "alpha"},
-    scale=("N", "D"),
-    source="Muennighoff et al., arXiv 2305.16264, eq. 5 alone",
-    valid=LAW.valid + "; models no larger than their unique tokens warrant",
-    identifiability="as `repetition`, without R_N",
 )

@@ -1,15 +1,14 @@
 """How much a change of given strength raises the loss, as tokens grow: Delta(D, strength).
 
-    sensitivity:             Delta = c D^p strength^q N^-r
-    sensitivity_saturating:  Delta = c D^p strength^q N^-r / (1 + (D_0 / D)^s)
+    Delta = c D^p strength^q N^-r
 
 strength is whatever sets the size of the change: learning rate of a fine-tuning, noise as a multiple of the weights' RMS
 (then q near 2 at small noise, where 2 Delta / strength^2 is a trace of the Hessian), 2^-bits of a rounding.
 When to use it: one family, one recipe, the same change at several token counts; to find the token count at which
 L_base(D) + Delta(D, strength) is lowest.
 What goes wrong: early in training the rise grows much faster than D^p. Either cut those runs off (on byte models of 10k
-parameters below 200 tokens per parameter) or use the saturating form, which has an early exponent p + s and a late
-exponent p. No published law: show the residuals. Different final learning rates imitate a p.
+parameters below 200 tokens per parameter) or use `sensitivity_saturating`. No published law: show the residuals. Different
+final learning rates imitate a p.
 Source: own empirical form; progressive sensitivity after arXiv 2503.19206.
 """
 
@@ -27,11 +26,6 @@ if TYPE_CHECKING:
 def sensitivity(N: Tensor, D: Tensor, strength: Tensor, c: Tensor, p: Tensor, q: Tensor, r: Tensor) -> Tensor:
     """c D^p strength^q N^-r, in nats/token."""
     return c * power(D, p) * power(strength, q) * power(N, -r)
-
-
-def saturating(N: Tensor, D: Tensor, strength: Tensor, c: Tensor, p: Tensor, q: Tensor, r: Tensor, D_0: Tensor, s: Tensor) -> Tensor:
-    """The same, rising as D^(p + s) before D_0 tokens."""
-    return sensitivity(N, D, strength, c, p, q, r) / (1 + power(D_0 / D, s))
 
 
 COLUMNS = (
@@ -59,22 +53,4 @@ LAW = Law(
     source="own form, after arXiv 2503.19206",
     valid=VALID,
     identifiability="q needs two strengths or more (else fix it), r needs sizes over a decade (held at 0 until freed)",
-)
-
-SATURATING = Law(
-    name="sensitivity_saturating",
-    function=saturating,
-    columns=COLUMNS,
-    parameters=(
-        *PARAMETERS,
-        Parameter("D_0", "tokens at which the early, steeper growth ends", (1e5, 1e6, 1e7, 1e9)),
-        Parameter("s", "how much steeper it is before", (1.0, 2.0), low=0.0),
-    ),
-    linear=("c",),
-    fix={"r": 0.0},
-    target="rise",
-    scale=("D",),
-    source="own form, after arXiv 2503.19206",
-    valid=VALID.replace("above about 200 tokens per parameter", "from the first tokens on"),
-    identifiability="D_0 and s need at least two token counts on each side of D_0; q and r as in `sensitivity`",
 )

@@ -39,14 +39,16 @@ PRINTED = {
 
 
 def resolved(P: Tensor, g: Tensor, n: Tensor) -> Tensor:
-    """f(P) = 1 - exp(n - P / g): the share of parameters that P bits leave effective; NaN where that is not positive."""
+    """f(P) = 1 - exp(n - P / g): the fraction of parameters that P bits leave effective; NaN where that is not positive."""
     import torch
 
-    share = -torch.expm1(n - P / g)
-    return torch.where(share > 0, share, torch.nan)
+    fraction = -torch.expm1(n - P / g)
+    return torch.where(fraction > 0, fraction, torch.nan)
 
 
-def resolved_share(Pw: Tensor, Pa: Tensor, Pkv: Tensor, gw: Tensor, nw: Tensor, ga: Tensor, na: Tensor, gkv: Tensor, nkv: Tensor) -> Tensor:
+def resolved_fraction(
+    Pw: Tensor, Pa: Tensor, Pkv: Tensor, gw: Tensor, nw: Tensor, ga: Tensor, na: Tensor, gkv: Tensor, nkv: Tensor
+) -> Tensor:
     """f = f_w f_a f_kv: effective parameters over parameters."""
     return resolved(Pw, gw, nw) * resolved(Pa, ga, na) * resolved(Pkv, gkv, nkv)
 
@@ -57,7 +59,7 @@ def training_bits(
     gw: Tensor, nw: Tensor, ga: Tensor, na: Tensor, gkv: Tensor, nkv: Tensor,
 ) -> Tensor:  # fmt: skip
     """The chinchilla law of N f(Pw, Pa, Pkv) parameters, in nats/token."""
-    return chinchilla(N * resolved_share(Pw, Pa, Pkv, gw, nw, ga, na, gkv, nkv), D, E, A, B, alpha, beta)
+    return chinchilla(N * resolved_fraction(Pw, Pa, Pkv, gw, nw, ga, na, gkv, nkv), D, E, A, B, alpha, beta)
 
 
 LAW = Law(

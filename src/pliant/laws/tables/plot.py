@@ -39,7 +39,7 @@ def plot(fit: Fit, path: str | Path) -> Path:
 def specification(fit: Fit) -> dict[str, Any]:
     """The charts as one Vega-Lite specification."""
     panels = [_predicted(fit), _residuals(fit)]
-    if len(fit.draws):
+    if len(fit.bootstrap_samples):
         panels.append(_parameters(fit))
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -52,10 +52,14 @@ def specification(fit: Fit) -> dict[str, Any]:
 def _remarks(fit: Fit) -> list[str]:
     audit, shown, total = fit.audit, len(_shown_rows(fit)), len(fit.target)
     beyond = f", {audit.beyond:.3g} times beyond the rest" if audit.beyond else ""
-    remarks = [f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})", *fit.flat.sentences, *fit.remarks]
+    remarks = [
+        f"audit on the {audit.held_out} largest runs{beyond}: {audit.verdict} ({audit.reason})",
+        *fit.unidentifiable.sentences,
+        *fit.remarks,
+    ]
     if shown < total:
         remarks.append(f"{shown} of the {total} runs are drawn, evenly picked along the scale")
-    if len(fit.draws) and len(fit.theta) > MOST_PARAMETERS:
+    if len(fit.bootstrap_samples) and len(fit.theta) > MOST_PARAMETERS:
         remarks.append(f"the first {MOST_PARAMETERS} of {len(fit.theta)} parameters are drawn")
     return remarks
 
@@ -123,13 +127,13 @@ def _residuals(fit: Fit) -> dict[str, Any]:
 
 
 def _parameters(fit: Fit) -> dict[str, Any]:
-    """Each free parameter's resamples over its own range, its 90% interval drawn through."""
+    """Each free parameter's bootstrap samples over their own range, its 90% interval drawn through."""
     rows: list[dict[str, Any]] = []
     for index, name in enumerate(fit.coordinates.names[:MOST_PARAMETERS]):
-        values = fit.draws[:, index]
+        values = fit.bootstrap_samples[:, index]
         low, high = np.quantile(values, [0.05, 0.95])
         width = max(float(high - low), 1e-300)
-        label = "undetermined" if name in fit.flat.parameters else f"{fit.parameters[name]:.4g}"
+        label = "undetermined" if name in fit.unidentifiable.parameters else f"{fit.parameters[name]:.4g}"
         centre = fit.theta[index]
         rows.append({"parameter": f"{name} = {label}", "low": (low - centre) / width, "high": (high - centre) / width})
     y = {"field": "parameter", "type": "nominal", "title": None, "sort": None}

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 UNKNOWN_COLUMN = re.compile(r'Referenced column "(.+?)" not found')
 
 
-class Source:
+class SourceTable:
     """The table as DuckDB's `runs`, and the rows kept of it."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, writing: Writing) -> None:
         self.connection, self.writing, self.rows = connection, writing, 0
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> SourceTable:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -109,7 +109,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def opened(table: Any) -> Source:
+def opened(table: Any) -> SourceTable:
     """Any table as DuckDB's `runs`, with files out of reach from then on."""
     import duckdb
 
@@ -120,7 +120,7 @@ def opened(table: Any) -> Source:
         connection.register("runs", _arrow(table))
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
-    return Source(connection, writing)
+    return SourceTable(connection, writing)
 
 
 def _arrow(table: Any) -> Any:

@@ -31,7 +31,7 @@ BITS = ("bits", "bit", "bpb", "bpc", "bpt")
 
 
 @dataclass(frozen=True)
-class Runs:
+class RunTable:
     """The rows a law is fitted to."""
 
     columns: dict[str, Array]
@@ -53,7 +53,7 @@ def read_runs(
     unit: str | None = None,
     texts: Sequence[str] = (),
     residual: str = "log",
-) -> Runs:
+) -> RunTable:
     """The law's columns and target from a table, checked. `texts` are further columns, read as text.
 
     Raises PliantError, naming column and row, for everything that would make a fit meaningless.
@@ -83,7 +83,7 @@ def read_runs(
         _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
     measured = {name: values for name, values in numbers.items() if name in names or name in columns}
     small = [name for name, values in measured.items() if name in counts and values.max() < SMALL_COUNT]
-    return Runs(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
+    return RunTable(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
 
 
 def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], defaults: Mapping[str, float], law: Law) -> str:

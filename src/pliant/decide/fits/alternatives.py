@@ -1,11 +1,11 @@
-"""What else could be changed instead: the other levers, with their effect where the fits can say it."""
+"""What else could be changed instead, with its effect where the fits can say it. In JSON an alternative is a `lever`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pliant.decide.fits.draws import Draws, total
+from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
 
 MILDER: dict[str, tuple[str, float, float]] = {
@@ -19,8 +19,8 @@ MILDER: dict[str, tuple[str, float, float]] = {
 UNMEASURED = ("a shorter or milder annealing, to a higher final learning rate", "averaging the last checkpoints")
 
 
-def levers(
-    fits: Sequence[Draws], at: Mapping[str, float], free: str, low: float, high: float, decided: Sequence[str] = ()
+def alternatives(
+    fits: Sequence[BootstrappedFit], at: Mapping[str, float], free: str, low: float, high: float, decided: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """The lowest loss over `free` in [low, high] under each milder setting, and what that gains over `at` (nats/token).
 

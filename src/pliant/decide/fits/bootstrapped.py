@@ -1,4 +1,4 @@
-"""A fitted law as a decision sees it: its best parameters, its resamples, and the runs behind them."""
+"""A fitted law as a decision sees it: its best parameters, their bootstrap samples, and the runs behind them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draws:
-    """One fit: draw 0 is the fit itself, the others are its resamples."""
+class BootstrappedFit:
+    """One fit: sample 0 is the fit itself, the others are its bootstrap samples."""
 
     law: Law
     parameters: Mapping[str, Array]
-    """By name, each of shape (draws, 1)."""
+    """By name, each of shape (samples, 1)."""
     measured: Mapping[str, Array]
     """The columns of the runs that were fitted."""
     noise: float
@@ -34,12 +34,12 @@ class Draws:
     """Which value of the column that parameters are split by (a pool's name); None where they are not."""
 
     @classmethod
-    def of(cls, fit: Fit | Draws) -> Draws:
+    def of(cls, fit: Fit | BootstrappedFit) -> BootstrappedFit:
         """From a fit.
 
-        Raises PliantError for one without resamples, or with parameters split by a column: a decision needs one of them.
+        Raises PliantError for one without bootstrap samples, or with parameters split by a column: a decision needs one of them.
         """
-        if isinstance(fit, Draws):
+        if isinstance(fit, BootstrappedFit):
             return fit
         if fit.coordinates.by:
             column = next(iter(fit.coordinates.by.values()))
@@ -52,7 +52,7 @@ class Draws:
         return len(next(iter(self.parameters.values())))
 
     def predict(self, columns: Mapping[str, float | Array]) -> Array:
-        """(draws, points) for columns of shape (), (1, points) or (draws, points). Columns the law does not read are ignored."""
+        """(samples, points) for columns of shape (), (1, points) or (samples, points). Columns the law does not read are ignored."""
         known = {name: values for name, values in columns.items() if name in self.law.column_names}
         missing = [column.name for column in self.law.columns if column.name not in known and column.default is None]
         if missing:
@@ -64,17 +64,17 @@ class Draws:
         return float(self.measured[column].min()), float(self.measured[column].max())
 
 
-def grouped(fit: Fit) -> dict[str, Draws]:
-    """One entry per value of the column that a fit's parameters are split by; their draws belong together.
+def grouped(fit: Fit) -> dict[str, BootstrappedFit]:
+    """One entry per value of the column that a fit's parameters are split by; their samples belong together.
 
-    Raises PliantError for a fit that is not split, or has no resamples.
+    Raises PliantError for a fit that is not split, or has no bootstrap samples.
     """
     columns = sorted(set(fit.coordinates.by.values()))
     if len(columns) != 1:
         raise PliantError(f"this fit of law {fit.law.name} is not split by one column; fit it by b=pool, tau=pool")
     texts, audit = fit.texts[columns[0]], fit.audit.to_json()
     return {
-        str(group): Draws(
+        str(group): BootstrappedFit(
             fit.law, _stacked(fit, str(group)), {name: values[texts == group] for name, values in fit.columns.items()},
             fit.noise, fit.residual == "log", audit, str(group),
         )
@@ -83,9 +83,11 @@ def grouped(fit: Fit) -> dict[str, Draws]:
 
 
 def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
-    """The fit's parameters above its resamples, each (draws, 1); of one group where they are split."""
-    if not len(fit.draws):
-        raise PliantError(f"the fit of law {fit.law.name} has no resamples, so no decision can be sure; fit again with bootstrap 400")
+    """The fit's parameters above its bootstrap samples, each (samples, 1); of one group where they are split."""
+    if not len(fit.bootstrap_samples):
+        raise PliantError(
+            f"the fit of law {fit.law.name} has no bootstrap samples, so no decision can be sure; fit again with bootstrap 400"
+        )
     found: dict[str, Array] = {}
     for name in fit.law.parameter_names:
         split = fit.coordinates.tied.get(name, name) in fit.coordinates.by
@@ -94,19 +96,19 @@ def _stacked(fit: Fit, group: str | None) -> dict[str, Array]:
     return found
 
 
-def paired(fits: Sequence[Fit | Draws], at: Iterable[str] = (), seed: int = 0) -> list[Draws]:
-    """The fits with equally many draws: their resamples combined at random, since each was resampled on its own.
+def paired(fits: Sequence[Fit | BootstrappedFit], at: Iterable[str] = (), seed: int = 0) -> list[BootstrappedFit]:
+    """The fits with equally many bootstrap samples, combined at random, since each fit was resampled on its own.
 
     Raises PliantError when a name in `at` is a column of none of the laws.
     """
-    every = [Draws.of(fit) for fit in fits]
+    every = [BootstrappedFit.of(fit) for fit in fits]
     known = sorted({name for fit in every for name in fit.law.column_names})
     for name in at:
         if name not in known:
             raise PliantError(f"{name!r} is a column of none of these laws; {nearest(name, known)}")
     count = max(len(fit) for fit in every)
     generator = np.random.default_rng(seed)
-    result: list[Draws] = []
+    result: list[BootstrappedFit] = []
     for fit in every:
         spare = np.arange(1, len(fit)) if len(fit) > 1 else np.zeros(1, dtype=int)
         order = np.concatenate([[0], generator.permutation(np.resize(spare, count - 1))])
@@ -114,6 +116,6 @@ def paired(fits: Sequence[Fit | Draws], at: Iterable[str] = (), seed: int = 0) -
     return result
 
 
-def total(fits: Sequence[Draws], columns: Mapping[str, float | Array]) -> Array:
-    """The sum of the fits' predictions, (draws, points): base loss plus the rises of the changes to come."""
+def total(fits: Sequence[BootstrappedFit], columns: Mapping[str, float | Array]) -> Array:
+    """The sum of the fits' predictions, (samples, points): base loss plus the rises of the changes to come."""
     return np.sum(np.broadcast_arrays(*(fit.predict(columns) for fit in fits)), axis=0)
