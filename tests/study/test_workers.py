@@ -27,7 +27,7 @@ from pliant.study.queue import Queue
 from pliant.study.ray_cluster import Cluster
 from pliant.study.running import run
 from pliant.study.study import Study
-from pliant.study.worker import Settings, module_path
+from pliant.study.worker import WorkerSettings, module_path
 
 HERE = Path(__file__).parent
 
@@ -66,7 +66,9 @@ def queue(costs, in_order=False):
     """A queue over rungs that cost so much to open, each with an unchanged and a quantized cell of one second."""
     changes = [Quantize(bits=4), NoChange()]
     cells = [Cell(f"{n}{c.kind}", "s", "tokens", n, c, 0, {}, {}, Cost(1, 1)) for n in range(len(costs)) for c in changes]
-    return Queue(Plan(None, [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, {}, []), in_order)
+    return Queue(
+        Plan(None, "tokens", [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, {}, []), in_order
+    )
 
 
 def test_the_costliest_rung_is_opened_first_and_kept_until_it_is_done():
@@ -189,7 +191,7 @@ def test_ray_is_started_beside_the_package_and_works_in_the_current_folder(tmp_p
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.chdir(tmp_path)
-    worker = Cluster(Settings(module_path(), 1, None)).start()
+    worker = Cluster(WorkerSettings(module_path(), 1, None)).start()
     assert began == [Path(pliant.__file__).parents[1]]
     assert Path.cwd() == tmp_path
     assert worker.actor.arguments[1] == str(tmp_path)

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from pliant.axes import axis_named
 from pliant.changes import Change
 from pliant.errors import PliantError
 from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
-from pliant.models.ladder import axis_of
 from pliant.spec import described, digest
 from pliant.study.cost import TYPICAL_CONTEXT, Cost, evaluation, opening, training
 from pliant.study.foreseen import impossible, left_out
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MEANING = 1
 MOST_CELLS = 1_000_000
+OPENED = ("params",)
+"""Axes along which a stored checkpoint has its place once it has been opened: the ledger finds it in the column of that name."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Plan:
     """A study's work. `cells` are those not finished; `rungs` and `opening` (the cost of each) are indexed by `Cell.rung`."""
 
     study: Study
+    axis: str
+    """What its ladder runs over."""
     rungs: list[Rung]
     opening: list[Cost]
     cells: list[Cell]
@@ -89,7 +93,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
     twins: dict[str, str] = {}
-    axis = axis_of([rung.checkpoint for _, _, rung in listed])
+    axis = study.checkpoints.along([rung.checkpoint for _, _, rung in listed])
     for seed, identity, rung in listed:
         number, first = rungs.setdefault(identity, (len(rungs), rung))
         if (name := rung.checkpoint.address) != first.checkpoint.address:
@@ -107,17 +111,17 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     known = [rung for _, rung in rungs.values()]
     stated = [_stated(study, rung, axis) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
-    ladder: Any = study.checkpoints
-    skipped = ladder.skipped()
+    skipped = study.checkpoints.skipped()
     damaged = dict.fromkeys(rung.damage for _, _, rung in listed if rung.damage is not None)
     remarks = [
         *left_out(skipped),
         *damaged,
         *twins.values(),
         *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
-        *_unanswerable(study, known),
+        *study.checkpoints.remarks([rung.checkpoint for rung in known]),
+        *_unanswerable(study, known, axis),
     ]
-    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
+    return Plan(study, axis, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
 
 
 def _check_size(study: Study, listed: Sequence[Any]) -> None:
@@ -132,7 +136,7 @@ def _check_size(study: Study, listed: Sequence[Any]) -> None:
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
     """Every seed's rungs with their identities. Stored checkpoints are the same for every seed, and looked at once."""
-    ladder: Any = study.checkpoints
+    ladder = study.checkpoints
     if ladder.seeded:
         folder = ledger.checkpoints if ledger is not None else None
         for seed in study.seeds:
@@ -153,22 +157,29 @@ def _identity(rung: Rung) -> str:
         return f"missing {rung.checkpoint.address}"
 
 
-def _unanswerable(study: Study, rungs: Sequence[Rung]) -> list[str]:
+def _unanswerable(study: Study, rungs: Sequence[Rung], axis: str) -> list[str]:
     """What will keep the study's questions from being answered."""
-    if "checkpoint" not in study.questions:
+    if not study.questions:
         return []
-    tokens = [rung.checkpoint.tokens for rung in rungs]
-    if None in tokens:
-        return [f"tokens of {tokens.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"]
-    return [] if len(set(tokens)) > 1 else ["which checkpoint is best takes two or more with different tokens"]
+    places, unit = [getattr(rung.checkpoint, axis, None) for rung in rungs], axis_named(axis).unit
+    if axis == "tokens" and None in places:
+        return [f"tokens of {places.count(None)} checkpoints are unknown, so which is best cannot be said: give `batch_tokens` or `tokens`"]
+    if None in places and axis not in OPENED:
+        return [f"{unit} of {places.count(None)} checkpoints are unknown, so they have no place among the others"]
+    return [] if len(set(places)) > 1 or axis in OPENED else [f"which checkpoint is best takes two or more with different {unit}"]
 
 
 def _stated(study: Study, rung: Rung, axis: str) -> dict[str, Any]:
-    """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened."""
-    ladder: Any = study.checkpoints
-    if ladder.seeded:
+    """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened.
+
+    Axis and position are said together or not at all, so that no position is ever taken for one on another axis.
+    """
+    if study.checkpoints.seeded:
         return {}
-    return {column: value for column, value in stated_facts(rung.checkpoint, axis).items() if not column.startswith("params")}
+    stated = {column: value for column, value in stated_facts(rung.checkpoint, axis).items() if not column.startswith("params")}
+    if axis in OPENED:
+        return {column: value for column, value in stated.items() if column != "position"}
+    return stated if "position" in stated else {column: value for column, value in stated.items() if column != "axis"}
 
 
 def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:
