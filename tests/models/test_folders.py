@@ -50,6 +50,7 @@ def test_a_real_trainer_run_tells_tokens_and_learning_rates(trainer_run):
     for ladder in (FolderLadder(folders=[f"{trainer_run}/checkpoint-*"]), FolderLadder(folders=[str(trainer_run)])):
         first, second = ladder.rungs()
         assert [rung.checkpoint.tokens for rung in (first, second)] == [2 * 3 * 8, 4 * 3 * 8]
+        assert [rung.checkpoint.steps for rung in (first, second)] == [2, 4]
         assert first.checkpoint.peak_lr == pytest.approx(1e-3)
         # linear decay from 1e-3 to 0 in four steps; the rate is logged when the step has been taken
         logged = [

@@ -4,6 +4,7 @@ import errno
 import functools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,10 +23,14 @@ from pliant import PliantError
 from pliant.changes import NoChange, Quantize
 from pliant.ledger.ledger import Ledger
 from pliant.study.cost import Cost
-from pliant.study.planning import Cell, Plan
+from pliant.study.messages import Opened, Opening, OpenRung, RunCell
+from pliant.study.planning import Cell, Plan, plan
+from pliant.study.pool import Pool
+from pliant.study.processes import Worker, WorkerDied
 from pliant.study.queue import Queue
 from pliant.study.ray_cluster import Cluster
 from pliant.study.running import run
+from pliant.study.session import Session
 from pliant.study.study import Study
 from pliant.study.worker import WorkerSettings, module_path
 
@@ -87,6 +92,55 @@ def test_a_free_worker_helps_only_with_what_is_ready():
     assert waiting.rung_for(None, {0, 1}) == 1
     waiting.take_all(1)
     assert waiting.rung_for(None, {0}) is None
+
+
+def test_tasks_and_answers_travel_and_mean_what_they_say(form):
+    planned = plan(Study.parse(form | {"changes": [], "seeds": 0}))
+    cell, session = planned.cells[0], Session(None)
+    opened = pickle.loads(pickle.dumps(OpenRung(planned.rungs[cell.rung]))).done(session)
+    assert pickle.loads(pickle.dumps(opened)) == Opened(None)
+    finished = pickle.loads(pickle.dumps(RunCell(cell).done(session)))
+    assert [(record.cell, record.status) for record in finished.records] == [(cell.name, "ok")]
+    session.close()
+
+
+class Scripted(Worker):
+    """A worker that says what it is told to, and then has died."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.answers, self.tasks = [*answers], []
+
+    def send(self, task):
+        self.tasks.append(task)
+
+    def receive(self):
+        if not self.answers:
+            raise WorkerDied("it has died")
+        return self.answers.pop(0)
+
+    def stop(self):
+        self.tasks.append(None)
+
+
+def played(form, *scripts):
+    """A plan of two rungs with one cell each, what workers of these scripts are given and deliver, and the work that is reported."""
+    planned = plan(Study.parse(form | {"changes": [], "seeds": 0}))
+    workers, delivered, advanced = [Scripted(*script) for script in scripts], [], []
+    executor = SimpleNamespace(start=iter(workers).__next__, ready=list)
+    Pool(planned, Queue(planned), executor, 1, delivered.extend, advanced.append).run()
+    assert sum(advanced) == pytest.approx(planned.cost.seconds)
+    return [[type(task) for task in worker.tasks if task] for worker in workers], [record.error for record in delivered]
+
+
+def test_progress_counts_once_however_it_comes(trained):
+    answers = Opening(0.25), Opening(0.75), Opening(0.5), Opened("no such weights"), Opened("nor these")
+    assert played(trained, answers) == ([[OpenRung, OpenRung]], ["no such weights", "nor these"])
+
+
+def test_a_worker_that_dies_takes_what_it_was_doing_with_it(trained):
+    tasks, errors = played(trained, [Opened()], [Opened("no such weights")])
+    assert (tasks, errors) == ([[OpenRung, RunCell], [OpenRung]], ["it has died", "no such weights"])
 
 
 def test_downloads_come_in_order():
