@@ -7,8 +7,12 @@ position is that fact. Decisions, tables and pictures speak of a ladder through 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pliant.numbers import format_count
+
+AxisName = Literal["tokens", "steps", "params", "tasks", "density"]
+"""What a study file may call the axis of its ladder."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from importlib import import_module
 
 import yaml
@@ -34,6 +35,27 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
         **{"study": "small", "ledger": str(ledger), "records": 2, "failed": 0, "seconds": 0},
         **{"remarks": [], "answers": []},
     }
+
+
+def test_records_say_their_axis_and_their_place_on_it(study, tmp_path, pliant):
+    form = yaml.safe_load(study.read_text())
+    model = tmp_path / "model"
+    for step in (300, 100):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        shutil.copytree(model, tmp_path / "run" / f"checkpoint-{step}")
+        (tmp_path / "run" / f"checkpoint-{step}" / "pliant.json").unlink()
+        (tmp_path / "run" / f"checkpoint-{step}" / "added_tokens.json").write_text(json.dumps({"made at": step}))  # other content
+    study.write_text(yaml.safe_dump(form | {"checkpoints": str(tmp_path / "run"), "questions": ["checkpoint"]}))
+    told = "note: tokens unknown: ordered by steps; give batch_tokens for tokens"
+    code, out, err = pliant("run", study, "--ledger", tmp_path / "ledger", "--dry-run")
+    assert (code, told in err) == (0, True)
+    assert [line.split()[2] for line in out.splitlines()[1:4]] == ["steps", "100", "300"]
+    assert told in pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)[2]
+    records = json.loads(pliant("show", tmp_path / "ledger", "--json")[1])
+    assert sorted((record["axis"], record["position"]) for record in records) == [("steps", 100)] * 2 + [("steps", 300)] * 2
+    assert "300 steps" in pliant("show", tmp_path / "ledger")[1]
+    code, out, _ = pliant("decide", "checkpoint", "--ledger", tmp_path / "ledger")
+    assert (code, "steps" in out, "tokens" in out) == (0, True, False)
 
 
 def test_each_standard_error_stands_beside_what_it_is_of(study, tmp_path, pliant):

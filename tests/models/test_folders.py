@@ -50,6 +50,7 @@ def test_a_real_trainer_run_tells_tokens_and_learning_rates(trainer_run):
     for ladder in (FolderLadder(folders=[f"{trainer_run}/checkpoint-*"]), FolderLadder(folders=[str(trainer_run)])):
         first, second = ladder.rungs()
         assert [rung.checkpoint.tokens for rung in (first, second)] == [2 * 3 * 8, 4 * 3 * 8]
+        assert [rung.checkpoint.steps for rung in (first, second)] == [2, 4]
         assert first.checkpoint.peak_lr == pytest.approx(1e-3)
         # linear decay from 1e-3 to 0 in four steps; the rate is logged when the step has been taken
         logged = [
@@ -79,17 +80,17 @@ def test_steps_become_tokens_where_the_batch_is_given(saved, tmp_path):
 def test_the_states_fields(tmp_path):
     history = [{"step": 1, "learning_rate": 0.5}, {"step": 2, "loss": 1.0}, {"step": 3, "learning_rate": 0.1}, {"eval_loss": 3.0}]
     write_state(tmp_path, num_input_tokens_seen=77, log_history=history)
-    assert read_trainer_state(tmp_path) == ({"tokens": 77, "peak_lr": 0.5, "final_lr": 0.1}, None)
-    assert read_trainer_state(tmp_path, batch_tokens=3) == ({"tokens": 30, "peak_lr": 0.5, "final_lr": 0.1}, None)
+    assert read_trainer_state(tmp_path) == ({"steps": 10, "tokens": 77, "peak_lr": 0.5, "final_lr": 0.1}, None)
+    assert read_trainer_state(tmp_path, batch_tokens=3) == ({"steps": 10, "tokens": 30, "peak_lr": 0.5, "final_lr": 0.1}, None)
     write_state(tmp_path)
-    assert read_trainer_state(tmp_path) == ({}, None)
+    assert read_trainer_state(tmp_path) == ({"steps": 10}, None)
     assert read_trainer_state(tmp_path / "elsewhere") == ({}, None)
 
 
 def test_losses_that_are_no_numbers_are_the_trainers_own_way_of_writing(tmp_path):
     text = '{"global_step": 4, "log_history": [{"loss": NaN, "grad_norm": Infinity, "learning_rate": 0.5}], "best_metric": -Infinity}'
     (tmp_path / "trainer_state.json").write_text(text)
-    assert read_trainer_state(tmp_path, batch_tokens=3) == ({"tokens": 12, "peak_lr": 0.5, "final_lr": 0.5}, None)
+    assert read_trainer_state(tmp_path, batch_tokens=3) == ({"steps": 4, "tokens": 12, "peak_lr": 0.5, "final_lr": 0.5}, None)
 
 
 RATE = '{"global_step": 4, "log_history": [{"learning_rate": 0.5}, {"learning_rate": %s}]}'
@@ -103,11 +104,11 @@ ODD = [
     ('{"global_step": -1, "log_history": []}', {}),
     ('{"global_step": 1' + "0" * 400 + ', "log_history": []}', {}),
     ('{"global_step": 1e999, "log_history": []}', {}),
-    ('{"global_step": 9223372036854775807, "log_history": []}', {}),  # times the batch, more than a column holds
+    ('{"global_step": 9223372036854775807, "log_history": []}', {"steps": 2**63 - 1}),  # times the batch, more than a column holds
     ('{"log_history": 3}', {}),
-    ('{"global_step": 4}', {"tokens": 12}),
-    ('{"global_step": 4.0, "log_history": [5]}', {"tokens": 12}),
-    *((RATE % rate, {"tokens": 12, "peak_lr": 0.5}) for rate in ("null", "NaN", "1e999", '"fast"', "[1]", "-1", "true")),
+    ('{"global_step": 4}', {"steps": 4, "tokens": 12}),
+    ('{"global_step": 4.0, "log_history": [5]}', {"steps": 4, "tokens": 12}),
+    *((RATE % rate, {"steps": 4, "tokens": 12, "peak_lr": 0.5}) for rate in ("null", "NaN", "1e999", '"fast"', "[1]", "-1", "true")),
 ]
 
 

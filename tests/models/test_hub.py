@@ -225,7 +225,7 @@ def test_a_file_that_is_broken_on_the_hub(hub, folders, tmp_path, online):
     [
         ({"revisions": "ste*x"}, "no revision matches 'ste\\*x'"),
         ({"revisions": ["step1000", "main"]}, "how many tokens stand behind revision 'main'"),
-        ({"batch_tokens": None}, "batch_tokens"),
+        ({"revisions": ["step1000", "stage2-step1000-tokens1B"], "batch_tokens": None}, "batch_tokens"),
         ({"tokens": {"step5": 1}}, "'step5'"),
         ({"hub": "lab/other"}, "no such repository"),
         ({"hub": "not a name"}, "not a hub name"),
@@ -235,6 +235,21 @@ def test_what_cannot_be_listed_is_one_line(hub, fields, message):
     with pytest.raises(PliantError, match=message) as caught:
         HubLadder(**{"hub": "lab/tiny", "revisions": "step*", "batch_tokens": 1, "endpoint": hub.url, **fields}).rungs()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_steps_stand_in_for_tokens_that_nobody_tells(hub):
+    rungs = ladder(hub, batch_tokens=None).rungs()
+    facts = [rung.checkpoint for rung in rungs]
+    assert [(known.revision, known.tokens, known.steps) for known in facts] == [(name, None, int(name[4:])) for name in STEPS]
+    assert rungs[0].ladder.along(facts) == "steps"
+    assert rungs[0].ladder.remarks(facts) == ["tokens unknown: ordered by steps; give batch_tokens for tokens"]
+    with rungs[0].open() as model:
+        assert (model.checkpoint.tokens, model.checkpoint.steps) == (None, facts[0].steps)
+    told = ladder(hub).rungs()
+    assert [(rung.checkpoint.tokens, rung.checkpoint.steps) for rung in told] == [(2048 * known.steps, known.steps) for known in facts]
+    assert told[0].ladder.along([rung.checkpoint for rung in told]) == "tokens"
+    assert ladder(hub, axis="steps").along([rung.checkpoint for rung in told]) == "steps"
+    assert ladder(hub, axis="steps").remarks(facts) == []  # they were asked for
 
 
 def test_a_single_revision_needs_no_tokens(hub):

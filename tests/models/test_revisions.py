@@ -26,6 +26,13 @@ def test_each_published_pattern_is_read(name):
     assert sum(pattern.fullmatch(name) is not None for pattern in PATTERNS) == 1
 
 
+def test_steps_are_counted_from_the_beginning_of_training():
+    steps = {name: found.steps for name, found in EXAMPLES.items()}
+    assert steps["stage1-step150-tokens1B"] == 150
+    assert steps["stage2-ingredient1-step1000-tokens5B"] is None  # they begin anew
+    assert (steps["global_step5000"], steps["step-001000-2BT"], steps["128000"]) == (5000, 1000, 128000)
+
+
 HOSTILE = ["step" + "9" * 5000, "9" * 16, "step\u0663", "step\xb2", "step1-tokens9999999T", "step1\n"]
 HOSTILE += ["stage123-step1-tokens1B", "stage999999999999-step1-tokens1B", "step1-tokens1.2345B", "step1-tokens\u0664B"]
 

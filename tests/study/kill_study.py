@@ -41,11 +41,11 @@ def kill_and_resume(form: dict, place: Path, kills: int, workers: int, seed: int
     Returns how many records were finished at each kill, having checked that the ledger is in the end as if nothing had been.
     """
     assert start(form, place / "reference", workers).wait(600) == 0
-    whole = files_in(place / "reference")
+    apart = max(2, files_in(place / "reference") // (kills + 1))
     generator, finished = random.Random(seed), []
     (place / "killed").mkdir()
     while len(finished) < kills:
-        until = files_in(place / "killed") + generator.randint(1, max(1, whole // (kills + 1)))
+        until = files_in(place / "killed") + generator.randint(apart // 2, apart)
         process = start(form, place / "killed", workers)
         while process.poll() is None and files_in(place / "killed") < until:
             time.sleep(0.002)

@@ -62,7 +62,7 @@ def test_a_moved_checkpoint_takes_its_records_along(steps, tmp_path):
 
 
 def test_unknown_tokens_are_named_and_can_be_given_later(steps, tmp_path):
-    runs = run(steps(), tmp_path / "ledger", workers=0, quiet=True)
+    runs = run(steps(axis="tokens"), tmp_path / "ledger", workers=0, quiet=True)
     with pytest.raises(PliantError, match="tokens of 2 checkpoints are not known: give `batch_tokens`"):
         decide.checkpoint(runs)
     runs = run(steps(tokens={"checkpoint-1": "1M", "checkpoint-2": "5M"}), tmp_path / "ledger", workers=0, quiet=True)
@@ -71,17 +71,62 @@ def test_unknown_tokens_are_named_and_can_be_given_later(steps, tmp_path):
 
 def test_a_plan_says_beforehand_that_its_question_cannot_be_answered(steps):
     asked = {"questions": ["checkpoint"]}
-    (line,) = plan(Study.parse(steps() | asked)).remarks
+    (line,) = plan(Study.parse(steps(axis="tokens") | asked)).remarks
     assert "tokens of 2 checkpoints are unknown" in line
     assert plan(Study.parse(steps(batch_tokens="1M") | asked)).remarks == []
-    assert plan(Study.parse(steps())).remarks == []
-    (line,) = plan(Study.parse(steps(tokens={"checkpoint-1": "1M", "checkpoint-2": "1M"}) | asked)).remarks
+    for axis in ("tokens", "density"):
+        assert plan(Study.parse(steps(axis=axis))).remarks == []
+    same = {"tokens": {"checkpoint-1": "1M", "checkpoint-2": "1M"}}
+    (line,) = plan(Study.parse(steps(axis="tokens", **same) | asked)).remarks
     assert "two or more with different tokens" in line
+    (line,) = plan(Study.parse(steps(axis="density") | asked)).remarks
+    assert "density of 2 checkpoints are unknown" in line
+    assert plan(Study.parse(steps(**same) | asked)).axis == "steps"
+
+
+def places(ledger):
+    return {row["checkpoint"][-1]: (row["axis"], row["position"], row["tokens"]) for row in ledger.records()}
+
+
+def test_a_run_that_knows_its_steps_alone_is_decided_along_them(steps, tmp_path):
+    planned = plan(Study.parse(steps() | {"questions": ["checkpoint"]}))
+    assert planned.axis == "steps"
+    assert planned.remarks == ["tokens unknown: ordered by steps; give batch_tokens for tokens"]
+    place = tmp_path / "ledger"
+    runs = run(steps(), place, workers=0, quiet=True)
+    assert places(runs.ledger) == {"1": ("steps", 1, None), "2": ("steps", 2, None)}
+    found = decide.checkpoint(runs)
+    assert {point.position for one in found for point in one.evidence.curve} == {1, 2}
+    assert all("steps" in one.sentence() and "tokens" not in one.sentence() for one in found)
+    assert {one.json()["evidence"]["axis"] for one in found} == {"steps"}
+    old = [(row["key"], row["draw"], row["seconds"]) for row in runs.records()]
+
+    def again(expected, first, second, **fields):
+        """The same records, none of them measured again, on another axis."""
+        after = run(steps(**fields), place, workers=0, quiet=True)
+        assert [(row["key"], row["draw"], row["seconds"]) for row in after.records()] == old
+        assert {name: found[:2] for name, found in places(after.ledger).items()} == {"1": (expected, first), "2": (expected, second)}
+        return after
+
+    again("tokens", 1_000_000, 2_000_000, batch_tokens="1M")
+    again("steps", 1, 2)
+    (size,) = {row["params"] for row in runs.records()}
+    sizes = again("params", size, size, axis="params")
+    with pytest.raises(PliantError, match="two checkpoints of different parameters"):
+        decide.checkpoint(sizes)
+    assert again("tokens", 3_000_000, 6_000_000, batch_tokens="3M").ledger.shards()
+
+
+def test_a_place_that_is_not_known_is_never_taken_from_another_axis(steps, tmp_path):
+    place = tmp_path / "ledger"
+    run(steps(), place, workers=0, quiet=True)
+    after = run(steps(axis="tokens", tokens={"checkpoint-2": "5M"}), place, workers=0, quiet=True)
+    assert places(after.ledger) == {"1": ("steps", 1, None), "2": ("tokens", 5_000_000, 5_000_000)}
 
 
 def test_the_run_says_so_unless_it_is_to_be_quiet(steps, tmp_path, capsys):
     form = steps() | {"questions": ["checkpoint"], "changes": []}
     run(form, tmp_path / "ledger", workers=0)
-    assert "note: tokens of 2 checkpoints are unknown" in capsys.readouterr().err
+    assert "note: tokens unknown: ordered by steps" in capsys.readouterr().err
     run(form, tmp_path / "ledger", workers=0, quiet=True)
     assert capsys.readouterr().err == ""

@@ -8,7 +8,7 @@ from awkward import Norm
 from pliant import PliantError
 from pliant.study.planning import described, plan
 from pliant.study.running import run
-from pliant.study.staffing import staff
+from pliant.study.sizing import workers_for
 from pliant.study.study import Study
 
 
@@ -131,12 +131,12 @@ def test_costs_grow_with_what_they_count(trained, tmp_path):
 def test_little_work_needs_no_worker_and_large_models_few(form, folders, monkeypatch, tmp_path):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(8), raising=False)
     planned = plan(Study.parse(form))
-    assert staff(planned, None) == (0, 1)
-    monkeypatch.setattr("pliant.study.staffing.SOON", 0.0)
-    assert staff(planned, None) == (8, 1)
-    assert staff(planned, None, one_at_a_time=True) == (1, 1)
-    assert staff(planned, "cuda") == (1, 8)
-    monkeypatch.setattr("pliant.study.staffing._free_memory", lambda: 3 * 10**9)
-    assert staff(planned, None)[0] == 2
-    monkeypatch.setattr("pliant.study.staffing.TINY", 0)
-    assert staff(planned, None) == (2, 4)
+    assert workers_for(planned, None) == (0, 1)
+    monkeypatch.setattr("pliant.study.sizing.SOON", 0.0)
+    assert workers_for(planned, None) == (8, 1)
+    assert workers_for(planned, None, one_at_a_time=True) == (1, 1)
+    assert workers_for(planned, "cuda") == (1, 8)
+    monkeypatch.setattr("pliant.study.sizing._free_memory", lambda: 3 * 10**9)
+    assert workers_for(planned, None)[0] == 2
+    monkeypatch.setattr("pliant.study.sizing.TINY", 0)
+    assert workers_for(planned, None) == (2, 4)

@@ -232,7 +232,7 @@ def test_a_ray_cluster_measures_the_same(form, tmp_path):
 
 def test_kinds_defined_in_a_notebook_run_in_this_process(form, tmp_path, monkeypatch):
     monkeypatch.setattr(Norm, "__module__", "__main__")
-    monkeypatch.setattr("pliant.study.staffing.SOON", 0.0)
+    monkeypatch.setattr("pliant.study.sizing.SOON", 0.0)
     form |= {"changes": [], "measures": {"norm": Norm()}}
     with pytest.raises(PliantError, match="Norm is defined in a notebook"):
         run(form, tmp_path / "ledger", workers=2)

@@ -4,6 +4,7 @@ import errno
 import functools
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,12 +23,16 @@ from pliant import PliantError
 from pliant.changes import NoChange, Quantize
 from pliant.ledger.ledger import Ledger
 from pliant.study.cost import Cost
-from pliant.study.planning import Cell, Plan
+from pliant.study.messages import Opened, Opening, OpenRung, RunCell
+from pliant.study.planning import Cell, Plan, plan
+from pliant.study.pool import Pool
+from pliant.study.processes import Worker, WorkerDied
 from pliant.study.queue import Queue
 from pliant.study.ray_cluster import Cluster
 from pliant.study.running import run
+from pliant.study.session import Session
 from pliant.study.study import Study
-from pliant.study.worker import Settings, module_path
+from pliant.study.worker import WorkerSettings, module_path
 
 HERE = Path(__file__).parent
 
@@ -66,7 +71,9 @@ def queue(costs, in_order=False):
     """A queue over rungs that cost so much to open, each with an unchanged and a quantized cell of one second."""
     changes = [Quantize(bits=4), NoChange()]
     cells = [Cell(f"{n}{c.kind}", "s", "tokens", n, c, 0, {}, {}, Cost(1, 1)) for n in range(len(costs)) for c in changes]
-    return Queue(Plan(None, [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, {}, []), in_order)
+    return Queue(
+        Plan(None, "tokens", [None] * len(costs), [Cost(cost, cost) for cost in costs], cells, 0, frozenset(), {}, {}, []), in_order
+    )
 
 
 def test_the_costliest_rung_is_opened_first_and_kept_until_it_is_done():
@@ -85,6 +92,55 @@ def test_a_free_worker_helps_only_with_what_is_ready():
     assert waiting.rung_for(None, {0, 1}) == 1
     waiting.take_all(1)
     assert waiting.rung_for(None, {0}) is None
+
+
+def test_tasks_and_answers_travel_and_mean_what_they_say(form):
+    planned = plan(Study.parse(form | {"changes": [], "seeds": 0}))
+    cell, session = planned.cells[0], Session(None)
+    opened = pickle.loads(pickle.dumps(OpenRung(planned.rungs[cell.rung]))).done(session)
+    assert pickle.loads(pickle.dumps(opened)) == Opened(None)
+    finished = pickle.loads(pickle.dumps(RunCell(cell).done(session)))
+    assert [(record.cell, record.status) for record in finished.records] == [(cell.name, "ok")]
+    session.close()
+
+
+class Scripted(Worker):
+    """A worker that says what it is told to, and then has died."""
+
+    def __init__(self, *answers):
+        super().__init__()
+        self.answers, self.tasks = [*answers], []
+
+    def send(self, task):
+        self.tasks.append(task)
+
+    def receive(self):
+        if not self.answers:
+            raise WorkerDied("it has died")
+        return self.answers.pop(0)
+
+    def stop(self):
+        self.tasks.append(None)
+
+
+def played(form, *scripts):
+    """A plan of two rungs with one cell each, what workers of these scripts are given and deliver, and the work that is reported."""
+    planned = plan(Study.parse(form | {"changes": [], "seeds": 0}))
+    workers, delivered, advanced = [Scripted(*script) for script in scripts], [], []
+    executor = SimpleNamespace(start=iter(workers).__next__, ready=list)
+    Pool(planned, Queue(planned), executor, 1, delivered.extend, advanced.append).run()
+    assert sum(advanced) == pytest.approx(planned.cost.seconds)
+    return [[type(task) for task in worker.tasks if task] for worker in workers], [record.error for record in delivered]
+
+
+def test_progress_counts_once_however_it_comes(trained):
+    answers = Opening(0.25), Opening(0.75), Opening(0.5), Opened("no such weights"), Opened("nor these")
+    assert played(trained, answers) == ([[OpenRung, OpenRung]], ["no such weights", "nor these"])
+
+
+def test_a_worker_that_dies_takes_what_it_was_doing_with_it(trained):
+    tasks, errors = played(trained, [Opened()], [Opened("no such weights")])
+    assert (tasks, errors) == ([[OpenRung, RunCell], [OpenRung]], ["it has died", "no such weights"])
 
 
 def test_downloads_come_in_order():
@@ -189,7 +245,7 @@ def test_ray_is_started_beside_the_package_and_works_in_the_current_folder(tmp_p
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.chdir(tmp_path)
-    worker = Cluster(Settings(module_path(), 1, None)).start()
+    worker = Cluster(WorkerSettings(module_path(), 1, None)).start()
     assert began == [Path(pliant.__file__).parents[1]]
     assert Path.cwd() == tmp_path
     assert worker.actor.arguments[1] == str(tmp_path)

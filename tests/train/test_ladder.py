@@ -2,16 +2,19 @@ import json
 import os
 import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import pytest
 import torch
 
-from pliant.data import Packed
+from pliant.data import Corpus, Packed, packed
 from pliant.errors import PliantError
 from pliant.methods import QuantizeAware
 from pliant.models import load
+from pliant.objectives import NextToken
+from pliant.spec import digest
 from pliant.train import Diverged, TrainedLadder, TrainedRung
 from pliant.train.ladder import NewModel
 from pliant.train.rung import LOG_FILE
@@ -120,6 +123,33 @@ def test_the_identity_names_everything_that_matters_and_nothing_else(fields, tex
         {"model": {**fields["model"], "tokenizer": "bytes"}},
     ]
     assert len({base, *(identity(**change) for change in changes)}) == len(changes) + 1
+
+
+def test_the_identity_is_what_it_was_before_objectives_had_a_name(fields, text_file, tmp_path):
+    """Of model, recipe, methods, seed and tokens: checkpoints trained by earlier versions are found again."""
+    rung = ladder(fields).rungs(seed=3, folder=tmp_path)[0]
+    words = rung.model.words()
+    recipe = {
+        **{"batch": 4, "accumulate": 1, "length": None, "schedule": "cosine", "decay": 0.2, "final": 0.0, "warmup": None},
+        **{"weight_decay": 0.1, "betas": [0.9, 0.95], "epsilon": 1e-8, "clip": 1.0, "precision": "fp32", "lr": 1e-2, "steps": 8},
+    }
+    model = {"kind": "new_model", "preset": "llama-16x2", "tokenizer": words.fingerprint, "context": 16}
+    text = packed(Corpus(source=str(text_file)), words, "train").fingerprint
+    assert rung.identity == digest(json.dumps([1, model, recipe, [], 3, text], sort_keys=True))
+
+
+class Backwards(NextToken):
+    """Another objective on the same text."""
+
+
+def test_another_objective_is_another_run(fields, tmp_path):
+    rung = ladder(fields).rungs(folder=tmp_path)[0]
+    text = rung.objective.data
+    others = [replace(rung, objective=objective) for objective in (NextToken(data=text, part="all"), Backwards(data=text, part="all"))]
+    assert len({rung.identity, *(other.identity for other in others)}) == 3
+    assert others[0].checkpoint.unique_tokens >= rung.checkpoint.unique_tokens
+    with others[0].open() as model:
+        assert (model.checkpoint.steps, model.checkpoint.tokens) == (8, 512)
 
 
 def test_sizes_are_ordered_by_tokens_and_have_their_own_learning_rate(fields, tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pliant.axes import axis_named
 from pliant.changes import recorded
 from pliant.cli.change import DeviceOption, DtypeOption, JsonOption
 from pliant.cli.output import note, print_json, print_table
@@ -64,25 +65,27 @@ def run_command(
 def _foresee(study: Any, folder: Path, asked: int | None, device: str | None, as_json: bool) -> None:
     """Print the plan."""
     from pliant.study import Ledger, plan
-    from pliant.study.staffing import staff
+    from pliant.study.sizing import workers_for
 
     planned = plan(study, Ledger(folder) if (folder / "ledger.json").exists() else None, device)
-    workers = staff(planned, device)[0] if asked is None else asked
+    workers = workers_for(planned, device)[0] if asked is None else asked
     if as_json:
         print_json(_plan_form(planned, folder, workers))
         return
     rows: list[list[str]] = []
+    axis = axis_named(planned.axis if planned.axis != "params" else "tokens")
     for number, rung in enumerate(planned.rungs):
         cells = [cell for cell in planned.cells if cell.rung == number]
         opening = planned.opening[number]
         facts = rung.checkpoint
-        known = [format_count(count) if count is not None else "?" for count in (facts.params, facts.tokens)]
+        place = getattr(facts, axis.name)
+        known = ["?" if fact is None else f"{fact:g}" if isinstance(fact, float) else format_count(fact) for fact in (facts.params, place)]
         training = f"{opening.flops:.1e}" if cells and opening.flops else ""
         seconds = sum(cell.cost.seconds for cell in cells) + (opening.seconds if cells else 0.0)
         rows.append([facts.address, *known, str(len(cells)), training, format_seconds(seconds)])
     for line in planned.remarks:
         remark(line)
-    print_table(["checkpoint", "params", "tokens", "cells", "training FLOPs", "time"], rows, study.name)
+    print_table(["checkpoint", "params", axis.unit, "cells", "training FLOPs", "time"], rows, study.name)
     cost = planned.cost
     print(f"changes: {', '.join(change.label() for change in study.changes)}")
     print(f"measures: {', '.join(f'{name} = {measure.label()}' for name, measure in study.measures.items())}")

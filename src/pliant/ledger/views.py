@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 READING = "union_by_name = true, hive_partitioning = false"
 """Older shards lack columns; no part of a path is a column."""
 
-WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis, coalesce(position, if(axis is null, tokens, null)) as position,
+WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis,
+    if(axis = 'params', params, coalesce(position, if(axis is null, tokens, null))) as position,
     coalesce(better, if(metric in {HIGHER_ONCE}, 'higher', 'lower')) as better"""
-"""What records of versions that did not have these columns meant."""
+"""What records of versions that did not have these columns meant; along sizes the position is the size."""
 
 ATTEMPTS = 5
 SAMPLES = """

@@ -20,6 +20,7 @@ from pydantic import Field
 from pliant.errors import PliantError
 from pliant.methods.method import Method, MethodState, Run
 from pliant.models.adapters import Adapter
+from pliant.models.modules import linear_layers
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -60,11 +61,8 @@ class Lora(Method):
 
     def _targets(self, network: nn.Module) -> list[str]:
         """The names of the layers that are adapted."""
-        from torch import nn as layers
-        from transformers.pytorch_utils import Conv1D
-
-        head = network.get_output_embeddings() if hasattr(network, "get_output_embeddings") else None  # pyright: ignore[reportCallIssue]
-        names = [name for name, module in network.named_modules() if isinstance(module, layers.Linear | Conv1D) and module is not head]
+        wanted = {id(layer) for layer in linear_layers(network)}
+        names = [name for name, module in network.named_modules() if id(module) in wanted]
         if self.modules == "linear":
             return names
         ends = ATTENTION if self.modules == "attention" else tuple(part.strip() for part in self.modules.split(","))

@@ -3,7 +3,8 @@
 Idea: facts come from what lies beside the weights (`pliant.json`, `trainer_state.json`), then from the folder's name, read
 like a hub revision; what the user states wins over both.
 Cost: listing reads headers only; `identity` reads every weight once (one to two gigabytes a second).
-What goes wrong: a Trainer folder written without `include_num_input_tokens_seen` knows no tokens; give `batch_tokens`. Sharded
+What goes wrong: a Trainer folder written without `include_num_input_tokens_seen` knows no tokens: such a run is ordered by its
+steps; give `batch_tokens` for tokens. Sharded
 training leaves folders that hold no weights anybody can load: they are left out by name, with what to do about them.
 """
 
@@ -15,7 +16,7 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -28,7 +29,6 @@ from pliant.models.ladder import Stored
 from pliant.models.revisions import parse, tokens_of
 from pliant.models.trainer_state import facts_beside
 from pliant.models.weight_files import INDEX, SINGLE, content_hash, stored_parameters, weight_files, why_no_weights
-from pliant.numbers import LARGEST
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +43,8 @@ UNFINISHED = "tmp-checkpoint-"
 class FolderLadder(Stored):
     """Checkpoints in local folders. Short forms: one path or pattern, or a list of them."""
 
+    key: ClassVar[str] = "folders"
+
     folders: tuple[str, ...] = Field(
         description="Checkpoints, folders of them, .gguf files; * and ? stand for parts of names", min_length=1
     )
@@ -53,15 +55,22 @@ class FolderLadder(Stored):
         form = {"folders": form} if isinstance(form, str | list) else form
         return {**form, "folders": [form["folders"]]} if isinstance(form, dict) and isinstance(form.get("folders"), str) else form
 
+    @classmethod
+    def takes(cls, form: Any) -> bool:
+        """Also one path or pattern, and a list of them."""
+        return isinstance(form, str | list) or super().takes(form)
+
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[FolderRung]:
-        """Every folder in the order of its tokens; those whose tokens are unknown come last, in the order of their names.
+        """Every folder in the order of its axis; those whose place on it is unknown come last, in the order of their names.
 
         Raises PliantError when a path does not exist or a pattern matches no checkpoint.
         """
         paths, skipped = self._found()
         self._check_token_map([*paths, *skipped])
         rungs = [self._rung(path) for path in paths]
-        return sorted(rungs, key=lambda rung: (rung.checkpoint.tokens is None, rung.checkpoint.tokens or 0, _natural(rung.path)))
+        places = self.place([rung.checkpoint for rung in rungs])
+        ordered = sorted(zip(places, rungs, strict=True), key=lambda placed: (placed[0], _natural(placed[1].path)))
+        return [rung for _, rung in ordered]
 
     def skipped(self) -> dict[str, str]:
         """The folders that are matched but hold no checkpoint: why, and what to do, by their path."""
@@ -87,19 +96,20 @@ class FolderLadder(Stored):
         facts, damage = facts_beside(path, self.batch_tokens) if path.is_dir() else ({}, None)
         with contextlib.suppress(PliantError):
             facts["params"] = gguf_parameters(path) if path.is_file() else stored_parameters(weight_files(path))
-        tokens = (self.tokens or {}).get(path.name, facts.get("tokens"))
-        tokens = self._tokens_in_name(path.name) if tokens is None else tokens
-        known = Checkpoint.parse({**facts, "name": str(path), "revision": None, "tokens": tokens}, str(path))
-        return FolderRung(self, str(path), known, damage)
+        told = (self.tokens or {}).get(path.name)
+        known = {**self._facts_in_name(path.name), **facts, "name": str(path), "revision": None}
+        checkpoint = Checkpoint.parse(known if told is None else known | {"tokens": told}, str(path))
+        return FolderRung(self, str(path), checkpoint, damage)
 
-    def _tokens_in_name(self, name: str) -> int | None:
-        """From names such as `step1000-tokens4B`, or `checkpoint-500` where the batch is given."""
-        step = name.removeprefix("checkpoint-")
-        if parse(step) is not None:
-            with contextlib.suppress(PliantError):
-                tokens = tokens_of([step], batch_tokens=self.batch_tokens)[step]
-                return tokens if tokens < LARGEST else None
-        return None
+    def _facts_in_name(self, name: str) -> dict[str, int]:
+        """From names such as `step1000-tokens4B` and `checkpoint-500`: steps, and tokens where the name or the batch tells them."""
+        revision = parse(name.removeprefix("checkpoint-"))
+        if revision is None:
+            return {}
+        facts = {} if revision.steps is None else {"steps": revision.steps}
+        with contextlib.suppress(PliantError):
+            facts |= {"tokens": tokens_of([revision.name], batch_tokens=self.batch_tokens)[revision.name]}
+        return facts
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from pliant.data.patterns import matching
 from pliant.errors import PliantError
 from pliant.models import hub_store
 from pliant.models.checkpoint import Checkpoint
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 class HubLadder(Stored):
     """Revisions of one hub repository. Short form: `NAME@REVISIONS`, such as `EleutherAI/pythia-70m@step*`."""
 
+    key: ClassVar[str] = "hub"
+
     hub: str = Field(description="Name of the repository, such as EleutherAI/pythia-70m")
     revisions: tuple[str, ...] = Field(
         default=("main",), description="Branches, tags or commits; * and ? stand for parts of names", min_length=1
@@ -58,27 +61,31 @@ class HubLadder(Stored):
             form = {"hub": hub, "revisions": revision or "main"}
         return {**form, "revisions": [form["revisions"]]} if isinstance(form, dict) and isinstance(form.get("revisions"), str) else form
 
+    @classmethod
+    def takes(cls, form: Any) -> bool:
+        """Also `NAME@REVISIONS`, unless that lies here as a folder or looks like the path of one."""
+        named = isinstance(form, str) and "@" in form and not form.startswith(("/", ".", "~")) and not matching(form)
+        return named or super().takes(form)
+
     @property
     def one_at_a_time(self) -> bool:
         """Unless everything that is downloaded is kept."""
         return not self.keep
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[HubRung]:
-        """Every revision in the order of its tokens. One that is missing is reported when it is opened.
+        """Every revision in the order of its axis. One that is missing is reported when it is opened.
 
-        Raises PliantError when the hub cannot be reached, a pattern matches nothing, or a name does not tell its tokens.
+        Raises PliantError when the hub cannot be reached, a pattern matches nothing, or a name tells neither tokens nor steps.
         """
         commits = self._commits()
         names = self._matches(list(commits))
-        ordered = self._tokens(names, list(commits))
-        sources = [self._source(name, commits) for name in ordered]
+        known = [self._facts(name, tokens) for name, tokens in self._tokens(names, list(commits)).items()]
+        known = [checkpoint for _, checkpoint in sorted(zip(self.place(known), known, strict=True), key=lambda placed: placed[0])]
+        sources = [self._source(str(checkpoint.revision), commits) for checkpoint in known]
         following = [*sources[1:], None]
         if not self.keep:
             hub_store.tidy_at_exit(self.hub, self.endpoint)
-        return [
-            HubRung(self, self._facts(name, tokens), source, ahead)
-            for (name, tokens), source, ahead in zip(ordered.items(), sources, following, strict=True)
-        ]
+        return [HubRung(self, *facts) for facts in zip(known, sources, following, strict=True)]
 
     def _commits(self) -> dict[str, str]:
         """Every revision with its commit; those in the cache where the hub cannot be reached and downloads are kept."""
@@ -101,12 +108,14 @@ class HubLadder(Stored):
         return list(dict.fromkeys(names))
 
     def _tokens(self, names: list[str], present: list[str]) -> dict[str, int | None]:
-        """In increasing order. A single revision need not be placed, so its tokens may stay unknown."""
+        """In increasing order. They may stay unknown where nobody says them and every name tells its step, or there is but one."""
         try:
             return {**tokens_of(names, hub=self.hub, batch_tokens=self.batch_tokens, token_map=self.tokens, all_names=present)}
         except PliantError as error:
-            if len(names) == 1 and not self.tokens:
-                return {names[0]: None}
+            told = self.tokens or self.batch_tokens
+            steps_tell = not told and None not in map(_steps, names)
+            if steps_tell or (len(names) == 1 and not self.tokens):
+                return dict.fromkeys(names)
             raise error.within(self.hub) from None
 
     def _source(self, name: str, commits: dict[str, str]) -> hub_store.Source | None:
@@ -118,7 +127,12 @@ class HubLadder(Stored):
         stage = f"stage{revision.stage}" if revision is not None and revision.stage is not None else None
         seed = (revision.seed if revision is not None else None) or ""
         seed = int(seed) if re.fullmatch(r"[0-9]{1,9}", seed) else None
-        return Checkpoint(name=self.hub, revision=name, tokens=tokens, phase=stage, seed=seed)
+        return Checkpoint(name=self.hub, revision=name, tokens=tokens, steps=_steps(name), phase=stage, seed=seed)
+
+
+def _steps(name: str) -> int | None:
+    revision = parse(name)
+    return revision.steps if revision is not None else None
 
 
 @dataclass(frozen=True)

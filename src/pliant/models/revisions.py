@@ -58,6 +58,11 @@ class Revision:
     stage: int | None = None
     seed: str | None = None
 
+    @property
+    def steps(self) -> int | None:
+        """Optimizer steps from the beginning of training; None in a later stage, whose steps begin anew."""
+        return self.step if (self.stage or 1) == 1 else None
+
 
 def parse(name: str) -> Revision | None:
     """What the name says, or None when it follows none of the patterns."""

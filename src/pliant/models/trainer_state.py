@@ -41,7 +41,7 @@ def facts_beside(folder: Path, batch_tokens: int | None = None) -> tuple[dict[st
 
 
 def read_trainer_state(folder: Path, batch_tokens: int | None = None) -> tuple[dict[str, Any], str | None]:
-    """The fields of a `Checkpoint` that the Trainer's state tells (tokens, peak_lr, final_lr), and what it should have told but cannot.
+    """The fields of a `Checkpoint` that the Trainer's state tells (steps, tokens, rates), and what it should have told but cannot.
 
     Both are empty without such a file. Whatever the file holds, nothing is raised.
 
@@ -63,7 +63,12 @@ def read_trainer_state(folder: Path, batch_tokens: int | None = None) -> tuple[d
     known = [rate for rate in rates if rate is not None]
     step, seen = _whole(told.get("global_step")), _whole(told.get("num_input_tokens_seen") or 0)
     tokens = (seen or None) if batch_tokens is None else _whole(step * batch_tokens) if step is not None else None
-    facts = {"tokens": tokens, "peak_lr": max(known, default=None), "final_lr": known[-1] if known and rates[-1] is not None else None}
+    facts = {
+        "steps": step,
+        "tokens": tokens,
+        "peak_lr": max(known, default=None),
+        "final_lr": known[-1] if known and rates[-1] is not None else None,
+    }
     unread = {
         "global_step": step is None or (batch_tokens is not None and tokens is None),
         "num_input_tokens_seen": seen is None and batch_tokens is None,

@@ -29,7 +29,12 @@ from pliant.objectives.objective import Batch, Losses, Objective
 if TYPE_CHECKING:
     from torch import nn
 
+    from pliant.data import Tokenizer
     from pliant.models import Model
+
+
+UNCUT = 2**30
+"""Tokens: more than any dialogue has."""
 
 
 class Answers(Objective):
@@ -38,6 +43,10 @@ class Answers(Objective):
     unit = "nats/token"
     data: Table = Field(description="Questions with answers: a table, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
+
+    def data_for(self, tokenizer: Tokenizer) -> Sequences:
+        """The dialogues, uncut."""
+        return self.data.sequences(tokenizer, self.part, UNCUT)
 
     def examples(self, model: Model, length: int | None) -> AnswerExamples:
         """The dialogues, cut to `length` predicted tokens. Raises PliantError for a length beyond the model's context."""

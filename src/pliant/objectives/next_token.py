@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pliant.data import Corpus, Packed, Part, packed
+from pliant.data import Corpus, Packed, Part, Tokenizer, packed
 from pliant.errors import PliantError
 from pliant.models.modules import token_embedding
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -32,9 +32,13 @@ class NextToken(Objective):
     data: Corpus = Field(description="The text: a corpus, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
 
+    def data_for(self, tokenizer: Tokenizer) -> Packed:
+        """The text, tokenised once."""
+        return packed(self.data, tokenizer, self.part)
+
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
-        return Crops.of(packed(self.data, model.tokenizer, self.part), model, length)
+        return Crops.of(self.data_for(model.tokenizer), model, length)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the inputs one token on."""

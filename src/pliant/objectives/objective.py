@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from pliant.data import Tokenizer
     from pliant.models import Model
 
 
@@ -112,11 +113,28 @@ class Examples(Protocol):
         ...
 
 
+class TrainingData(Protocol):
+    """What is known of an objective's data once a tokenizer has read it, before there is a network."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the content that training can see."""
+        ...
+
+    def __len__(self) -> int:
+        """How many different tokens (examples, where there are no tokens) there are to learn from."""
+        ...
+
+
 class Objective(Spec):
-    """Base of all objectives. Abstract: a subclass writes `examples` and `losses`."""
+    """Base of all objectives. Abstract: a subclass writes `data_for`, `examples` and `losses`."""
 
     unit: ClassVar[str] = "nats"
     """Of the loss of one example, per unit of weight."""
+
+    def data_for(self, tokenizer: Tokenizer) -> TrainingData:
+        """The data as `tokenizer` reads it: what a plan knows of a run. Raises PliantError for data that cannot be read."""
+        raise NotImplementedError
 
     def examples(self, model: Model, length: int | None) -> Examples:
         """The data as `model` sees it; `length` is the most tokens a row may predict, the model's context where not given.

@@ -18,7 +18,6 @@ from pliant.changes import Change
 from pliant.errors import PliantError
 from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
-from pliant.models.ladder import axis_of
 from pliant.spec import described, digest
 from pliant.study.cost import TYPICAL_CONTEXT, Cost, evaluation, opening, training
 from pliant.study.foreseen import impossible, left_out
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 MEANING = 1
 MOST_CELLS = 1_000_000
+OPENED = ("params",)
+"""Axes along which a stored checkpoint has its place once it has been opened: the ledger finds it in the column of that name."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Plan:
     """A study's work. `cells` are those not finished; `rungs` and `opening` (the cost of each) are indexed by `Cell.rung`."""
 
     study: Study
+    axis: str
+    """What its ladder runs over."""
     rungs: list[Rung]
     opening: list[Cost]
     cells: list[Cell]
@@ -89,7 +92,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     rungs: dict[str, tuple[int, Rung]] = {}
     cells: dict[str, Cell] = {}
     twins: dict[str, str] = {}
-    axis = axis_of([rung.checkpoint for _, _, rung in listed])
+    axis = study.checkpoints.along([rung.checkpoint for _, _, rung in listed])
     for seed, identity, rung in listed:
         number, first = rungs.setdefault(identity, (len(rungs), rung))
         if (name := rung.checkpoint.address) != first.checkpoint.address:
@@ -107,17 +110,17 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
     known = [rung for _, rung in rungs.values()]
     stated = [_stated(study, rung, axis) for rung in known]
     facts = {key: stated[cell.rung] for cell in cells.values() for key in cell.keys.values()}
-    ladder: Any = study.checkpoints
-    skipped = ladder.skipped()
+    skipped = study.checkpoints.skipped()
     damaged = dict.fromkeys(rung.damage for _, _, rung in listed if rung.damage is not None)
     remarks = [
         *left_out(skipped),
         *damaged,
         *twins.values(),
         *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
+        *study.checkpoints.remarks([rung.checkpoint for rung in known]),
         *_unanswerable(study, known, axis),
     ]
-    return Plan(study, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
+    return Plan(study, axis, known, costs, waiting, len(cells) - len(waiting), frozenset(facts), facts, skipped, remarks)
 
 
 def _check_size(study: Study, listed: Sequence[Any]) -> None:
@@ -132,7 +135,7 @@ def _check_size(study: Study, listed: Sequence[Any]) -> None:
 
 def _rungs(study: Study, ledger: Ledger | None) -> Iterator[tuple[int, str, Rung]]:
     """Every seed's rungs with their identities. Stored checkpoints are the same for every seed, and looked at once."""
-    ladder: Any = study.checkpoints
+    ladder = study.checkpoints
     if ladder.seeded:
         folder = ledger.checkpoints if ledger is not None else None
         for seed in study.seeds:
@@ -161,11 +164,16 @@ def _unanswerable(study: Study, rungs: Sequence[Rung], axis: str) -> list[str]:
 
 
 def _stated(study: Study, rung: Rung, axis: str) -> dict[str, Any]:
-    """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened."""
-    ladder: Any = study.checkpoints
-    if ladder.seeded:
+    """What the study says of a stored checkpoint, as columns. Its parameters are counted when it is opened.
+
+    Axis and position are said together or not at all, so that no position is ever taken for one on another axis.
+    """
+    if study.checkpoints.seeded:
         return {}
-    return {column: value for column, value in stated_facts(rung.checkpoint, axis).items() if not column.startswith("params")}
+    stated = {column: value for column, value in stated_facts(rung.checkpoint, axis).items() if not column.startswith("params")}
+    if axis in OPENED:
+        return {column: value for column, value in stated.items() if column != "position"}
+    return stated if "position" in stated else {column: value for column, value in stated.items() if column != "axis"}
 
 
 def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:

@@ -6,17 +6,18 @@ What goes wrong: a worker that the system kills takes its cell with it (a record
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pliant.errors import PliantError
 from pliant.ledger.record import Record
 from pliant.study.cell import failed_cell
+from pliant.study.messages import Finished, Opened, Opening, OpenRung, RunCell
 from pliant.study.planning import Cell, Plan
-from pliant.study.processes import Executor, Gone, Worker
+from pliant.study.processes import Executor, Worker, WorkerDied
 from pliant.study.queue import Queue
-from pliant.study.worker import Bench
+from pliant.study.session import Session
 
-Deliver = Callable[[list[Record]], None]
+Deliver = Callable[[Sequence[Record]], None]
 Advance = Callable[[float], None]
 
 
@@ -64,52 +65,57 @@ class Pool:
         number = self.queue.rung_for(worker.rung, self._held(but=worker))
         if number is not None and number == worker.rung:
             worker.cell = self.queue.take(number)
-            worker.send(("run", worker.cell))
+            worker.send(RunCell(worker.cell))
         elif number is not None:
-            worker.rung, worker.opening, worker.share = number, True, 0.0
-            worker.send(("open", self.plan.rungs[number]))
+            worker.rung, worker.opening, worker.progress = number, True, 0.0
+            worker.send(OpenRung(self.plan.rungs[number]))
 
     def _listen(self, worker: Worker) -> None:
         """Take one answer."""
         try:
-            kind, content = worker.receive()
-        except Gone as error:
-            self._bury(worker, str(error))
+            answer = worker.receive()
+        except WorkerDied as error:
+            self._died(worker, str(error))
             return
-        if kind == "share":
-            self._opened(worker, content)
-        elif kind == "opened":
-            worker.opening = False
-            self._opened(worker, 1.0, error=content)
-        else:
-            cell, worker.cell = worker.cell, None
-            self._done(cell, content)
+        match answer:
+            case Opening(progress):
+                self._opening(worker, progress)
+            case Opened(error):
+                self._opening(worker, 1.0)
+                self._opened(worker, error)
+            case Finished(records):
+                cell, worker.cell = worker.cell, None
+                self._done(cell, records)
 
-    def _opened(self, worker: Worker, share: float, error: str | None = None) -> None:
-        """How far the opening of the worker's rung is; at 1 it is over, and with an error the rung's cells are."""
-        number = worker.rung
+    def _opening(self, worker: Worker, progress: float) -> None:
+        """So much of the opening of the worker's rung is done, unless it is ready and another helps with it."""
+        assert worker.rung is not None
+        if worker.rung not in self.queue.ready:
+            self.advance(max(0.0, progress - worker.progress) * self.plan.opening[worker.rung].seconds)
+            worker.progress = max(progress, worker.progress)
+
+    def _opened(self, worker: Worker, error: str | None) -> None:
+        """The opening of the worker's rung is over, and with an error the rung's cells are."""
+        number, worker.opening = worker.rung, False
         assert number is not None
-        if number not in self.queue.ready:
-            self.advance(max(0.0, share - worker.share) * self.plan.opening[number].seconds)
-            worker.share = max(share, worker.share)
-        if error is not None:
+        if error is None:
+            self.queue.ready.add(number)
+        else:
             worker.rung = None
             self._fail(number, error)
-        elif share == 1.0 and not worker.opening:
-            self.queue.ready.add(number)
 
     def _fail(self, number: int, error: str) -> None:
         """Every cell of a rung that is left has failed."""
         for cell in self.queue.take_all(number):
             self._done(cell, failed_cell(cell, self.plan.rungs[number].checkpoint, error))
 
-    def _done(self, cell: Cell | None, records: list[Record]) -> None:
+    def _done(self, cell: Cell | None, records: Sequence[Record]) -> None:
         assert cell is not None
         self.deliver(records)
         self.advance(cell.cost.seconds)
 
-    def _bury(self, worker: Worker, error: str) -> None:
-        """A worker has died: what it was doing has failed, and one worker less goes on."""
+    def _died(self, worker: Worker, error: str) -> None:
+        """What it was doing has failed, and one worker less goes on."""
         self.workers.remove(worker)
         self.count = max(1, self.count - 1)
         assert worker.rung is not None
@@ -119,13 +125,13 @@ class Pool:
             self._fail(worker.rung, error)
 
 
-def run_here(plan: Plan, queue: Queue, bench: Bench, deliver: Deliver, advance: Advance) -> None:
+def run_here(plan: Plan, queue: Queue, session: Session, deliver: Deliver, advance: Advance) -> None:
     """The same in this process, for studies that are over before a worker would have started."""
     holding: int | None = None
     try:
         while (number := queue.rung_for(holding, set())) is not None:
             if number != holding:
-                error = bench.open(plan.rungs[number])
+                error = session.open(plan.rungs[number])
                 advance(plan.opening[number].seconds)
                 holding = number
                 if error is not None:
@@ -134,7 +140,7 @@ def run_here(plan: Plan, queue: Queue, bench: Bench, deliver: Deliver, advance: 
                         advance(cell.cost.seconds)
                 continue
             cell = queue.take(number)
-            deliver(bench.run(cell))
+            deliver(session.run(cell))
             advance(cell.cost.seconds)
     finally:
-        bench.close()
+        session.close()

@@ -14,42 +14,40 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from pliant.errors import PliantError
+from pliant.study.messages import Answer, GivenUp, Task
 from pliant.study.planning import Cell
-from pliant.study.worker import Settings
+from pliant.study.worker import WorkerSettings
 
 START = "import sys; sys.path[:] = sys.argv[3:]; from pliant.study.worker import main; main()"
 """A worker's program. Its arguments: the descriptor of the pipe, the parent's process id, and where modules are found."""
 
 
-class Gone(Exception):
+class WorkerDied(Exception):
     """A worker has died; the message says how."""
 
 
 @dataclass
 class Worker:
-    """What a pool knows of one worker, wherever it runs. Tasks are `("open", rung)` and `("run", cell)`."""
+    """What a pool knows of one worker, wherever it runs."""
 
     rung: int | None = None
     cell: Cell | None = None
     """The cell it is running."""
     opening: bool = False
-    share: float = 0.0
-    """How much of the opening has been reported as done."""
+    progress: float = 0.0
+    """The fraction of the opening that has been reported as done."""
 
     @property
     def busy(self) -> bool:
         """Whether an answer is to come."""
         return self.opening or self.cell is not None
 
-    def send(self, task: tuple[str, Any]) -> None:
+    def send(self, task: Task) -> None:
         """Give it a task. One that has died shows when its answer is awaited."""
         raise NotImplementedError
 
-    def receive(self) -> tuple[str, Any]:
-        """Its next answer: `("opened", error)`, `("records", records)`, or `("share", how much of a training is done)`.
-
-        Raises Gone when it has died.
-        """
+    def receive(self) -> Answer:
+        """Its next answer. Raises WorkerDied when it has died."""
         raise NotImplementedError
 
     def stop(self) -> None:
@@ -72,7 +70,7 @@ class Executor(Protocol):
 class Processes:
     """Processes of this machine."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self.settings = settings
 
     def start(self) -> ProcessWorker:
@@ -96,7 +94,8 @@ class Processes:
         finally:
             theirs.close()
         worker = ProcessWorker(process, ours)
-        worker.send(self.settings)
+        with suppress(OSError):  # one that has died already shows when its answer is awaited
+            ours.send(self.settings)
         return worker
 
     def ready(self, busy: Sequence[Any]) -> list[Any]:
@@ -112,26 +111,27 @@ class ProcessWorker(Worker):
         super().__init__()
         self.process, self.connection = process, connection
 
-    def send(self, task: Any) -> None:
+    def send(self, task: Task) -> None:
         """Put it into the pipe."""
         with suppress(OSError):
             self.connection.send(task)
 
-    def receive(self) -> tuple[str, Any]:
+    def receive(self) -> Answer:
         """Take it out of the pipe."""
+        answer: Answer | GivenUp
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):  # also where it died in the middle of an answer
             self.connection.close()
         else:
-            if answer[0] != "gone":
+            if not isinstance(answer, GivenUp):
                 return answer
             self.stop()
-            raise Gone(f"the worker process could not go on: {answer[1]}")
+            raise WorkerDied(f"the worker process could not go on: {answer.reason}")
         code = self.process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         advice = "; if memory ran out, use fewer workers or smaller batches" if code == -9 else ""
-        raise Gone(f"the worker process {how}{advice}")
+        raise WorkerDied(f"the worker process {how}{advice}")
 
     def stop(self) -> None:
         """Terminate it, and kill it when it does not listen."""

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from pliant.errors import PliantError
-from pliant.study.processes import Gone, Worker
-from pliant.study.worker import Bench, Settings
+from pliant.study.messages import Answer, Task
+from pliant.study.processes import Worker, WorkerDied
+from pliant.study.session import Session
+from pliant.study.worker import WorkerSettings
 
 
 class Cluster:
     """The Ray cluster."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         ray = _ray()
         with contextlib.chdir(Path(__file__).parents[2]):  # Ray's workers look for modules first where it was started
             ray.init(ignore_reinit_error=True, log_to_driver=False)
@@ -45,18 +47,17 @@ class Cluster:
 
 
 class _Actor:
-    """A bench on some machine of the cluster."""
+    """A session on some machine of the cluster."""
 
-    def __init__(self, settings: Settings, folder: str) -> None:
+    def __init__(self, settings: WorkerSettings, folder: str) -> None:
         settings.apply()
         with contextlib.suppress(OSError):  # a machine that has no such folder finds the files that are named in full
             os.chdir(folder)
-        self.bench = Bench(settings.device, lambda share: None)
+        self.session = Session(settings.device)
 
-    def work(self, task: tuple[str, Any]) -> tuple[str, Any]:
+    def work(self, task: Task) -> Answer:
         """The answer to one task."""
-        kind, content = task
-        return ("opened", self.bench.open(content)) if kind == "open" else ("records", self.bench.run(content))
+        return task.done(self.session)
 
 
 class RayWorker(Worker):
@@ -66,17 +67,17 @@ class RayWorker(Worker):
         super().__init__()
         self.actor, self.answer = actor, None
 
-    def send(self, task: tuple[str, Any]) -> None:
+    def send(self, task: Task) -> None:
         """Call the actor; the answer comes later."""
         self.answer = self.actor.work.remote(task)
 
-    def receive(self) -> tuple[str, Any]:
-        """The answer. Raises Gone when the actor has died."""
+    def receive(self) -> Answer:
+        """The answer. Raises WorkerDied when the actor has died."""
         ray = _ray()
         try:
             return ray.get(self.answer)
         except ray.exceptions.RayActorError as error:
-            raise Gone(f"the worker on the cluster has died ({str(error).splitlines()[0]})") from None
+            raise WorkerDied(f"the worker on the cluster has died ({str(error).splitlines()[0]})") from None
 
     def stop(self) -> None:
         """End the actor."""

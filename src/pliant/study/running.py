@@ -20,7 +20,7 @@ from pliant.progress import progress, remark
 from pliant.spec import nearest
 from pliant.study.planning import Plan, plan
 from pliant.study.runs import Runs
-from pliant.study.staffing import allowed, staff
+from pliant.study.sizing import allowed_workers, workers_for
 from pliant.study.study import Study
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -101,21 +101,22 @@ def _run(planned: Plan, ledger: Ledger, executor: str, workers: int | None, devi
     from pliant.study.pool import Pool, run_here
     from pliant.study.processes import Processes
     from pliant.study.queue import Queue
-    from pliant.study.worker import Bench, Settings, module_path
+    from pliant.study.session import Session
+    from pliant.study.worker import WorkerSettings, module_path
 
     if not planned.cells:
         return
     ladder: Any = planned.study.checkpoints
     queue = Queue(planned, in_order=ladder.one_at_a_time)
-    count, threads = staff(planned, device, one_at_a_time=queue.in_order)
-    settings = Settings(module_path(), threads, device)
+    count, threads = workers_for(planned, device, one_at_a_time=queue.in_order)
+    settings = WorkerSettings(module_path(), threads, device)
     if executor == "ray":
         from pliant.study.ray_cluster import Cluster
 
         cluster = Cluster(settings)
         Pool(planned, queue, cluster, workers or cluster.count, ledger.write, advance).run()
         return
-    if count := allowed(planned, count if workers is None else workers, explicit=workers is not None):
+    if count := allowed_workers(planned, count if workers is None else workers, explicit=workers is not None):
         Pool(planned, queue, Processes(settings), count, ledger.write, advance).run()
         return
     import torch
@@ -123,6 +124,6 @@ def _run(planned: Plan, ledger: Ledger, executor: str, workers: int | None, devi
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        run_here(planned, queue, Bench(device, lambda share: None), ledger.write, advance)
+        run_here(planned, queue, Session(device), ledger.write, advance)
     finally:
         torch.set_num_threads(before)

@@ -7,10 +7,10 @@ from typing import Any, cast
 from pliant.changes import CHANGES
 from pliant.data import Corpus
 from pliant.measures import MEASURES
-from pliant.models import FolderLadder, HubLadder
+from pliant.models import Ladder
 from pliant.spec import Spec
+from pliant.study.ladders import LADDERS
 from pliant.study.question import QUESTIONS
-from pliant.train import TrainedLadder
 from pliant.train.new_model import NewModel
 
 SHORT_AS_STRING = {Corpus.__name__, NewModel.__name__}
@@ -21,13 +21,7 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     definitions: dict[str, Any] = {"change": _with_short_forms(CHANGES.json_schema()), "measure": _with_short_forms(MEASURES.json_schema())}
     definitions["question"] = _with_short_forms(QUESTIONS.json_schema())
     forms = {
-        "checkpoints": [
-            _object(ladder=_schema(TrainedLadder, definitions)),
-            _schema(HubLadder, definitions),
-            _schema(FolderLadder, definitions),
-            {"type": "string"},
-            _list({"type": "string"}),
-        ],
+        "checkpoints": [*(_ladder(kind, definitions) for kind in LADDERS.specs().values()), {"type": "string"}, _list({"type": "string"})],
         "changes": [_list({"anyOf": [_reference("change"), _list(_reference("change"))]})],
         "measures": [{"type": "object", "additionalProperties": _reference("measure"), "minProperties": 1}],
         "seeds": [plain["properties"]["seeds"]["items"], _list(plain["properties"]["seeds"]["items"])],
@@ -46,6 +40,11 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+
+
+def _ladder(kind: type[Ladder], definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _schema(kind, definitions)
+    return _object(**{kind.key: schema}) if kind.wrapped else schema
 
 
 def _schema(spec: type[Spec], definitions: dict[str, Any]) -> dict[str, Any]:

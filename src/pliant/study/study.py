@@ -26,21 +26,20 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from pliant.changes import Change, NoChange, parse_changes
-from pliant.data.patterns import matching
 from pliant.errors import PliantError
 from pliant.measures import MEASURES, Measure
-from pliant.models import FolderLadder, HubLadder
+from pliant.models import Ladder
 from pliant.spec import Spec, nearest
 from pliant.spec.yaml import read_yaml
+from pliant.study.ladders import parse_ladder
 from pliant.study.question import QUESTIONS, Question
-from pliant.train import TrainedLadder
 
 
 class Study(Spec):
     """Checkpoints x changes x measures x seeds, and the questions to answer."""
 
     name: str = Field("study", min_length=1, description="What the ledger calls it; by default the file's name")
-    checkpoints: SerializeAsAny[Spec] = Field(description="A ladder trained here, folders, or revisions of a hub repository")
+    checkpoints: SerializeAsAny[Ladder] = Field(description="A ladder trained here, folders, or revisions of a hub repository")
     changes: tuple[SerializeAsAny[Change], ...] = Field((), description="What is done to each checkpoint; `none` is always included")
     measures: dict[str, SerializeAsAny[Measure]] = Field(min_length=1, description="What is read off each changed checkpoint, by a name")
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**63)], ...] = Field(
@@ -64,8 +63,8 @@ class Study(Spec):
 
     @field_validator("checkpoints", mode="before")
     @classmethod
-    def _ladder(cls, form: Any) -> Spec:
-        return form if isinstance(form, Spec) else parse_ladder(form)
+    def _ladder(cls, form: Any) -> Ladder:
+        return form if isinstance(form, Ladder) else parse_ladder(form)
 
     @field_validator("changes", mode="before")
     @classmethod
@@ -111,12 +110,10 @@ class Study(Spec):
 
     def canonical(self) -> dict[str, Any]:
         """As a study file would say it, everything spelled out."""
-        ladder = self.checkpoints.canonical()
-        del ladder["kind"]
         return {
             "kind": self.kind,
             "name": self.name,
-            "checkpoints": {"ladder": ladder} if isinstance(self.checkpoints, TrainedLadder) else ladder,
+            "checkpoints": self.checkpoints.form(),
             "changes": [change.canonical() for change in self.changes],
             "measures": {name: measure.canonical() for name, measure in self.measures.items()},
             "seeds": list(self.seeds),
@@ -129,24 +126,3 @@ class Study(Spec):
         from pliant.study.schema import study_schema
 
         return study_schema(super().model_json_schema(*arguments, **settings))
-
-
-def parse_ladder(form: Any) -> Spec:
-    """The ladder that a study's `checkpoints` stand for: `{ladder: ...}`, `{hub: ...}`, `NAME@REVISIONS`, or folders.
-
-    Raises PliantError.
-    """
-    where = "checkpoints"
-    if isinstance(form, Mapping):
-        fields = dict(cast("Mapping[str, Any]", form))
-        if set(fields) == {"ladder"}:
-            return TrainedLadder.parse(fields["ladder"], f"{where}.ladder")
-        if "hub" in fields:
-            return HubLadder.parse(fields, where)
-        if "folders" not in fields:
-            first = str(next(iter(fields), ""))
-            raise PliantError(f"{where}: unknown form {first!r}; {nearest(first, ('ladder', 'folders', 'hub'))}")
-        return FolderLadder.parse(fields, where)
-    if isinstance(form, str) and "@" in form and not form.startswith(("/", ".", "~")) and not matching(form):
-        return HubLadder.parse(form, where)
-    return FolderLadder.parse(form, where)

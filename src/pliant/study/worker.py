@@ -1,4 +1,4 @@
-"""A worker: a process that keeps one checkpoint open and runs the cells it is given on it.
+"""A worker: a process that keeps a session open and does the tasks it is given in it.
 
 The parent starts it as a program of its own (`processes.py`), not through multiprocessing, so that the parent's main module is never
 imported a second time: a notebook, or a script without a `__main__` guard, may call `run`. Tasks and answers travel over a
@@ -14,22 +14,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pliant.errors import named
-from pliant.ledger.record import Record
-from pliant.progress import forwarded
-from pliant.study.cell import run_cell
-from pliant.study.planning import Cell
-
-if TYPE_CHECKING:
-    from pliant.models import Model, Rung
+from pliant.study.messages import GivenUp, Opening, Task
+from pliant.study.session import Session
 
 PARENT_CHECK = 0.2
 """Seconds between two looks whether the parent still lives."""
@@ -37,51 +30,8 @@ TOLD_EVERY = 0.25
 """Seconds between two reports of how far a training is."""
 
 
-class Bench:
-    """Holds one open checkpoint. `told` hears, while one is being trained, the share of the training that is done."""
-
-    def __init__(self, device: str | None, told: Callable[[float], None]) -> None:
-        self.device, self.told = device, told
-        self._stack = ExitStack()
-        self._model: Model | None = None
-        self._base = ""
-
-    def open(self, rung: Rung) -> str | None:
-        """Close what is open and open `rung`, training it where it must be trained. Returns what went wrong, if anything."""
-        import torch
-
-        self.close()
-        try:
-            # torch.device as a context intercepts every call and slows training by a tenth: only where it is asked for
-            place = torch.device(self.device) if self.device and self.device != "cpu" else nullcontext()
-            with forwarded(self._training), place:
-                self._model = self._stack.enter_context(rung.open())
-                self._base = self._model.weights()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-            return named(error)
-        return None
-
-    def run(self, cell: Cell) -> list[Record]:
-        """The records of one cell on the open checkpoint."""
-        assert self._model is not None
-        with forwarded(lambda label, share: None):
-            return run_cell(cell, self._model, self._base)
-
-    def close(self) -> None:
-        """Let go of the checkpoint."""
-        self._model = None
-        self._stack.close()
-
-    def _training(self, label: str, share: float) -> None:
-        if label.startswith("training"):
-            self.told(share)
-
-
 @dataclass(frozen=True)
-class Settings:
+class WorkerSettings:
     """What a worker needs to know before its first task."""
 
     path: list[str]
@@ -111,24 +61,22 @@ def module_path() -> list[str]:
 
 
 def serve(connection: Connection) -> None:
-    """Answer tasks until told to stop: `("open", rung)` by `("opened", error)`, `("run", cell)` by `("records", records)`."""
-    settings: Settings = connection.recv()
+    """Answer tasks, see `pliant.study.messages`, until None comes instead of one."""
+    settings: WorkerSettings = connection.recv()
     settings.apply()
     last = 0.0
 
-    def told(share: float) -> None:
+    def told(progress: float) -> None:
         nonlocal last
         if time.monotonic() >= last + TOLD_EVERY:
             last = time.monotonic()
-            connection.send(("share", share))
+            connection.send(Opening(progress))
 
-    bench = Bench(settings.device, told)
+    session = Session(settings.device, told)
+    task: Task | None
     while (task := connection.recv()) is not None:
-        if task[0] == "open":
-            connection.send(("opened", bench.open(task[1])))
-        else:
-            connection.send(("records", bench.run(task[1])))
-    bench.close()
+        connection.send(task.done(session))
+    session.close()
 
 
 def _end_with(parent: int) -> None:
@@ -156,5 +104,5 @@ def main() -> None:
         if os.environ.get("PLIANT_DEBUG"):
             traceback.print_exc()
         with suppress(OSError):
-            connection.send(("gone", named(error)))
+            connection.send(GivenUp(named(error)))
         os._exit(1)

@@ -12,6 +12,7 @@ Source: independent annealed runs, arXiv 2503.19206 (section 3); the schedule as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,15 +21,19 @@ from pydantic import Field, field_validator
 from pliant.data import Corpus
 from pliant.files import cache_folder
 from pliant.methods import Methods
+from pliant.models.checkpoint import Checkpoint
+from pliant.models.ladder import Ladder
 from pliant.numbers import Count, Rate
+from pliant.objectives import NextToken, Objective
 from pliant.train.new_model import NewModel
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.rung import TrainedRung
 
 
-class TrainedLadder(Optimisation):
+class TrainedLadder(Optimisation, Ladder):
     """Models trained here, one for every size and token budget."""
 
+    key: ClassVar[str] = "ladder"
     seeded: ClassVar[bool] = True
 
     model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
@@ -49,17 +54,18 @@ class TrainedLadder(Optimisation):
             raise ValueError("a budget of no tokens trains nothing")
         return tuple(sorted(set(tokens)))
 
-    def skipped(self) -> dict[str, str]:
-        """Nothing: they are made."""
-        return {}
-
     @property
-    def one_at_a_time(self) -> bool:
-        """They stay."""
-        return False
+    def objective(self) -> Objective:
+        """What every rung is trained on."""
+        return NextToken(data=self.corpus)
+
+    def along(self, checkpoints: Sequence[Checkpoint]) -> str:
+        """Tokens, and at a single budget parameters: rounded to whole steps, it is not quite the same at every size."""
+        sizes = {checkpoint.params for checkpoint in checkpoints}
+        return "params" if len(self.tokens) == 1 and len(sizes) > 1 else "tokens"
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[TrainedRung]:
-        """One rung for every budget and size, in the order of their tokens.
+        """One rung for every budget and size, in the order of their budgets, then of their sizes.
 
         Args:
             seed: Seed of initial weights, data order and methods.
@@ -67,7 +73,7 @@ class TrainedLadder(Optimisation):
         """
         place = folder if folder is not None else cache_folder() / "trained"
         rungs = [rung for model in self.model for rung in self._rungs_of(model, seed, place)]
-        return sorted(rungs, key=lambda rung: rung.tokens)
+        return sorted(rungs, key=lambda rung: (rung.recipe.tokens, rung.model.counts()[0]))
 
     def _rungs_of(self, model: NewModel, seed: int, folder: Path) -> list[TrainedRung]:
         """The rungs of one size; along a trajectory each knows the one before it."""
@@ -81,5 +87,5 @@ class TrainedLadder(Optimisation):
         rungs: list[TrainedRung] = []
         for tokens in self.tokens:
             previous = rungs[-1] if along and rungs else None
-            rungs.append(TrainedRung(model, self.corpus, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
+            rungs.append(TrainedRung(model, self.objective, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
         return rungs

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isfinite, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pliant.data import Corpus, Packed, packed
 from pliant.data.once import built_once
 from pliant.errors import PliantError
 from pliant.files import write_atomic
@@ -21,7 +20,7 @@ from pliant.models.checkpoint import Checkpoint, read_facts
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
 from pliant.progress import remark
-from pliant.spec import Spec, digest
+from pliant.spec import Spec, content_form, digest
 from pliant.spec.yaml import read_json
 from pliant.train.log import Diverged
 from pliant.train.loop import train
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.models import Model
+    from pliant.objectives.objective import TrainingData
 
 LOG_FILE = "training.json"
 MEANING = 1
@@ -44,7 +44,7 @@ class TrainedRung:
     """One size, one budget, one seed. Its checkpoint is kept in `folder`, under `identity`."""
 
     model: NewModel
-    corpus: Corpus
+    objective: Objective
     recipe: Recipe
     methods: tuple[Method, ...]
     seed: int
@@ -73,7 +73,8 @@ class TrainedRung:
             params=params,
             params_non_embedding=inner,
             tokens=self.tokens,
-            unique_tokens=min(self.tokens, len(self._text)),
+            unique_tokens=min(self.tokens, len(self._data)),
+            steps=self.steps,
             peak_lr=self.recipe.peak_rate(self.steps),
             final_lr=self.recipe.rate(self.steps, self.steps),
             schedule=self.recipe.schedule.kind,
@@ -89,14 +90,15 @@ class TrainedRung:
 
     @cached_property
     def identity(self) -> str:
-        """Names the run: model, recipe, methods, seed and the training text's tokens.
+        """Names the run: model, recipe, methods, seed, the objective and what its data holds.
 
-        Raises PliantError when the text or the tokenizer cannot be read.
+        Raises PliantError when the data or the tokenizer cannot be read.
         """
         recipe = self.recipe.model_dump(mode="json", exclude={"tokens"}) | {"steps": self.steps}
         model = self.model.canonical() | {"tokenizer": self.model.words().fingerprint}
         methods = [method.canonical() for method in self.methods]
-        return digest(json.dumps([MEANING, model, recipe, methods, self.seed, self._text.fingerprint], sort_keys=True))
+        parts = [MEANING, model, recipe, methods, self.seed, self._data.fingerprint, *self._objective_told()]
+        return digest(json.dumps(parts, sort_keys=True))
 
     def outline(self) -> PreTrainedModel:
         """The network without numbers."""
@@ -142,7 +144,7 @@ class TrainedRung:
         model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
         model.checkpoint = self.checkpoint
         try:
-            log = train(model, self._objective, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
+            log = train(model, self.objective, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
         except Diverged as error:
             numbers = {name: value for name, value in (("loss", error.loss), ("lr", error.lr)) if isfinite(value)}  # others are no JSON
             write_atomic(record, Divergence(message=str(error), step=error.step, **numbers).model_dump_json())
@@ -168,12 +170,13 @@ class TrainedRung:
         return self.folder / f"{self.identity}.unfinished"
 
     @cached_property
-    def _text(self) -> Packed:
-        return packed(self.corpus, self.model.words(), "train")
+    def _data(self) -> TrainingData:
+        return self.objective.data_for(self.model.words())
 
-    @property
-    def _objective(self) -> Objective:
-        return NextToken(data=self.corpus)
+    def _objective_told(self) -> list[Any]:
+        """What its data does not say of the objective: nothing of the next token, which was the only one when rungs got their names."""
+        plain = isinstance(self.objective, NextToken) and self.objective.part == "train"
+        return [] if plain else [content_form(self.objective)]
 
     @property
     def _along(self) -> bool:

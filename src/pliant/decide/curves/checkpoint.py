@@ -180,13 +180,16 @@ def decide(results: Runs | Ledger | str | Path) -> Decisions:
 
 def _missing(ledger: Ledger) -> str:
     """Why there is nothing to decide."""
-    (unknown,) = ledger.sql("select count(distinct checkpoint) as n from records where status = 'ok' and position is null")["n"].to_pylist()
-    if unknown:
-        return (
-            f"the training tokens of {unknown} checkpoints are not known: give `batch_tokens` (tokens a step) or "
-            "`tokens: {NAME: 100M}` with the study's checkpoints, and run it again; nothing is measured twice"
-        )
-    return "no change was measured at two checkpoints of different tokens; a ladder needs at least two"
+    lacking = ledger.sql(
+        "select axis, count(distinct checkpoint) as n from records where status = 'ok' and position is null group by axis order by n desc"
+    ).to_pylist()
+    if lacking:
+        axis, unknown = axis_named(lacking[0]["axis"]), lacking[0]["n"]
+        remedy = "give `batch_tokens` (tokens a step) or `tokens: {NAME: 100M}`" if axis.name == "tokens" else "name another `axis`"
+        told = f"the {axis.title} of {unknown} checkpoints are not known: {remedy} with the study's checkpoints"
+        return f"{told}, and run it again; nothing is measured twice"
+    axes = [axis_named(name).unit for name in ledger.sql("select distinct axis from records order by axis")["axis"].to_pylist()]
+    return f"no change was measured at two checkpoints of different {' or '.join(axes) or 'tokens'}; a ladder needs at least two"
 
 
 def _positions(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[float]:

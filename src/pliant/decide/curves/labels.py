@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from pliant.axes import axis_named
 from pliant.decide.curves.series import LADDER
 from pliant.numbers import format_count
 
@@ -28,6 +29,8 @@ def _fact(name: str, value: Any) -> str:
         text = "unknown"
     elif name == "params":
         text = format_count(value)
+    elif name == "axis":
+        text = axis_named(value).title
     else:
         text = f"{value:g}" if isinstance(value, float) else str(value)
     words = {

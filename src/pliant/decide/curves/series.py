@@ -131,8 +131,9 @@ def read(ledger: Ledger, study: str | None = None) -> list[Series]:
     lists = table["sample_values"].combine_chunks()
     values = np.split(lists.values.to_numpy(), lists.offsets.to_numpy()[1:-1]) if len(lists) else []
     facts = table.drop_columns(["sample_values"]).to_pylist()
+    arms = _arms(facts)
     rows = [
-        row | {"values": found, "family": family(row), row["axis"]: None}  # what it runs over is no part of what a ladder shares
+        row | {"values": found, "family": family(row)} | dict.fromkeys(_varying(row, arms))
         for row, found in zip(facts, values, strict=True)
         if study is None or row["study"] == study
     ]
@@ -163,6 +164,19 @@ def family(row: Mapping[str, Any]) -> str:
         return str(row["study"])
     name, _, revision = str(row["checkpoint"]).partition("@")
     return name if revision or "/" not in name.rstrip("/") else name.rstrip("/").rsplit("/", 1)[0]
+
+
+def _varying(row: Mapping[str, Any], arms: set[Any]) -> list[str]:
+    """What is no part of what a ladder shares: what it runs over; along sizes also the peak learning rate, where each has its own."""
+    return [row["axis"], "peak_lr"] if row["axis"] == "params" and row["study"] not in arms else [row["axis"]]
+
+
+def _arms(rows: Iterable[Mapping[str, Any]]) -> set[Any]:
+    """The studies in which checkpoints of one size and schedule have several peak learning rates: those are ladders beside each other."""
+    rates: dict[tuple[Any, ...], set[Any]] = {}
+    for row in rows:
+        rates.setdefault(tuple(row[name] for name in ("study", "params", "schedule", "training_bits")), set()).add(row["peak_lr"])
+    return {study for (study, *_), found in rates.items() if len(found) > 1}
 
 
 def _reading(row: Mapping[str, Any]) -> tuple[Any, ...]:

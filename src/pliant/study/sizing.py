@@ -15,7 +15,7 @@ TINY, SMALL = 20_000_000, 300_000_000
 """Parameters up to which one thread, and four, are the best use of a core."""
 
 
-def staff(planned: Plan, device: str | None, *, one_at_a_time: bool = False) -> tuple[int, int]:
+def workers_for(planned: Plan, device: str | None, *, one_at_a_time: bool = False) -> tuple[int, int]:
     """How many worker processes, and how many threads for each; no process where the work is too little for one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     params = [planned.rungs[cell.rung].checkpoint.params for cell in planned.cells]
@@ -38,7 +38,7 @@ def _free_memory() -> int:
         return 1 << 50
 
 
-def allowed(planned: Plan, count: int, *, explicit: bool) -> int:
+def allowed_workers(planned: Plan, count: int, *, explicit: bool) -> int:
     """0 where workers cannot be had: systems without descriptors to pass on, and kinds defined in a notebook or script.
 
     Raises PliantError where workers were asked for by number.
