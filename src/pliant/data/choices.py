@@ -35,7 +35,7 @@ from pliant.spec import Content, digest
 
 
 @dataclass(frozen=True)
-class Question:
+class ChoiceQuestion:
     """What is asked, and what there is to choose from; `answer` is the right one's place. `id` is stable."""
 
     id: str
@@ -75,7 +75,7 @@ class QuestionSet(Content):
         """Of what the files hold."""
         return digest(" ".join(contents(locate(self.source))))
 
-    def questions(self) -> Iterator[Question]:
+    def questions(self) -> Iterator[ChoiceQuestion]:
         """Every question, in the order they are stored. Raises PliantError that names the line at fault."""
         found: ChoiceFormat | None = None
         for where, record in rows(locate(self.source)):
@@ -107,7 +107,7 @@ def _question(record: Mapping[str, Any], form: ChoiceFormat) -> Question:
     if any(not str(answer).strip() for answer in answers):
         raise PliantError(f"has an empty answer (format {form.name})")
     continuations = tuple(f" {answer}" for answer in answers)
-    return Question(digest("\n".join([context, *continuations, str(right)])), context, continuations, right)
+    return ChoiceQuestion(digest("\n".join([context, *continuations, str(right)])), context, continuations, right)
 
 
 def _labelled(record: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -24,7 +24,7 @@ UNSEALED = "nothing: the next run seals it where it holds records"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedFile:
     """One file of a ledger, by its path inside, and its state; `problem` and `remedy` where it is not verified."""
 
     file: str
@@ -33,7 +33,7 @@ class Finding:
     remedy: str | None = None
 
 
-def examined(folder: str | Path) -> list[Finding]:
+def examined(folder: str | Path) -> list[CheckedFile]:
     """What is to be said of every file of a ledger, except of its trained checkpoints.
 
     Raises PliantError for a folder that is no ledger, or one that a newer version of pliant wrote.
@@ -44,23 +44,23 @@ def examined(folder: str | Path) -> list[Finding]:
         paths = [path for path in sorted(place.glob(pattern)) if not path.name.startswith(".")]
         found += [_finding(place, path, examine) for path in paths]
     if problem := no_lock(place / ".lock"):
-        found.append(Finding(".lock", "damaged", problem, "remove it"))
+        found.append(CheckedFile(".lock", "damaged", problem, "remove it"))
     return found if any(finding.state == "damaged" for finding in found) else found + _doubled(place)
 
 
-def _finding(place: Path, path: Path, examine: Callable[[Path], Any]) -> Finding:
+def _finding(place: Path, path: Path, examine: Callable[[Path], Any]) -> CheckedFile:
     name = as_utf8(path.relative_to(place))
     try:
         examine(path)
     except Damaged as error:
-        return Finding(name, "damaged", error.problem, error.remedy)
+        return CheckedFile(name, "damaged", error.problem, error.remedy)
     except PliantError as error:
         if path.name == "ledger.json":
             raise
-        return Finding(name, "damaged", str(error).removeprefix(f"{path}: "), "see that it can be read")
+        return CheckedFile(name, "damaged", str(error).removeprefix(f"{path}: "), "see that it can be read")
     if path.suffix == ".parquet" and not is_sealed(path):
-        return Finding(name, "unverified", "written before ledgers had seals", UNSEALED)
-    return Finding(name, "verified")
+        return CheckedFile(name, "unverified", "written before ledgers had seals", UNSEALED)
+    return CheckedFile(name, "verified")
 
 
 def _records(path: Path) -> None:
@@ -72,7 +72,7 @@ def _records(path: Path) -> None:
         raise Damaged(path, problem, AGAIN)
 
 
-def _doubled(place: Path) -> list[Finding]:
+def _doubled(place: Path) -> list[CheckedFile]:
     """Records that stand in two files, as when one was copied."""
     import pyarrow.parquet as pq
 
@@ -83,5 +83,7 @@ def _doubled(place: Path) -> list[Finding]:
         for row in zip(*(table[name].to_pylist() for name in PLACE), strict=True):
             if (other := seen.setdefault(row, path)) != path:
                 name = as_utf8(path.relative_to(place))
-                return [Finding(name, "damaged", f"its record {row[0]} is in {as_utf8(other.name)} as well", "move one of the two away")]
+                return [
+                    CheckedFile(name, "damaged", f"its record {row[0]} is in {as_utf8(other.name)} as well", "move one of the two away")
+                ]
     return []

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pliant.data.choices import Question, QuestionSet
+from pliant.data.choices import ChoiceQuestion, QuestionSet
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import Measure, Reading, check_loaded
@@ -76,17 +76,17 @@ class Scores:
     tokens: Array
 
 
-def _right(values: Array, question: Question) -> float:
+def _right(values: Array, question: ChoiceQuestion) -> float:
     """Ties go to the first answer."""
     return float(np.argmax(values) == question.answer)
 
 
-def _probability(totals: Array, question: Question) -> float:
+def _probability(totals: Array, question: ChoiceQuestion) -> float:
     likely = np.exp(totals - totals.max())
     return float(likely[question.answer] / likely.sum())
 
 
-def _scored(model: Model, questions: Sequence[Question]) -> list[Scores]:
+def _scored(model: Model, questions: Sequence[ChoiceQuestion]) -> list[Scores]:
     pairs = [(question.context, answer) for question in questions for answer in question.continuations]
     found = iter(continuation_likelihoods(model, pairs))
     answer: list[Scores] = []

@@ -61,8 +61,7 @@ class Lora(Method):
 
     def _targets(self, network: nn.Module) -> list[str]:
         """The names of the layers that are adapted."""
-        wanted = {id(layer) for layer in linear_layers(network)}
-        names = [name for name, module in network.named_modules() if id(module) in wanted]
+        names = list(linear_layers(network, head=False))
         if self.modules == "linear":
             return names
         ends = ATTENTION if self.modules == "attention" else tuple(part.strip() for part in self.modules.split(","))

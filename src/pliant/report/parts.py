@@ -66,7 +66,7 @@ class Warnings:
 
 
 @dataclass(frozen=True)
-class Table:
+class TablePart:
     """Cells by row; `numeric` columns are set flush right."""
 
     columns: Sequence[str]
@@ -115,7 +115,7 @@ class Folded:
     form = "folded"
 
 
-Part = Paragraph | Warnings | Table | Code | Figure | Gallery | Folded
+Part = Paragraph | Warnings | TablePart | Code | Figure | Gallery | Folded
 
 
 @dataclass(frozen=True)

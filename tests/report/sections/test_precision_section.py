@@ -7,7 +7,7 @@ import pytest
 
 from pliant.ledger.ledger import Ledger
 from pliant.ledger.record import Record
-from pliant.report.parts import Gallery, Table
+from pliant.report.parts import Gallery, TablePart
 from pliant.report.results import gather
 from pliant.report.sections import SECTIONS
 from pliant.report.sections.precision import bits_by_tokens, by_block, predicted_and_measured
@@ -78,7 +78,7 @@ def test_predictions_are_the_least_squares_line_in_logarithms(results):
     predicted, measured = (np.log([point[name] for point in points]) for name in ("x", "y"))
     assert np.mean(measured - predicted) == pytest.approx(0, abs=1e-9)  # least squares with a constant
     assert np.dot(measured - predicted, predicted) == pytest.approx(0, abs=1e-6)
-    (table,) = [part for part in section.parts if isinstance(part, Table)]
+    (table,) = [part for part in section.parts if isinstance(part, TablePart)]
     assert float(table.rows[0][4]) == pytest.approx(1 - np.var(measured - predicted) / np.var(measured), abs=6e-4)
     assert [row[1] for row in table.rows] == ["all", "3", "4", "5", "6"]
     assert sum(int(row[5]) for row in table.rows[1:]) == int(table.rows[0][5]) == len(points)
@@ -86,7 +86,7 @@ def test_predictions_are_the_least_squares_line_in_logarithms(results):
 
 def test_points_too_few_for_a_fit_leave_its_r2_blank(tmp_path):
     section = predicted_and_measured(gather(synthetic_ledger(tmp_path, tokens=TOKENS[3:], seeds=(0,), samples=16)))
-    (table,) = [part for part in section.parts if isinstance(part, Table)]
+    (table,) = [part for part in section.parts if isinstance(part, TablePart)]
     assert table.rows[0][4]
     assert [row[4] for row in table.rows[1:]] == [""] * 4
 

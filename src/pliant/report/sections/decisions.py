@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pliant.axes import Axis
 from pliant.decide.curves.checkpoint import CheckpointDecision
-from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, Table, Warnings
+from pliant.report.parts import Cell, Chip, Group, Paragraph, Part, Section, Spark, TablePart, Warnings
 from pliant.report.results import LadderDecisions, Results
 
 
@@ -96,7 +96,7 @@ def answers(results: Results) -> Section | None:
         parts.append(Paragraph(str(found) if found.undecided else f"{found.title}."))
         for title, rows in found.tables.items():
             parts += [Paragraph(title)] if title else []
-            parts.append(Table(list(rows[0]), [list(row.values()) for row in rows]))
+            parts.append(TablePart(list(rows[0]), [list(row.values()) for row in rows]))
     lead = "The questions of the studies, each answered by the same call as `pliant decide`."
     return Section("Answers", lead, parts) if parts else None
 
@@ -121,7 +121,7 @@ def _table(ladder: LadderDecisions) -> Table:
         rows += [Group(title), *(_row(name, found) for name, found in members)]
     unit = ladder.decisions[0].evidence.unit
     columns = ["Change", "Verdict", f"Best, {ladder.axis.unit}", "Curve", f"Rise, {unit}", "Sensitivity"]
-    return Table(columns, rows, numeric=frozenset({2, 4, 5}))
+    return TablePart(columns, rows, numeric=frozenset({2, 4, 5}))
 
 
 def _row(name: str, found: CheckpointDecision) -> list[Cell]:

@@ -15,7 +15,7 @@ from pliant.errors import PliantError
 from pliant.laws.fitting.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
 from pliant.report.maps import bar_chart, heat_map, scatter_chart
-from pliant.report.parts import Cell, Figure, Gallery, Section, Table
+from pliant.report.parts import Cell, Figure, Gallery, Section, TablePart
 from pliant.report.results import LadderDecisions, Results
 
 BLOCK = re.compile(r"\.(\d+)\.")
@@ -114,7 +114,9 @@ def predicted_and_measured(results: Results) -> Section | None:
         rows += _fits(sweep, form)
     if not figures:
         return None
-    table = Table(["Rounding", "Width", "Power of tokens", "Decay length, bits", "R2 of log rise", "Points"], rows, frozenset(range(1, 6)))
+    table = TablePart(
+        ["Rounding", "Width", "Power of tokens", "Decay length, bits", "R2 of log rise", "Points"], rows, frozenset(range(1, 6))
+    )
     return Section(
         "Rounding, predicted and measured",
         "The rise as a power of tokens times an exponential of bits, log rise = c + g log D \u2212 P/p (arXiv 2411.04330), by least "

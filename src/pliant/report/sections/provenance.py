@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pliant.axes import axis_named
 from pliant.numbers import format_seconds
-from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, Table
+from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, TablePart
 from pliant.report.results import Results
 
 
@@ -24,7 +24,7 @@ def failed(results: Results) -> Section | None:
     rows: list[list[Cell]] = [[change, _listed(checkpoints), error] for (change, error), checkpoints in places.items()]
     failures, total = results.totals["failed"], results.totals["failed"] + results.totals["finished"]
     lead = f"{failures} of {total} records have no value; running the study again tries them again."
-    return Section("What failed", lead, [Table(["Change", "Checkpoints", "Error"], rows)])
+    return Section("What failed", lead, [TablePart(["Change", "Checkpoints", "Error"], rows)])
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:
@@ -50,7 +50,9 @@ def records(results: Results) -> Section | None:
     ]
     axes = {row["axis"] for row in results.records}
     place = axis_named(axes.pop()).unit.capitalize() if len(axes) == 1 else "Place"
-    table = Table(["Checkpoint", place, "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7}))
+    table = TablePart(
+        ["Checkpoint", place, "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7})
+    )
     shown, total = len(results.records), results.totals["finished"]
     return Section("Records", "", [Folded(f"Show {'all' if shown == total else f'the first {shown} of'} {total} records", [table])])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pliant.decide.curves.checkpoint import CheckpointDecision
 from pliant.report.charts import Axes, Line, line_chart
-from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, Table, Warnings
+from pliant.report.parts import Cell, Figure, Gallery, Paragraph, Part, Section, TablePart, Warnings
 from pliant.report.results import LadderDecisions, Results
 from pliant.report.sections.curves import curve_points
 
@@ -46,7 +46,7 @@ def _rates(ladder: LadderDecisions, several: bool) -> list[Part]:
     rows: list[list[Cell]] = [[found.axis.number(point.position), f"{point.final_lr:g}"] for point in curve]
     told = f"every verdict above may be about decay as much as about the {ladder.axis.unit}"
     warning = f"{where}Final learning rates differ along this ladder: {told}."
-    return [Warnings([warning]), Table([found.axis.unit.capitalize(), "Final learning rate"], rows, numeric=frozenset({0, 1}))]
+    return [Warnings([warning]), TablePart([found.axis.unit.capitalize(), "Final learning rate"], rows, numeric=frozenset({0, 1}))]
 
 
 def _arms(ladders: Sequence[LadderDecisions]) -> list[Figure]:
