@@ -138,3 +138,12 @@ def test_yes_and_exponents_are_read_as_yaml_1_1_has_them():
 def test_keys_and_dates_are_the_text_that_was_written():
     text = "{1: a, yes: b, 2001-01-01: 2001-13-45, null: d, 1.50: [2001-01-01]}"
     assert parse_yaml(text, "here") == {"1": "a", "yes": "b", "2001-01-01": "2001-13-45", "null": "d", "1.50": ["2001-01-01"]}
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 1}', '[{"x": {"a": 1, "\\u0061": 2}}]'])
+def test_a_key_given_twice_is_refused_in_json_as_in_yaml(text):
+    """The last would win without a word."""
+    with pytest.raises(PliantError, match="the key 'a' is given twice"):
+        parse_json(text, "here")
+    with pytest.raises(PliantError, match="the key 'a' is given twice"):
+        parse_yaml(text, "here")

@@ -51,5 +51,9 @@ def _shortened(text: str, limit: int) -> str:
 
 def first_line(error: BaseException) -> str:
     """What a library says is wrong, as a part of a message: its first line, at most 200 characters that can be seen."""
-    lines = str(error)[:2000].strip().splitlines()
-    return "".join(filter(str.isprintable, lines[0]))[:200] if lines else type(error).__name__
+    return brief(str(error)[:2000].strip().partition("\n")[0], 200) or type(error).__name__
+
+
+def brief(text: str, limit: int = 120) -> str:
+    """What somebody else says, as a part of a message: its first characters on one line, those that nobody sees spelled out."""
+    return visible(" ".join(text[:limit].split()))

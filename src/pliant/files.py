@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -170,6 +171,14 @@ def inside(folder: Path, name: str) -> Path:
     if path != root and root not in path.parents:
         raise PliantError(f"{name!r} would leave the folder {folder}")
     return path
+
+
+def check_regular(path: str | Path) -> os.stat_result:
+    """A file's facts. Raises PliantError for what can be read without end, or is no file; OSError where there is nothing."""
+    found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise PliantError(f"{path}: is a {'folder' if stat.S_ISDIR(found.st_mode) else 'pipe or device'}, not a file")
+    return found
 
 
 def as_utf8(name: str | Path) -> str:

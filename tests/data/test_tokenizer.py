@@ -168,7 +168,7 @@ def test_whatever_lies_beside_a_tokenizer_is_waited_for_by_nobody(words: Path, n
     (words / name).unlink(missing_ok=True)
     if kind == "pipe":
         os.mkfifo(words / name)
-        with pytest.raises(PliantError, match="is a pipe or device where a file is needed"):
+        with pytest.raises(PliantError, match="is a pipe or device, not a file"):
             load_tokenizer(words)
         return
     (words / name).write_text("[" * 10**6)

@@ -1,6 +1,7 @@
 """Headers that lie, and what must not be read."""
 
 import json
+import os
 import struct
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from pliant.errors import PliantError
-from pliant.models.weight_files import header, stored_parameters, tensors, weight_files
+from pliant.models.weight_files import content_hash, header, stored_parameters, tensors, weight_files
 
 
 def written(path, text, data=b""):
@@ -61,9 +62,9 @@ def test_a_header_that_lies_is_one_line(tmp_path, kind):
     assert len(message) < len(str(path)) + 300
 
 
-def test_twice_the_same_name_leaves_a_gap(tmp_path):
+def test_twice_the_same_name_is_refused(tmp_path):
     first, second = json.dumps(entry()), json.dumps(entry(offsets=(8, 16)))
-    with pytest.raises(PliantError, match="corrupt"):
+    with pytest.raises(PliantError, match="given twice"):
         header(written(tmp_path / "model.safetensors", f'{{"a": {first}, "a": {second}}}', bytes(16)))
 
 
@@ -118,3 +119,18 @@ def test_an_index_that_leads_elsewhere(tmp_path, index, message):
     (tmp_path / "model.safetensors.index.json").write_text(index if isinstance(index, str) else json.dumps(index))
     with pytest.raises(PliantError, match=message):
         weight_files(tmp_path)
+
+
+def test_a_replaced_file_with_its_time_kept_is_another(tmp_path):
+    """As `cp -p`, `rsync -t` and `tar` leave it, with the same size; in one process and under a link."""
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(4)}, path)
+    before, times = content_hash(tmp_path, [path]), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    other = tmp_path / "other"
+    save_file({"a": torch.ones(4)}, other)
+    other.replace(path)
+    os.utime(path, ns=times)
+    assert path.stat().st_mtime_ns == times[1]
+    assert content_hash(tmp_path, [path]) != before
+    save_file({"a": torch.zeros(4)}, path)
+    assert content_hash(tmp_path, [path]) == before

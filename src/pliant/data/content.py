@@ -11,14 +11,13 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from pliant.errors import PliantError
-from pliant.files import cache_folder, write_atomic
+from pliant.files import cache_folder, check_regular, write_atomic
 from pliant.progress import Advance, progress
 from pliant.spec import digest
 from pliant.spec.yaml import read_json
@@ -39,7 +38,7 @@ def contents(paths: Sequence[Path], glance: Callable[[Path], None] = lambda path
     lasting = {name: known[name] for name in marks if name in known}
     found: list[str] = []
     unread = sum(regular(path).st_size for path, name in zip(paths, marks, strict=True) if name not in known)
-    with progress("looking for changes in the data", unread) as advance:
+    with progress("looking for changes in files", unread) as advance:
         for path, name in zip(paths, marks, strict=True):
             started = time.time()
             if name in known:
@@ -66,12 +65,9 @@ def mark(path: Path) -> str:
 def regular(path: Path) -> os.stat_result:
     """A regular file's facts. Raises PliantError for pipes and devices, which may never end, and for what is not there."""
     try:
-        found = path.stat()
+        return check_regular(path)
     except (OSError, ValueError) as error:
         raise PliantError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise PliantError(f"{path}: {'is a folder' if stat.S_ISDIR(found.st_mode) else 'is a pipe or device'}, not a file")
-    return found
 
 
 def changed(what: object) -> PliantError:

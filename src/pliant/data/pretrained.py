@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pliant.data.regular import check_regular
+from pliant.data.regular import check_files
 from pliant.errors import PliantError, first_line
 from pliant.files import disk_errors, expanded
 from pliant.spec import digest
@@ -106,7 +106,7 @@ def _check_folder(folder: Path) -> None:
     """Refuses a tokenizer that lies elsewhere, that is no file, or that packages must translate which are not here. Raises PliantError."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-    check_regular(folder)
+    check_files(folder)
     versions: Any = get_tokenizer_config(str(folder), local_files_only=True).get("fast_tokenizer_files") or []
     if any(Path(str(name)).name != name for name in versions):
         raise PliantError(f"{folder}/tokenizer_config.json: fast_tokenizer_files names files that are not beside it; remove that entry")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ELSEWHERE = ("transformers_weights", "configuration_files")
 """Entries that name other files to be read."""
+NOT_DESCRIBING = ("quantization_config", "auto_map", *ELSEWHERE)
+"""Entries that say how weights are stored and what runs them, not what network they are of."""
 BUILT_IN = (None, "eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
 """Implementations that are part of PyTorch and transformers; all others may be fetched."""
 
@@ -46,13 +48,12 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
     if "model_type" not in config:
         raise PliantError(f"{path}: names no model_type, so the architecture is unknown")
     kind, own_code = str(config["model_type"])[:80], config.get("auto_map")
+    check_counts(config, str(path))
     for name, value in entries(config):
         if name in ELSEWHERE and value is not None:
             raise PliantError(f"{path}: {name} wants other files to be read ({value!r:.80}); remove that entry")
         if name == "quantization_config" and not isinstance(value, dict | None):
             raise PliantError(f"{path}: {name} is {value!r:.80}, not names and values; remove that entry if the weights are whole")
-        if LISTED.search(name) and isinstance(value, int | float) and value > LONGEST_LIST:
-            raise PliantError(f"{path}: {name} is {value}, which no network has")
         if name in CONTEXT_FIELDS and isinstance(value, int | float) and value < 1:
             raise PliantError(f"{path}: {name} is {value}, but an input has at least one token")
         if name in ("dtype", "torch_dtype"):
@@ -65,6 +66,13 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
         raise PliantError(f"{folder}: unknown architecture {kind!r}; transformers {__version__} does not have it")
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise PliantError(f"{folder}: {kind!r} is not a causal language model")
+
+
+def check_counts(config: dict[str, Any], where: str) -> None:
+    """Refuses counts that would become lists without end. Raises PliantError that starts with `where`."""
+    for name, value in entries(config):
+        if LISTED.search(name) and isinstance(value, int | float) and value > LONGEST_LIST:
+            raise PliantError(f"{where}: {name} is {value}, which no network has")
 
 
 def check_no_adapter(folder: Path) -> None:
@@ -85,6 +93,12 @@ def configuration(folder: Path, trust_remote_code: bool) -> PreTrainedConfig:
         config._attn_implementation = None  # of its parts too
         config._experts_implementation = None
     return config
+
+
+def plain(config: dict[str, Any]) -> dict[str, Any]:
+    """The entries that describe a network, without those that would fetch or import something."""
+    told = {name: value for name, value in config.items() if name not in NOT_DESCRIBING and "_implementation" not in name}
+    return {name: plain(value) if isinstance(value, dict) else value for name, value in told.items()}  # pyright: ignore[reportUnknownArgumentType]
 
 
 def entries(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:

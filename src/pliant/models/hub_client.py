@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from pliant.errors import PliantError
+from pliant.errors import PliantError, brief
 from pliant.spec.yaml import SIZE_LIMIT, parse_json
 
 PATIENCE = 8.0
@@ -161,7 +160,7 @@ def _followed(site: Site, method: str, url: str, where: str, headers: dict[str, 
         response.close()
         before, url = url, urljoin(url, location)
         if urlsplit(url).scheme not in ("https", urlsplit(before).scheme):
-            raise PliantError(f"{where}: the hub sends elsewhere, to {said(url)}, which is not safe")
+            raise PliantError(f"{where}: the hub sends elsewhere, to {brief(url)}, which is not safe")
     raise PliantError(f"{where}: the hub sends from one address to the next without end")
 
 
@@ -205,7 +204,7 @@ def _check_status(answer: Answer, site: Site) -> None:
     if status in (200, 206):
         packing = answer.headers.get("content-encoding", "identity")
         if packing != "identity":
-            raise PliantError(f"{where}: the hub at {url} sends it packed ({said(packing)}), which was not asked for")
+            raise PliantError(f"{where}: the hub at {url} sends it packed ({brief(packing)}), which was not asked for")
     elif code == "GatedRepo":
         raise PliantError(f"{where}: access must be asked for on its page at {url}, then log in with `hf auth login`")
     elif code == "RevisionNotFound":
@@ -239,10 +238,5 @@ def _told(site: Site, where: str) -> Generator[None]:
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
             raise  # the disk's complaint
         kind = Silent if any(base.__name__ == "TimeoutException" for base in type(error).__mro__) else Unreachable
-        reason = f"{type(error).__name__}: {said(str(error))}".rstrip(": ")
+        reason = f"{type(error).__name__}: {brief(str(error))}".rstrip(": ")
         raise kind(f"{where}: the hub at {site.url} cannot be reached, or broke off ({reason})") from error
-
-
-def said(text: str) -> str:
-    """What a server said, as it may be printed: short, on one line, control and escape characters spelled out."""
-    return re.sub(r"\s+", " ", repr(text[:120])[1:-1]).strip()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from pliant.errors import PliantError
-from pliant.models.hub_client import Answer, Site, listing, said
+from pliant.errors import PliantError, brief
+from pliant.models.hub_client import Answer, Site, listing
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MOST_ENTRIES = 100_000
@@ -54,14 +54,14 @@ def _size(text: str | None) -> int | None:
 def checked_commit(commit: Any, where: str) -> str:
     """`commit`, which is 40 hexadecimal digits. Raises PliantError when it is not."""
     if not isinstance(commit, str) or COMMIT.fullmatch(commit) is None:
-        raise PliantError(f"{where}: {said(str(commit))!r} is no commit (40 hexadecimal digits), so nothing of this hub is used")
+        raise PliantError(f"{where}: {brief(str(commit))!r} is no commit (40 hexadecimal digits), so nothing of this hub is used")
     return commit
 
 
 def checked_name(name: Any, where: str) -> str:
     """`name`, a relative path of visible characters that stays below where it begins. Raises PliantError when it is not."""
     if not isinstance(name, str) or len(name) > 500 or not name.isprintable() or "\\" in name or {"", ".", ".."} & set(name.split("/")):
-        raise PliantError(f"{where}: {said(str(name))!r} is no name of a file or branch, so nothing of this hub is used")
+        raise PliantError(f"{where}: {brief(str(name))!r} is no name of a file or branch, so nothing of this hub is used")
     return name
 
 
@@ -69,7 +69,9 @@ def list_revisions(hub: str, site: Site) -> dict[str, str]:
     """Branch or tag -> commit. Raises PliantError when the hub or the repository cannot be had, or what it says cannot be."""
     refs = _object(listing(site, f"/api/models/{repository(hub)}/refs", hub), hub)
     found = [_object(ref, hub) for kind in ("tags", "branches") for ref in _entries(refs.get(kind), hub)]
-    return {checked_name(ref.get("name"), hub): checked_commit(ref.get("targetCommit"), f"{hub}@{said(str(ref['name']))}") for ref in found}
+    return {
+        checked_name(ref.get("name"), hub): checked_commit(ref.get("targetCommit"), f"{hub}@{brief(str(ref['name']))}") for ref in found
+    }
 
 
 def list_files(hub: str, revision: str, site: Site) -> tuple[str, dict[str, File]]:
@@ -90,7 +92,7 @@ def repository(hub: str) -> str:
     try:
         validate_repo_id(hub)
     except HFValidationError as error:
-        raise PliantError(f"{said(hub)}: not a hub name ({said(str(error))})") from None
+        raise PliantError(f"{brief(hub)}: not a hub name ({brief(str(error))})") from None
     return hub
 
 

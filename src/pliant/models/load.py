@@ -19,7 +19,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pliant.data.regular import check_regular
+from pliant.data.regular import check_files
 from pliant.errors import PliantError, first_line
 from pliant.files import expanded
 from pliant.models.adapters import base_of, is_adapter, merged
@@ -126,7 +126,7 @@ def load_folder(
     else:
         check_gguf(folder, gguf_file)
         check_no_adapter(folder)
-        check_regular(folder)
+        check_files(folder)
     words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
     with torch.device("cpu"):
         network = _network(folder, known.address, inside, number, trust_remote_code, gguf_file)

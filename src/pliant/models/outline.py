@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.models.configuration import check_counts, plain
 from pliant.models.load import quiet
 from pliant.models.presets import Preset, unfilled
 from pliant.spec.yaml import parse_json, read_text
@@ -51,11 +52,8 @@ def _of_configuration(text: str) -> PreTrainedModel | None:
 
     described: Any = parse_json(text, "config.json")
     try:
-        # without what would import kernels or unpackers, or fetch them
-        plain = {
-            name: value for name, value in described.items() if name not in ("quantization_config", "auto_map") and "attn_impl" not in name
-        }
-        config = CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
+        check_counts(described, "config.json")
+        config = CONFIG_MAPPING[described["model_type"]].from_dict(plain(described))
         if config.num_hidden_layers > MOST_LAYERS:
             return None
         with quiet(), torch.device("meta"):

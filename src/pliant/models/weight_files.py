@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from pliant.data.regular import check_regular
+from pliant.data.content import contents
+from pliant.data.regular import check_files
 from pliant.errors import PliantError
 from pliant.spec.yaml import parse_json, read_json
 
@@ -64,7 +64,7 @@ def weight_files(folder: Path) -> list[Path]:
     Raises PliantError when there are none (with what to do about pickled ones), when one that the index names is
     missing, when one is truncated, and when transformers would read others.
     """
-    check_regular(folder)
+    check_files(folder)
     part = next((path for path in folder.iterdir() if _RANK_SHARD.fullmatch(path.name)), None)
     if part is not None:  # which transformers would read in place of any other
         raise PliantError(f"{part}: is a part that torch.distributed wrote; save the model whole, in a folder of its own")
@@ -183,17 +183,10 @@ def has_tokenizer(folder: Path) -> bool:
 def content_hash(folder: Path, files: Iterable[Path]) -> str:
     """16 hexadecimal digits over the bytes of the weight files and of what gives them meaning (configuration, tokenizer).
 
-    Cost: reads every byte, one to two gigabytes a second; files that did not change since are not read again by this process.
+    Cost: reads every byte, one to two gigabytes a second; files that did not change since are not read again (see `data/content`).
+    Raises PliantError for a file that cannot be read, or changes meanwhile.
     """
     beside = {path for pattern in ("config.json", *TOKENIZER_FILES) for path in folder.glob(pattern) if path.is_file()}
-    content = hashlib.sha256()
-    for path in sorted({*beside, *files}):
-        found = path.stat()
-        content.update(f"{path.name} {_file_hash(path, found.st_size, found.st_mtime_ns)}\n".encode())
-    return content.hexdigest()[:16]
-
-
-@cache
-def _file_hash(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    paths = sorted({*beside, *files})
+    told = "".join(f"{path.name} {content}\n" for path, content in zip(paths, contents(paths), strict=True))
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

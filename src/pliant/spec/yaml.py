@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import yaml
 
 from pliant.errors import PliantError
+from pliant.files import check_regular
 from pliant.numbers import LARGEST
 
 SIZE_LIMIT = 64 * 2**20
@@ -133,14 +134,15 @@ def read_json(path: str | Path, limit: int = SIZE_LIMIT, finite: bool = True) ->
 
 
 def parse_json(text: str | bytes, where: str, finite: bool = True, halves: bool = False) -> Any:
-    """Plain values from JSON text, in which every number is finite, every whole number fits 64 bits and all text is whole.
+    """Plain values from JSON text, in which no key comes twice, every number is finite, every whole number fits
+    64 bits and all text is whole.
 
     With `finite` off, NaN and infinities are numbers, which other programs' files may hold; with `halves`, so are
     halves of characters. Raises PliantError that starts with `where`.
     """
     try:
         numbers: Any = {"parse_constant": _no_constant, "parse_float": _finite} if finite else {}
-        form = json.loads(text, parse_int=_whole, **numbers)
+        form = json.loads(text, parse_int=_whole, object_pairs_hook=_once, **numbers)
         if not halves and _halves(text) and not _is_text(json.dumps(form, ensure_ascii=False)):
             raise ValueError("half a character is no text")
         if _too_deep(form):
@@ -169,13 +171,6 @@ def read_text(path: str | Path, limit: int = SIZE_LIMIT) -> str:
         raise PliantError(f"{path}: cannot be read (it is not UTF-8 text)") from None
     except ValueError:  # a NUL in the name
         raise PliantError(f"{path}: no such file") from None
-
-
-def check_regular(path: str | Path) -> None:
-    """Raise PliantError for what can be read without end, or is no file. Raises OSError where there is nothing."""
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise PliantError(f"{path}: is a {'folder' if stat.S_ISDIR(mode) else 'pipe or device'}, not a file")
 
 
 def _opened(path: str, flags: int) -> int:
@@ -208,6 +203,15 @@ def _is_text(text: str) -> bool:
 
 def _brief(text: str) -> str:
     return repr(text) if len(text) <= 80 else f"{text[:77]!r}..."
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a dictionary, refused where a key comes twice: the last would win without a word."""
+    form = dict(pairs)
+    if len(form) < len(pairs):
+        twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {_brief(twice)} is given twice")
+    return form
 
 
 def _no_constant(name: str) -> NoReturn:
