@@ -97,7 +97,7 @@ def choice_format(columns: Sequence[str]) -> ChoiceFormat:
     return found
 
 
-def _question(record: Mapping[str, Any], form: ChoiceFormat) -> Question:
+def _question(record: Mapping[str, Any], form: ChoiceFormat) -> ChoiceQuestion:
     try:
         context, answers, right = form.made(record)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -115,7 +115,7 @@ def groups(ladder: LadderDecisions) -> list[tuple[str, list[tuple[str, Checkpoin
     return found
 
 
-def _table(ladder: LadderDecisions) -> Table:
+def _table(ladder: LadderDecisions) -> TablePart:
     rows: list[list[Cell] | Group] = []
     for title, members in groups(ladder):
         rows += [Group(title), *(_row(name, found) for name, found in members)]
