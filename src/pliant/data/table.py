@@ -33,9 +33,11 @@ class Table(Content):
     """Questions and answers; a plain string is its `source`."""
 
     source: str = Field(min_length=1, description="A file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]")
-    format: str | None = Field(None, description=f"What its columns are: {', '.join(FORMATS)}; by default as they are called")
+    format: str | None = Field(default=None, description=f"What its columns are: {', '.join(FORMATS)}; by default as they are called")
 
-    skip_bad: bool = Field(False, description="Leave out, and count, records that cannot be learned from, instead of refusing the table")
+    skip_bad: bool = Field(
+        default=False, description="Leave out, and count, records that cannot be learned from, instead of refusing the table"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -146,7 +146,7 @@ def _agreement(sweep: Sweep, form: RoundingForm) -> Figure:
 
 
 def _fits(sweep: Sweep, form: RoundingForm) -> list[list[Cell]]:
-    widths = [bits for bits, _, delta, _ in sweep.points() if delta > 0]
+    widths = [float(bits) for bits, _, delta, _ in sweep.points() if delta > 0]
     first: list[Cell] = [sweep.title, "all", f"{form.power:z.2f}", f"{form.length:.2f}", _r2(form.r2), str(form.points)]
     others: list[list[Cell]] = [
         ["", f"{width:g}", "", "", _r2(r2), str(widths.count(width))] for width, r2 in sorted(form.r2_by_bits.items())
