@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pliant import PliantError, decide
 from pliant.models import FolderLadder, HubLadder, Ladder
-from pliant.spec import spec
+from pliant.spec import registry
 from pliant.study import Ledger, Study, plan, run
 from pliant.study.ladders import LADDERS, parse_ladder
 from pliant.train import TrainedLadder
@@ -33,9 +33,9 @@ class Doubled(Ladder):
 def installed(monkeypatch):
     """As another package names it under `pliant.ladders`."""
     point = EntryPoint("doubled", f"{__name__}:Doubled", "pliant.ladders")
-    monkeypatch.setattr(spec, "entry_points", lambda group: [point] if group == point.group else [])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
     monkeypatch.setattr(EntryPoint, "load", lambda self: Doubled)
-    monkeypatch.setattr(LADDERS, "_specs", dict(LADDERS._specs))
+    monkeypatch.setattr(LADDERS, "_entries", dict(LADDERS._entries))
     monkeypatch.setattr(LADDERS, "_entry_points_read", False)
 
 
@@ -64,7 +64,7 @@ def test_each_form_is_taken_by_one_kind(form, kind):
         ({}, "checkpoints: unknown form ''"),
         ({"ladder": TRAINED, "seed": 3}, "unknown form 'ladder'"),
         (5, "checkpoints: give folders"),
-        (None, "checkpoints: give folders"),
+        (None, "checkpoints: nothing is given"),
         ({"ladder": {"corpuss": "x"}}, "checkpoints.ladder: .*'corpus'"),
         ({"ladder": None}, "checkpoints.ladder"),
         ([], "checkpoints: "),

@@ -205,7 +205,9 @@ def test_a_state_that_is_no_file(text, tmp_path):
 
 def test_the_state_of_a_longer_run_is_not_taken_for_a_shorter_one(text, tmp_path):
     model = build("llama-16x2", load_tokenizer("ascii"))
-    recipe = RECIPE.model_copy(update={"schedule": "constant", "warmup": 2})
+    recipe = RECIPE.model_copy(update={"schedule": Constant(), "warmup": 2})
     train(model, given(text), recipe, folder=tmp_path, quiet=True)
     with pytest.raises(PliantError, match="made 30 steps, more than the 12 of this one"):
-        train(build("llama-16x2", load_tokenizer("ascii")), text, recipe.model_copy(update={"steps": 12}), folder=tmp_path, quiet=True)
+        train(
+            build("llama-16x2", load_tokenizer("ascii")), given(text), recipe.model_copy(update={"steps": 12}), folder=tmp_path, quiet=True
+        )

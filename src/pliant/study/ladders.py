@@ -19,6 +19,8 @@ def parse_ladder(form: Any, where: str = "checkpoints") -> Ladder:
 
     Raises PliantError that starts with `where`.
     """
+    if form is None:
+        raise PliantError(f"{where}: nothing is given")
     kinds = list(LADDERS.specs().values())
     for kind in reversed(kinds):
         if kind.takes(form):
