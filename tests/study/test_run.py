@@ -66,7 +66,7 @@ def test_split_noise_is_two_records_with_every_share_under_its_own_draw(form, fo
         readings = []
         for share, part in enumerate(loss.in_shares(model, 4)):
             with Perturb(scale=0.2).applied(model, 3, 2 * share + draw):
-                readings.append(part(model))
+                readings += part(model)
                 hashes.add(model.weights())
         found = {row["sample"]: row["value"] for row in stored if row["draw"] == draw}
         assert list(found) == list(base.samples)
