@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant import changes, data, decide, findings, laws, measures, methods, models, report, study, train
+    from pliant import attacks, changes, data, decide, findings, laws, measures, methods, models, objectives, report, scores, study, train
     from pliant.models import build, load, save
     from pliant.study import Ledger, Study, plan, run
 
@@ -26,6 +26,7 @@ __all__ = [
     "Ledger",
     "PliantError",
     "Study",
+    "attacks",
     "build",
     "changes",
     "data",
@@ -36,10 +37,12 @@ __all__ = [
     "measures",
     "methods",
     "models",
+    "objectives",
     "plan",
     "report",
     "run",
     "save",
+    "scores",
     "study",
     "train",
 ]

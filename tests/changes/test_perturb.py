@@ -14,6 +14,7 @@ from pliant.changes import CHANGES, Perturb, parse_changes, recorded
 from pliant.changes.initial import initial_std
 from pliant.errors import PliantError
 from pliant.measures import Loss, Reading
+from pliant.measures.shares import clusters
 from pliant.models import Model
 from pliant.objectives import NextToken
 from pliant.train import Recipe, train
@@ -221,7 +222,7 @@ def test_a_split_reading_is_every_share_under_its_own_pair(model: Model, text: s
         readings, whole = [], []
         for draw in (2 * pair, 2 * pair + 1):
             with Perturb(scale=0.3).applied(model, 5, draw):
-                readings.append(part(model).values)
+                readings.append(part(model)[0].values)
                 whole.append(loss(model).values)
         share = slice(start, start + len(readings[0]))
         assert (found.values[share] == (readings[0] + readings[1]) / 2).all()
@@ -278,7 +279,7 @@ def test_the_interval_of_split_noise_holds_the_truth(model: Model, text: str) ->
         pairs, documents = generator.integers(40, size=16), generator.integers(100, size=256)
         values = rises[np.repeat(pairs, 16), documents]
         for shares in held:
-            found = Reading("loss", "nats/token", ids, values, np.ones(256), shares=shares).estimate()
+            found = Reading("loss", "nats/token", ids, values, np.ones(256), clusters=clusters(ids, shares)).estimate()
             held[shares] += found.low < rises.mean() < found.high
     assert 0.865 < held[16] / 1000 < 0.925
     assert held[1] / 1000 < 0.7

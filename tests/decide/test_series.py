@@ -20,7 +20,10 @@ def series(change: dict, seeds: int) -> Series:
         Point(tokens, np.repeat(generator.normal(size=(1, 1, 12)), 2, axis=1).repeat(seeds, axis=0), generator.normal(size=(seeds, 12)), 1)
         for tokens in (1000, 2000)
     ]
-    return Series({}, CHANGES.parse(change), "generic", "{}", "loss", "nats/token", False, WEIGHTS, DOCUMENTS, tuple(points))
+    parsed, documents = CHANGES.parse(change), np.arange(12)
+    tied = parsed.ties(DOCUMENTS)
+    clusters = (documents, documents if tied is None else tied)
+    return Series({}, parsed, "generic", "{}", "loss", "nats/token", False, WEIGHTS, *clusters, tuple(points))
 
 
 def test_shares_of_split_draws_are_the_clusters_of_a_single_seed() -> None:

@@ -91,9 +91,16 @@ def test_the_error_of_a_reading_in_shares_counts_shares() -> None:
     for difference, sign in ((whole - unchanged, 1), (unchanged - whole, -1)):
         found = difference.estimate()
         assert (found.value * sign, found.stderr) == (pytest.approx(whole.estimate().value), pytest.approx(expected))
-    halves = joined([Reading("loss", "nats/token", ids[a : a + 6], values[a : a + 6], weights[a : a + 6], "text") for a in (0, 6)])
-    with pytest.raises(PliantError, match="one is in 3 shares, one in 2"):
-        whole - halves
+    quarters = joined(
+        [Reading("loss", "nats/token", ids[a : a + 3], values[a : a + 3] / 2, weights[a : a + 3], "text") for a in (0, 3, 6, 9)]
+    )
+    sixths = joined(
+        [Reading("loss", "nats/token", ids[a : a + 2], values[a : a + 2] / 2, weights[a : a + 2], "text") for a in range(0, 12, 2)]
+    )
+    both = (quarters - sixths).clusters  # 0-2, 3-5 ... with 0-1, 2-3 ...: the first half and the second have nothing in common
+    assert list(both) == [0] * 6 + [1] * 6
+    thirds = (whole - sixths).estimate()
+    assert thirds.stderr == pytest.approx(clustered_error(values / 2, weights, np.repeat([0, 1, 2], 4)))
 
 
 def test_the_shares_of_a_loss_make_up_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +112,7 @@ def test_the_shares_of_a_loss_make_up_the_loss(tmp_path: Path, monkeypatch: pyte
         (tmp_path / "text" / f"{number:03d}.txt").write_text(f"Story {number} begins. " * (1 + number % 5))
     model = build("llama-16x2", load_tokenizer("ascii"), seed=0)
     loss = Loss(data=str(tmp_path / "text"), part="all", samples=30, window=16)
-    whole, parts = loss(model), [part(model) for part in loss.in_shares(model, 7)]
+    whole, parts = loss(model), [part(model)[0] for part in loss.in_shares(model, 7)]
     found = joined(parts)
     assert (found.samples, found.data, found.metric, found.unit) == (whole.samples, whole.data, whole.metric, whole.unit)
     assert (found.weights == whole.weights).all()
@@ -121,6 +128,6 @@ def test_a_measure_without_shares_says_so() -> None:
             return Reading("sharpness", "1", ["all"], np.ones(1), np.ones(1))
 
     model: Any = None
-    assert Sharpness().in_shares(model, 1)[0](model).metric == "sharpness"
+    assert Sharpness().in_shares(model, 1)[0](model)[0].metric == "sharpness"
     with pytest.raises(PliantError, match="sharpness cannot be read in shares; leave out `split`"):
         Sharpness().in_shares(model, 2)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_rows import record
+from ledger_rows import NONE, record
 
 from pliant import PliantError
+from pliant.ledger.checking import examined
 from pliant.ledger.ledger import VERSION, Ledger
 from pliant.statistics import clustered_error, weighted_mean
 
@@ -171,6 +172,32 @@ def test_split_draws_count_by_share(ledger):
     assert row["rise"] == pytest.approx(rise)
     assert row["stderr"] == pytest.approx(np.sqrt(2 * (residual**2).sum()) / 36)
     assert (row["n"], row["draws"]) == (8, 4)
+
+
+def test_samples_count_with_what_their_records_say(ledger):
+    """Groups that a measure stated count, and what the changed record ties besides, where a single seed shows nothing of its draws."""
+    ids, rise = [f"{name}:0" for name in "abcdef"], np.array([1.0, 2, 4, 8, 16, 32])
+    given = {"sample_ids": ids, "sample_weights": np.ones(6)}
+    ledger.write([record(values=np.zeros(6), **given, sample_clusters=[0, 0, 1, 1, 2, 2])])
+    ledger.write([record(QUANTIZE, kind="quantize", values=rise, **given, sample_clusters=[0, 0, 0, 1, 2, 2])])
+    (row,) = ledger.rises().to_pylist()
+    assert row["stderr"] == pytest.approx(clustered_error(rise, np.ones(6), [0, 0, 0, 0, 1, 1]))
+    ledger.write([record(QUANTIZE, kind="quantize", values=rise + 1, seed=1, **given, sample_clusters=[0, 0, 0, 1, 2, 2])])
+    (both,) = ledger.differences().to_pylist()
+    between = np.var([rise.mean(), rise.mean() + 1], ddof=1) / 2
+    assert both["stderr"] == pytest.approx(np.sqrt(clustered_error(rise, np.ones(6), [0, 0, 1, 1, 2, 2]) ** 2 + between))
+
+
+def test_metrics_of_one_measure_are_records_of_their_own(ledger):
+    for change, kind, shift in ((NONE, "none", 0.0), (QUANTIZE, "quantize", 1.0)):
+        low, high = (
+            record(change, kind=kind, metric=metric, values=np.arange(3.0) + more) for metric, more in (("a", shift), ("b", 3 * shift))
+        )
+        ledger.write([low, high])
+    with pytest.raises(PliantError, match="a record twice"):
+        ledger.write([record(seed=5), record(seed=5)])
+    assert {row["metric"]: row["rise"] for row in ledger.differences().to_pylist()} == {"a": pytest.approx(1), "b": pytest.approx(3)}
+    assert [finding.problem for finding in examined(ledger.folder) if finding.state == "damaged"] == []
 
 
 def test_a_rise_over_other_samples_is_null(ledger):

@@ -33,7 +33,7 @@ def share_numbers(documents: Sequence[str], of: int) -> NDArray[np.int64]:
 
 def clusters(documents: Sequence[str], of: int) -> NDArray[np.int64]:
     """The cluster of each sample, as a whole number from 0: what its document and its share together tie to one."""
-    return joint_clusters(documents, share_numbers(documents, of))
+    return joint_clusters(documents, share_numbers(documents, of) if of > 1 else documents)
 
 
 def _borders(documents: Sequence[str]) -> NDArray[np.int64]:

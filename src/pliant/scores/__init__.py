@@ -1,0 +1,12 @@
+"""Scores: a number per training example, from which data is selected. One file each; a new one is a file and a name in `SCORES`."""
+
+from __future__ import annotations
+
+from pliant.scores.perplexity import Perplexity
+from pliant.scores.score import Score
+from pliant.scores.scores import Scores
+from pliant.spec import Catalog
+
+SCORES: Catalog[Score] = Catalog("score", Perplexity)
+
+__all__ = ["SCORES", "Perplexity", "Score", "Scores"]

@@ -1,0 +1,81 @@
+"""How surprising a document is to a model: the mean negative log-likelihood of its tokens, the logarithm of its perplexity.
+
+Idea: a small reference model, trained on text that is not to be pruned, reads every document; those of low, middle or high
+perplexity are kept (`pliant` ranks by the logarithm, which orders alike). Every token but a document's first is predicted once,
+from at most `window` tokens before it.
+When to use it: to prune a pretraining corpus at a fixed budget; which part to keep depends on the corpus, so try several.
+Cost: one forward pass over the corpus for each model; 8 bytes a token of memory.
+What goes wrong: documents that the model was trained on look easier than they are; short documents have noisy scores; documents of
+one token have none and are left out. Perplexities of other tokenizers or windows do not compare. Never judge a selection by the
+loss on the unpruned corpus.
+Source: arXiv 2405.20541.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pliant.errors import PliantError
+from pliant.measures.likelihood import sequence_losses
+from pliant.measures.loss import LONGEST_WINDOW
+from pliant.measures.measure import check_loaded, documents
+from pliant.numbers import Count
+from pliant.objectives.next_token import Crops
+from pliant.scores.score import Score
+from pliant.scores.scores import Scores, scored
+from pliant.statistics import cluster_numbers
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+    from pliant.objectives import Examples
+
+
+class Perplexity(Score):
+    """Mean negative log-likelihood per token of each document, averaged over models."""
+
+    unit = "nats/token"
+    window: Count | None = Field(
+        None,
+        ge=1,
+        description=f"Tokens that are predicted at once; by default the shortest context of the models, at most {LONGEST_WINDOW}",
+    )
+
+    def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
+        """One value per document of the text that `examples` are crops of.
+
+        Raises PliantError for examples that are no text, no model, a window longer than a model's context, a tokenizer that is not
+        a model's, and a loss that is not a finite number.
+        """
+        if not isinstance(examples, Crops):
+            raise PliantError(f"perplexity scores the text of the objective next_token, not {type(examples).__name__}")
+        length, text = self._length(models), examples.text
+        windows = text.windows(length)
+        names = documents([window.id for window in windows])
+        numbers = cluster_numbers(names)
+        values = np.zeros(int(numbers.max()) + 1)
+        for model in models:
+            try:
+                losses = sequence_losses(model.network, [window.tokens for window in windows])
+            except PliantError as error:
+                raise error.within(f"{model.checkpoint.address} on {text.name}") from None
+            tokens = np.bincount(numbers, weights=[len(loss) for loss in losses])
+            values += np.bincount(numbers, weights=[loss.sum() for loss in losses]) / tokens / len(models)
+        counts = np.bincount(numbers, weights=[len(window.tokens) - 1 for window in windows]).astype(np.int64)
+        ids = list(dict.fromkeys(names))
+        order = np.array([number for number in dict.fromkeys(numbers.tolist())])
+        hashes = [model.weights() for model in models]
+        return scored(self, hashes, examples.fingerprint, ids, values[order], counts[order], text.name)
+
+    def _length(self, models: Sequence[Model]) -> int:
+        if not models:
+            raise PliantError("perplexity needs a model to read the text with")
+        for model in models:
+            check_loaded(model)
+        context = min(model.context for model in models)
+        if self.window is not None and self.window > context:
+            raise PliantError(f"window {self.window} is longer than the model's context of {context} tokens")
+        return self.window or min(context, LONGEST_WINDOW)
