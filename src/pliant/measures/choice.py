@@ -68,7 +68,7 @@ class Choice(Measure):
 
 
 @dataclass(frozen=True)
-class Scores:
+class AnswerScores:
     """Of each answer to one question: log-likelihood in nats, characters and tokens."""
 
     totals: Array
@@ -86,14 +86,14 @@ def _probability(totals: Array, question: ChoiceQuestion) -> float:
     return float(likely[question.answer] / likely.sum())
 
 
-def _scored(model: Model, questions: Sequence[ChoiceQuestion]) -> list[Scores]:
+def _scored(model: Model, questions: Sequence[ChoiceQuestion]) -> list[AnswerScores]:
     pairs = [(question.context, answer) for question in questions for answer in question.continuations]
     found = iter(continuation_likelihoods(model, pairs))
-    answer: list[Scores] = []
+    answer: list[AnswerScores] = []
     for question in questions:
         parts = [next(found) for _ in question.continuations]
         characters = np.array([float(len(text) - 1) for text in question.continuations])  # the space that joins them is none of theirs
-        answer.append(Scores(np.array([part.sum() for part in parts]), characters, np.array([float(len(part)) for part in parts])))
+        answer.append(AnswerScores(np.array([part.sum() for part in parts]), characters, np.array([float(len(part)) for part in parts])))
     return answer
 
 

@@ -66,7 +66,7 @@ class Perplexity(Score):
             values += np.bincount(numbers, weights=[loss.sum() for loss in losses]) / tokens / len(models)
         counts = np.bincount(numbers, weights=[len(window.tokens) - 1 for window in windows]).astype(np.int64)
         ids = list(dict.fromkeys(names))
-        order = np.array([number for number in dict.fromkeys(numbers.tolist())])
+        order = np.array(list(dict.fromkeys(numbers.tolist())))
         hashes = [model.weights() for model in models]
         return scored(self, hashes, examples.fingerprint, ids, values[order], counts[order], text.name)
 
