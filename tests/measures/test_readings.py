@@ -190,7 +190,7 @@ def test_measure_prints_one_document_or_a_list_of_them(place: Path, several: boo
     told = json.loads(capsys.readouterr().out)
     first = told[0] if several else told
     assert list(first) == ["metric", "unit", "better", "results"]
-    assert [list(found)[0] for found in first["results"].values()] == ["value"] * 3
+    assert [next(iter(found)) for found in first["results"].values()] == ["value"] * 3
     assert isinstance(told, list) == several
     if several:
         assert [(found["metric"], found["better"]) for found in told] == [("loss", "lower"), ("top1_hits", "higher")]
