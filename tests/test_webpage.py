@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,11 @@ def test_json_cannot_end_or_open_anything() -> None:
     assert text.isascii()
     assert not set("<>&") & set(text)
     assert json.loads(text) == HOSTILE[:5]
+
+
+def test_too_few_addresses_are_a_line_and_not_the_end_of_the_process():
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))"
+    code = f"{limited}; from pliant.webpage import still; still({{'mark': 'point'}})"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("pliant.errors.PliantError: charts take")

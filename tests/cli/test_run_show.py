@@ -25,6 +25,8 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     code, out, _ = pliant("show", ledger, "--json", "--sql", "select change, sum(n) as windows from records group by all")
     rows = json.loads(out)
     assert sorted((row["change"]["kind"], row["windows"]) for row in rows) == [("none", 4), ("quantize", 4)]
+    code, _, errors = pliant("show", ledger, "--sql", "select date '99999-01-01'")  # Python's years have four digits
+    assert (code, "varchar" in errors) == (2, True)
     code, out, _ = pliant("show", ledger)
     value = next(record["value"] for record in records if record["change"]["kind"] == "none")
     assert (code, "Quantization: 3 bits" in out, f"{value:.4f}" in out) == (0, True, True)

@@ -42,11 +42,11 @@ STUDY: dict[str, Any] = {
     "name": "small",
     "checkpoints": {"folders": ["model"], "tokens": {"model": "1M"}, "batch_tokens": "1k"},
     "changes": [
-        {"quantize": {"bits": [3, 4], "group": 8, "exceptions": 0.0}},
+        {"quantize": {"bits": [3, 4], "group": 8, "tensors": "linear"}},
         {"perturb": {"scale": [0.1], "draws": 2}},
         [{"finetune": {"data": "text.jsonl", "steps": 2, "batch": 2, "length": 16, "lr": 1e-3}}, {"quantize": {"bits": 4}}],
     ],
-    "measures": {"generic": {"loss": {"data": "text.jsonl", "samples": 4, "length": 16}}},
+    "measures": {"generic": {"loss": {"data": "text.jsonl", "samples": 4, "window": 16}}},
     "seeds": [0],
     "questions": ["checkpoint"],
 }

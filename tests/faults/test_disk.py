@@ -27,8 +27,8 @@ seen, watching, folder = collections.Counter(), [], os.path.realpath(tempfile.mk
 
 def hook(event, arguments):
     if watching and event in events and str(arguments[0]).startswith(folder):
-        # os.open, which has no mode, changes nothing unless it creates: the simulator counts it among what is read
-        if event != "open" or arguments[2] & (os.O_CREAT if arguments[1] is None else os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        plain = event == "open" and arguments[1] is None and not arguments[2] & os.O_CREAT  # os.open of what is there changes nothing
+        if not plain and (event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             seen[events[event]] += 1
 
 sys.addaudithook(hook)

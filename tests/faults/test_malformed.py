@@ -1,7 +1,10 @@
 """Malformed inputs of every kind that is read: none gives a traceback, hangs, or floods the screen. `malformed.py` runs more."""
 
 import pytest
+from inputs import LADDER, SHORT, STUDY
 from malformed import prepare, ready, run
+
+from pliant.study import Study, plan
 
 BATCHES, CASES = 5, 50
 
@@ -14,6 +17,13 @@ def whole(tmp_path_factory):
         prepare(folder)
         ready()
         yield folder
+
+
+@pytest.mark.parametrize("checkpoints", [{}, {"checkpoints": LADDER}, SHORT])
+def test_what_is_spoiled_is_whole_at_first(checkpoints, whole, monkeypatch):
+    """Else each case would end at the same fault, and nothing behind it be tried."""
+    monkeypatch.chdir(whole)
+    assert plan(Study.parse(STUDY | checkpoints)).cells
 
 
 @pytest.mark.slow

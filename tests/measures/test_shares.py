@@ -91,11 +91,9 @@ def test_the_error_of_a_reading_in_shares_counts_shares() -> None:
     for difference, sign in ((whole - unchanged, 1), (unchanged - whole, -1)):
         found = difference.estimate()
         assert (found.value * sign, found.stderr) == (pytest.approx(whole.estimate().value), pytest.approx(expected))
-    quarters = joined(
-        [Reading("loss", "nats/token", ids[a : a + 3], values[a : a + 3] / 2, weights[a : a + 3], "text") for a in (0, 3, 6, 9)]
-    )
-    sixths = joined(
-        [Reading("loss", "nats/token", ids[a : a + 2], values[a : a + 2] / 2, weights[a : a + 2], "text") for a in range(0, 12, 2)]
+    quarters, sixths = (
+        joined([Reading("loss", "nats/token", ids[a : a + n], values[a : a + n] / 2, weights[a : a + n], "text") for a in range(0, 12, n)])
+        for n in (3, 2)
     )
     both = (quarters - sixths).clusters  # 0-2, 3-5 ... with 0-1, 2-3 ...: the first half and the second have nothing in common
     assert list(both) == [0] * 6 + [1] * 6

@@ -134,3 +134,10 @@ def test_a_replaced_file_with_its_time_kept_is_another(tmp_path):
     assert content_hash(tmp_path, [path]) != before
     save_file({"a": torch.zeros(4)}, path)
     assert content_hash(tmp_path, [path]) == before
+
+
+def test_what_lies_beside_weights_has_a_size(tmp_path):
+    (tmp_path / "vocab.txt").touch()
+    os.truncate(tmp_path / "vocab.txt", 2**41)
+    with pytest.raises(PliantError, match="larger than such a file can be"):
+        content_hash(tmp_path, [])

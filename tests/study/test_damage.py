@@ -311,3 +311,12 @@ def test_names_from_a_locale_without_utf8_are_kept_as_text(ledger):
     assert row == {"study": "café", "checkpoint": "a/\\xff", "phase": "\\ud800"}
     ledger.remember("caf\udcc3\udca9", {"name": "café"}, [])
     assert len(ledger.outdated()) == 1
+
+
+def test_a_file_of_zeros_of_any_size_is_damaged(ledger):
+    """As a crash can leave it: so large that reading it through would take hours."""
+    victim = ledger.shards()[0]
+    os.truncate(victim, 0)
+    os.truncate(victim, 2**41)
+    with pytest.raises(PliantError, match="is damaged"):
+        ledger.records()

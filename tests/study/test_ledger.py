@@ -190,10 +190,8 @@ def test_samples_count_with_what_their_records_say(ledger):
 
 def test_metrics_of_one_measure_are_records_of_their_own(ledger):
     for change, kind, shift in ((NONE, "none", 0.0), (QUANTIZE, "quantize", 1.0)):
-        low, high = (
-            record(change, kind=kind, metric=metric, values=np.arange(3.0) + more) for metric, more in (("a", shift), ("b", 3 * shift))
-        )
-        ledger.write([low, high])
+        moved = {"a": shift, "b": 3 * shift}
+        ledger.write([record(change, kind=kind, metric=metric, values=np.arange(3.0) + more) for metric, more in moved.items()])
     with pytest.raises(PliantError, match="a record twice"):
         ledger.write([record(seed=5), record(seed=5)])
     assert {row["metric"]: row["rise"] for row in ledger.differences().to_pylist()} == {"a": pytest.approx(1), "b": pytest.approx(3)}

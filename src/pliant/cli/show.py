@@ -14,6 +14,7 @@ from pliant.axes import axis_named
 from pliant.changes import recorded
 from pliant.cli.change import JsonOption
 from pliant.cli.output import note, print_json, print_table
+from pliant.errors import PliantError
 
 LONGEST_TABLE = 300
 SUMMARY = """
@@ -44,7 +45,7 @@ def show_command(
     ledger = Ledger(folder)
     if sql is not None:
         table = ledger.sql(sql)
-        rows = [{name: _parsed(name, value) for name, value in row.items()} for row in table.to_pylist()]
+        rows = [{name: _parsed(name, value) for name, value in row.items()} for row in _rows(table)]
         if as_json:
             print_json(rows)
         else:
@@ -53,6 +54,13 @@ def show_command(
         print_json(ledger.records())
     else:
         _summary(ledger)
+
+
+def _rows(table: Any) -> list[dict[str, Any]]:
+    try:
+        return table.to_pylist()
+    except (ValueError, OverflowError) as error:  # SQL's calendar is longer than Python's
+        raise PliantError(f"the answer holds a date or time that cannot be shown ({error}); write cast(... as varchar)") from None
 
 
 def _summary(ledger: Any) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 import time
@@ -24,6 +25,8 @@ from pliant.files import atomic_path, write_atomic
 from pliant.spec.yaml import parse_json, read_text
 
 SEALED = re.compile(r"(.+)-([0-9a-f]{64})", re.DOTALL)
+MAGIC = b"PAR1"
+"""With which Parquet files begin and end."""
 SETTLED = 2 * 10**9
 """Nanoseconds after which a file that is written again has another time."""
 SIDE_FILE_LIMIT = 2**30
@@ -95,6 +98,12 @@ def verify(path: Path, examine: Callable[[Path], str | None], remedy: str) -> No
 
 
 def _broken_seal(path: Path) -> str | None:
+    """What is wrong; the ends are looked at first, since a file that lost its content can be of any size."""
+    with path.open("rb") as stream:
+        begins = stream.read(4)
+        stream.seek(-min(4, path.stat().st_size), os.SEEK_END)
+        if not begins == stream.read() == MAGIC:
+            return "its bytes are not those that were written"
     found = SEALED.fullmatch(path.stem)
     return None if found and found[2] == _digest(path) else "its bytes are not those that were written"
 

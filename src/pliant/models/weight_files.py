@@ -44,6 +44,8 @@ UNUSABLE = (
     ),
 )
 """What is found in the place of weights, by a pattern of its name, and what to do."""
+LONGEST_BESIDE = 2**28
+"""Bytes of a configuration's or tokenizer's file; a vocabulary of a quarter of a million takes about 35 MB."""
 LONGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
 NUMBER_BITS = {"BOOL": 8, "BF16": 16, "C64": 64, **{f"F{bits}": bits for bits in (4, 16, 32, 64)}} | {
@@ -187,6 +189,9 @@ def content_hash(folder: Path, files: Iterable[Path]) -> str:
     Raises PliantError for a file that cannot be read, or changes meanwhile.
     """
     beside = {path for pattern in ("config.json", *TOKENIZER_FILES) for path in folder.glob(pattern) if path.is_file()}
+    for path in beside:
+        if path.stat().st_size > LONGEST_BESIDE:
+            raise PliantError(f"{path}: is larger than such a file can be ({LONGEST_BESIDE / 1e6:.0f} MB)")
     paths = sorted({*beside, *files})
     told = "".join(f"{path.name} {content}\n" for path, content in zip(paths, contents(paths), strict=True))
     return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -41,7 +41,7 @@ class Perplexity(Score):
     window: Count | None = Field(
         None,
         ge=1,
-        description=f"Tokens that are predicted at once; by default the shortest context of the models, at most {LONGEST_WINDOW}",
+        description=f"Tokens that are predicted at once; by default the models' shortest context, at most {LONGEST_WINDOW}",
     )
 
     def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
@@ -66,7 +66,7 @@ class Perplexity(Score):
             values += np.bincount(numbers, weights=[loss.sum() for loss in losses]) / tokens / len(models)
         counts = np.bincount(numbers, weights=[len(window.tokens) - 1 for window in windows]).astype(np.int64)
         ids = list(dict.fromkeys(names))
-        order = np.array(list(dict.fromkeys(numbers.tolist())))
+        order = list(dict.fromkeys(numbers.tolist()))
         hashes = [model.weights() for model in models]
         return scored(self, hashes, examples.fingerprint, ids, values[order], counts[order], text.name)
 

@@ -118,7 +118,7 @@ class Scores:
         if columns != list(zip(COLUMNS, types, strict=True)) or any(table[name].null_count for name in COLUMNS):
             raise PliantError(f"must have the columns {', '.join(COLUMNS)}, each with a value everywhere; score the data again")
         ids, values, tokens, sources = (table[name] for name in COLUMNS)
-        facts = {name: about[name] for name in FACTS} | {"models": tuple(about["models"])}
+        facts: dict[str, Any] = {name: about[name] for name in FACTS} | {"models": tuple(about["models"])}
         return cls(ids.to_pylist(), values.to_numpy(), tokens.to_numpy(), sources.to_pylist(), **facts)
 
 

@@ -13,6 +13,7 @@ what keeps both out.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import json
@@ -22,7 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pliant.errors import PliantError
+
 HERE = Path(__file__).parent
+ADDRESSES = 80 << 30
 
 ILLEGIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Control characters, ends of lines and turns of direction that no reader sees, halves of characters, and what is none."""
@@ -50,9 +54,20 @@ def render(template: Path, charts: Sequence[Mapping[str, Any]], **values: Any) -
 
 def still(chart: Mapping[str, Any]) -> str:
     """A Vega-Lite specification as a still SVG, for readers without scripts."""
+    return _library().vegalite_to_svg(_drawable(chart))
+
+
+def _library() -> Any:
+    """The chart library. Raises PliantError where it would end the process: its engine reserves addresses that it does not use."""
     import vl_convert
 
-    return vl_convert.vegalite_to_svg(_drawable(chart))
+    with contextlib.suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if 0 <= limit < ADDRESSES:
+            raise PliantError(f"charts take {ADDRESSES >> 30} GiB of addresses (not of memory), and {limit >> 30} are allowed: ulimit -v")
+    return vl_convert
 
 
 def legible(value: Any) -> Any:
@@ -95,9 +110,7 @@ def _policy(scripts: Sequence[str]) -> str:
 @functools.cache
 def _bundle() -> str:
     """The script that draws charts, with all it needs, as a browser will hash it."""
-    import vl_convert
-
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("\r\n", "\n").replace("\r", "\n")
+    bundle = _library().javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("\r\n", "\n").replace("\r", "\n")
     if re.search("</script|<!--|\0", bundle, re.IGNORECASE):
         raise ValueError("the chart library's script cannot stand in a page")
     return legible(bundle)
