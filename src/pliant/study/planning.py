@@ -116,6 +116,7 @@ def plan(study: Study, ledger: Ledger | None = None, device: str | None = None) 
         *left_out(skipped),
         *damaged,
         *twins.values(),
+        *dict.fromkeys(note for change in study.changes for note in change.notes()),
         *impossible(known, [(cell.change, cell.rung) for cell in waiting]),
         *study.checkpoints.remarks([rung.checkpoint for rung in known]),
         *_unanswerable(study, known, axis),
