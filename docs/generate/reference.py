@@ -34,9 +34,13 @@ def _lines() -> Iterator[str]:
     for spec in (Study, TrainedLadder, NewModel, FolderLadder, HubLadder, Recipe, Corpus):
         yield from _entry(spec, spec.__name__)
     yield from _axes()
+    told: list[Any] = []
     for name in every_room():
         for face in faces(name):
             for catalog in _catalogs(face):
+                if any(catalog is other for other in told):  # a face that hands on another's
+                    continue
+                told.append(catalog)
                 yield from _kinds(face, catalog)
 
 

@@ -39,6 +39,23 @@ def test_a_study_is_run_and_shown(study, tmp_path, pliant):
     }
 
 
+def test_changes_are_shown_from_weak_to_strong(study, tmp_path, pliant):
+    form = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(form | {"changes": [{"quantize": {"bits": [3, 8, 5]}}]}))
+    assert pliant("run", study, "--ledger", tmp_path / "ledger", "--workers", 0)[0] == 0
+    _, out, _ = pliant("show", tmp_path / "ledger")
+    assert re.findall(r"(\d) bits", out) == ["8", "5", "3"]
+
+
+def test_a_plan_says_what_a_table_was_taken_for(study, tmp_path, pliant):
+    rows = [json.dumps({"question": f"{n} + {n}?", "answer": f"{2 * n}."}) for n in range(40)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(rows))
+    form = yaml.safe_load(study.read_text())
+    study.write_text(yaml.safe_dump(form | {"changes": [{"finetune": {"data": str(tmp_path / "sums.jsonl"), "lr": [1e-3, 1e-2]}}]}))
+    _, _, remarks = pliant("run", study, "--ledger", tmp_path / "ledger", "--dry-run")
+    assert remarks.count("sums.jsonl: a table of question and answer; answers are learned, nothing else") == 1
+
+
 def test_records_say_their_axis_and_their_place_on_it(study, tmp_path, pliant):
     form = yaml.safe_load(study.read_text())
     model = tmp_path / "model"

@@ -201,6 +201,13 @@ def test_changes_are_in_a_natural_order():
     assert sorted(changes, key=natural) == [changes[4], changes[5], changes[1], changes[3], changes[0], changes[2]]  # weak before strong
 
 
+def test_chains_are_in_order_by_their_first_link_and_then_by_the_next():
+    noise = [{"kind": "perturb", "scale": scale, "unit": "rms", "tensors": "matrices", "draws": 2} for scale in (0.2, 0.05)]
+    forms = [[first, quantize(bits)] for first in noise for bits in (3, 8)]
+    chains = [change for form in forms for change in parse_changes([form])]
+    assert sorted(chains, key=natural) == [chains[3], chains[2], chains[1], chains[0]]
+
+
 @pytest.mark.parametrize(
     ("address", "name"),
     [

@@ -31,6 +31,12 @@ def test_every_way_to_ask_is_the_same_call(ledger):
     assert answered.json() == {"question": "checkpoint", "answers": expected, "undecided": None}
 
 
+def test_nothing_found_is_said_in_a_line(ledger, monkeypatch):
+    monkeypatch.setattr(decide.BestCheckpoint, "answer", lambda self, ledger: [])
+    with pytest.raises(PliantError, match="nothing was found to answer 'checkpoint' from"):
+        decide.ask("checkpoint", ledger)
+
+
 def test_fewer_bits_are_hurt_earlier(ledger):
     """The tables behind the ledger: at 3 bits the loss is lowest at 1M or 2M tokens, at 4 bits at 8M; at 5 and 6 it falls to the end."""
     answers = {found.bits: found for found in decide.ask("bits", ledger)}

@@ -209,14 +209,15 @@ class Schedule:
         assert process.harmed or missing or (not alone and "another run" in str(error)), f"stopped for no reason: {error!r}"
 
     def faults(self) -> Callable[[int], Fault | None]:
-        """About one in thirty operations fails."""
-        due = self.generator.randint(0, 60)
+        """One operation in about thirty fails, or a hundred, or three hundred, so that the end of a long program is met with, too."""
+        apart = self.generator.choice((60, 200, 600))
+        due = self.generator.randint(0, apart)
 
         def at(number: int) -> Fault | None:
             nonlocal due
             if number < due:
                 return None
-            due = number + self.generator.randint(1, 60)
+            due = number + self.generator.randint(1, apart)
             return self.generator.choice((*FAULTS, "kill")), self.generator.random()
 
         return at

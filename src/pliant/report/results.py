@@ -11,7 +11,7 @@ from pliant.axes import Axis
 from pliant.changes import recorded
 from pliant.decide.curves.checkpoint import CheckpointDecision, decide
 from pliant.decide.curves.labels import by_ladder
-from pliant.decide.curves.series import weakness
+from pliant.decide.curves.series import natural, strengths
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
 from pliant.study.answered import Answered, answer_each
@@ -49,7 +49,7 @@ class LadderDecisions:
         for decision in self.of(measure):
             if not decision.change.unchanged:
                 found.setdefault(decision.change.title(), []).append(decision)
-        return {title: sorted(members, key=lambda one: weakness(one.change, one.tuned)) for title, members in found.items()}
+        return {title: sorted(members, key=lambda one: strengths(one.change, one.tuned)) for title, members in found.items()}
 
     def unchanged(self, measure: str) -> CheckpointDecision | None:
         """The unchanged checkpoints' decision."""
@@ -114,4 +114,10 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
 def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
     order = "study, checkpoint, position, change_json, measure, seed, draw"
     rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
-    return [row | {"change": recorded(row["change_json"])} for row in rows]
+    shown = [row | {"change": recorded(row["change_json"])} for row in rows]
+    places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, shown)))}
+    return sorted(shown, key=lambda row: (places[_place(row)], natural(row["change"])))
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("study", "checkpoint", "position"))

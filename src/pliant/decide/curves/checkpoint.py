@@ -85,7 +85,7 @@ class Evidence:
     samples: int
     documents: int
     spearman: float | None
-    """Rank correlation of what the change did with the position."""
+    """Rank correlation of what the change cost with the position: above zero, the longer the costlier."""
     roughness: float
     turning: float | None
     monotone_misfit: float
@@ -93,6 +93,8 @@ class Evidence:
     final_lr_differs: bool | None
     """None where the final learning rates are not known everywhere."""
     caveats: list[str]
+    reads_training_data: bool
+    """Whether the measure reads what the change trains on."""
     curve: list[PointEvidence]
 
 
@@ -119,6 +121,10 @@ class CheckpointDecision:
     def axis(self) -> Axis:
         """What the ladder runs over."""
         return axis_named(self.evidence.axis)
+
+    def cost(self, point: PointEvidence) -> float | None:
+        """How much worse the change made a checkpoint, in the metric's unit; below zero where better, None where it is not known."""
+        return worse_by(point.delta, self.evidence.higher_is_better)
 
     @property
     def name(self) -> str:
@@ -153,6 +159,11 @@ class CheckpointDecision:
         if self.verdict == "improves":
             return f"still improves at {axis.at(last)}"
         return f"undetermined: any checkpoint from {low} to {high} {axis.unit} may be the best"
+
+
+def worse_by(rise: float | None, higher_is_better: bool) -> float | None:
+    """What a rise of a metric costs; None where it is not known."""
+    return -rise if rise is not None and higher_is_better else rise
 
 
 class Decisions(list[CheckpointDecision]):
@@ -219,7 +230,7 @@ def _decide(view: Tuned, ladder: set[float]) -> CheckpointDecision:
 def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]) -> Evidence:
     series = view.series
     points = _points(series, curve, found, view.rates)
-    deltas = [(point.position, point.delta) for point in points if point.delta is not None]
+    costs = [(point.position, cost) for point in points if (cost := worse_by(point.delta, series.higher_is_better)) is not None]
     return Evidence(
         **series.ladder,
         measure=series.measure,
@@ -231,13 +242,14 @@ def _evidence(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]) 
         draws=min(map(series.draws, series.points)),
         samples=len(series.weights),
         documents=len(set(series.documents)),
-        spearman=spearman(*zip(*deltas, strict=True)) if len(deltas) >= 2 and not series.change.unchanged else None,
+        spearman=spearman(*zip(*costs, strict=True)) if len(costs) >= 2 and not series.change.unchanged else None,
         roughness=found.roughness,
         turning=found.turning,
         monotone_misfit=found.monotone_misfit,
         unimodal_misfit=found.unimodal_misfit,
         final_lr_differs=final_lr_differs(series),
         caveats=[*found.caveats, *_caveats(series, ladder), *view.caveats],
+        reads_training_data=series.reads_training_data(),
         curve=points,
     )
 

@@ -8,6 +8,7 @@ What goes wrong: folders of one run must share their parent folder, or their fac
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 from pliant.axes import Axis, axis_named
 from pliant.changes import Change, recorded
 from pliant.decide.curves.curve import Curve
+from pliant.errors import PliantError
 from pliant.ledger.clusters import clusters_of, tied_by
+from pliant.measures import MEASURES
 from pliant.measures.measure import documents
 from pliant.statistics import Array, joint_clusters
 
@@ -71,6 +74,15 @@ class Series:
     def axis(self) -> Axis:
         """What the ladder runs over."""
         return axis_named(self.ladder["axis"])
+
+    def reads_training_data(self) -> bool:
+        """Whether the measure reads what the change trains on; not where the measure is of a kind that is not installed here."""
+        try:
+            measure = MEASURES.parse(json.loads(self.measure_json))
+        except PliantError:
+            return False
+        read = list(measure.content())
+        return any(content in read for content in self.change.trains_on)
 
     def curve(self) -> Curve:
         """The metric along the axis. Raises PliantError as `Curve.from_samples` does."""
@@ -146,12 +158,16 @@ def read(ledger: Ledger, study: str | None = None) -> list[Series]:
 
 def natural(change: Change) -> tuple[Any, ...]:
     """A sort key: no change first, then single changes before chains, then by what they are called, weak before strong."""
-    return not change.unchanged, len(change.singly()), change.title(), weakness(change), change.canonical_json()
+    return not change.unchanged, len(change.singly()), change.title(), strengths(change), change.canonical_json()
 
 
-def weakness(change: Change, tuned: bool = False) -> tuple[bool, float]:
-    """Sorts from weak to strong; what has no strength of its own, as a tuned rate, stands last."""
-    strength = None if tuned else change.strength
+def strengths(change: Change, tuned: bool = False) -> list[tuple[bool, float]]:
+    """Sorts from weak to strong, by the first link of a chain first; what has no strength of its own, as a tuned rate, stands last."""
+    return [_strength(link, tuned) for link in change.singly()]
+
+
+def _strength(change: Change, tuned: bool) -> tuple[bool, float]:
+    strength = None if tuned and change.rate_field == change.strength_field else change.strength
     return strength is None, 0.0 if strength is None else strength if change.stronger == "higher" else -strength
 
 

@@ -20,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.decide.curves.series import Point, Series
-from pliant.errors import PliantError
-from pliant.measures import MEASURES
 from pliant.statistics import cluster_numbers
 
 
@@ -48,9 +46,14 @@ def tuned(series: Sequence[Series]) -> list[Tuned]:
     return [answer for family in families.values() for answer in _tune(family)]
 
 
+def task_among(measures: Mapping[str, bool]) -> str:
+    """The task among the measures of a change, which say whether they read what it trains on; else the one named `task`, else none."""
+    return next((name for name, reads in measures.items() if reads), "task" if "task" in measures else "")
+
+
 def _tune(family: Sequence[Series]) -> list[Tuned]:
     names = list(dict.fromkeys(found.measure for found in family))
-    task = next((found.measure for found in family if _reads_training_data(found)), "task" if "task" in names else "")
+    task = task_among({found.measure: found.reads_training_data() for found in family})
     sweeps = {name: _Sweep([found for found in family if found.measure == name]) for name in names}
     if task not in sweeps or len(sweeps[task].rates) < 2:
         return []
@@ -66,16 +69,6 @@ def _tune(family: Sequence[Series]) -> list[Tuned]:
         if len(crossed) >= 2:
             answers.append(Tuned(sweep.series(crossed), rates, _caveats(sweeps[task], rates)))
     return answers
-
-
-def _reads_training_data(found: Series) -> bool:
-    """Whether the measure reads the data that the change trains on."""
-    try:
-        measure = MEASURES.parse(json.loads(found.measure_json))
-    except PliantError:  # a measure that is not installed here
-        return False
-    read = list(measure.content())
-    return any(content in read for content in found.change.trains_on)
 
 
 def _caveats(sweep: _Sweep, rates: Mapping[float, float]) -> list[str]:

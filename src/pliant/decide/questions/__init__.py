@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.decide.questions.bits import BitsAlongLadder
 from pliant.decide.questions.checkpoint import BestCheckpoint
+from pliant.errors import PliantError
 from pliant.study.question import QUESTIONS, AnyDecision, Question
 from pliant.study.runs import records_of
 
@@ -28,4 +29,9 @@ def ask(question: Any, results: Runs | Ledger | str | Path) -> Sequence[AnyDecis
 
     Raises PliantError for a question that there is not, and where the results hold nothing to answer it from.
     """
-    return QUESTIONS.parse(question, "question").answer(records_of(results))
+    asked = QUESTIONS.parse(question, "question")
+    ledger = records_of(results)
+    answers = asked.answer(ledger)
+    if not answers:
+        raise PliantError(f"{ledger.folder}: nothing was found to answer {asked.kind!r} from")
+    return answers

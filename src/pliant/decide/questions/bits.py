@@ -88,7 +88,7 @@ class BitsAlongLadder(AlongLadder):
         """One answer for each ladder, rounding of weights and measure. Raises PliantError where nothing was rounded."""
         found = [BitsDecision(one) for one in self.decisions(ledger) if one.change.weight_bits is not None]
         if not found:
-            raise PliantError(f"{ledger.folder}: no change of bits was measured at two checkpoints of different tokens")
+            raise PliantError(f"{ledger.folder}: no change of bits was measured at two places of one ladder")
         return sorted(found, key=lambda one: (one.decision.metric, one.bits))
 
     def tables(self, answers: Sequence[BitsDecision]) -> dict[str, list[Row]]:
@@ -96,6 +96,7 @@ class BitsAlongLadder(AlongLadder):
         return {
             "": [
                 {
+                    "change": found.decision.name,
                     "bits": str(found.bits),
                     "measure": found.decision.metric,
                     "verdict": found.verdict,

@@ -33,9 +33,9 @@ def sensitivity(results: Results) -> Section | None:
         return None
     return Section(
         "Sensitivity",
-        "What the change added to the loss, on the same samples, on logarithmic axes: a straight line is a power of what it runs over. "
-        "Points at or below zero cannot be shown; a band that runs to the foot of its picture reaches further down, hovering says "
-        "whether below zero.",
+        "How much worse the change made each checkpoint, on the same samples, on logarithmic axes: a straight line is a power of what "
+        "it runs over. Points at or below zero cannot be shown; a band that runs to the foot of its picture reaches further down, "
+        "hovering says whether below zero.",
         parts,
     )
 
@@ -107,7 +107,7 @@ def _describe(title: str, members: Sequence[CheckpointDecision]) -> str:
 
 
 def _sensitivity_figure(ladder: LadderDecisions, measure: str, family: str, members: Sequence[CheckpointDecision]) -> Figure | None:
-    lines = [Line(found.member, _deltas(found), look=look_of(found)) for found in members]
+    lines = [Line(found.member, _costs(found), look=look_of(found)) for found in members]
     lines = [line for line in lines if len(line.points) >= 2]
     if 2 * len(lines) < len(members):  # a change that mostly helps, as fine-tuning does its own task
         return None
@@ -115,16 +115,22 @@ def _sensitivity_figure(ladder: LadderDecisions, measure: str, family: str, memb
     ends = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
     unit = members[0].evidence.unit
     first, last = (ladder.axis.number(lines[0].points[place]["x"]) for place in (0, -1))
-    description = f"What {title} added, between {first} and {last} {ladder.axis.unit}: {ends}."
-    axes = Axes(ladder.axis.title, f"added to {measure}, {unit}", log_x=_logarithmic(lines), log_y=True, number=ladder.axis.number)
+    description = f"How much worse after {title}, between {first} and {last} {ladder.axis.unit}: {ends}."
+    up = _worse(measure, unit, members[0].evidence.higher_is_better)
+    axes = Axes(ladder.axis.title, up, log_x=_logarithmic(lines), log_y=True, number=ladder.axis.number)
     return Figure(title, description, line_chart(lines, axes))
 
 
-def _deltas(found: CheckpointDecision) -> list[dict[str, Any]]:
+def _worse(measure: str, unit: str, higher_is_better: bool) -> str:
+    """The name of an axis of costs."""
+    return f"{'lost of' if higher_is_better else 'added to'} {measure}, {unit}"
+
+
+def _costs(found: CheckpointDecision) -> list[dict[str, Any]]:
     points: list[dict[str, Any]] = []
     for point in found.evidence.curve:
-        delta, half = point.delta, reach(found, point, "delta_stderr")
-        if delta is not None and delta > 0:
-            tip = {"after": found.axis.at(point.position), "change": told(delta, half)}
-            points.append({"x": point.position, "y": delta, "low": delta - half, "high": delta + half, "tip": tip})
+        cost, half = found.cost(point), reach(found, point, "delta_stderr")
+        if cost is not None and cost > 0:
+            tip = {"after": found.axis.at(point.position), "worse by": told(cost, half)}
+            points.append({"x": point.position, "y": cost, "low": cost - half, "high": cost + half, "tip": tip})
     return points

@@ -82,8 +82,9 @@ def decisions(results: Results) -> Section | None:
             parts.append(Warnings(caveats))
     return Section(
         "Which checkpoint is best",
-        "Best is the bottom of the curve, with the checkpoints that cannot be ruled out. Rise is how much worse the last "
-        "checkpoint is than the best earlier one (90% interval): it degrades only if the whole interval lies above zero. "
+        "Best is the place of the best value, with the checkpoints that cannot be ruled out. Worse by is what the last "
+        "checkpoint has lost against the best earlier one, in the unit of its measure (90% interval): it degrades only if the whole "
+        "interval lies above zero. "
         "Sensitivity is the rank correlation of what the change costs with how far along the checkpoint is.",
         parts,
     )
@@ -119,9 +120,14 @@ def _table(ladder: LadderDecisions) -> TablePart:
     rows: list[list[Cell] | Group] = []
     for title, members in groups(ladder):
         rows += [Group(title), *(_row(name, found) for name, found in members)]
-    unit = ladder.decisions[0].evidence.unit
-    columns = ["Change", "Verdict", f"Best, {ladder.axis.unit}", "Curve", f"Rise, {unit}", "Sensitivity"]
+    columns = ["Change", "Verdict", f"Best, {ladder.axis.unit}", "Curve", _rise_column(ladder), "Sensitivity"]
     return TablePart(columns, rows, numeric=frozenset({2, 4, 5}))
+
+
+def _rise_column(ladder: LadderDecisions) -> str:
+    """With the unit where all measures share one."""
+    units = {found.evidence.unit for found in ladder.decisions}
+    return f"Worse by, {units.pop()}" if len(units) == 1 else "Worse by"
 
 
 def _row(name: str, found: CheckpointDecision) -> list[Cell]:

@@ -36,11 +36,11 @@ class Sweep(NamedTuple):
         return self.members[0].evidence.unit
 
     def points(self) -> Iterator[tuple[int, PointEvidence, float, CheckpointDecision]]:
-        """Width, point of the curve, rise and decision of everything that was measured and has a rise."""
+        """Width, point of the curve, cost and decision of everything that was measured beside the unchanged checkpoint."""
         for found in self.members:
             for point in found.evidence.curve:
-                if point.delta is not None:
-                    yield found.change.weight_bits or 16, point, point.delta, found
+                if (cost := found.cost(point)) is not None:
+                    yield found.change.weight_bits or 16, point, cost, found
 
 
 def bits_by_tokens(results: Results) -> Section | None:
@@ -50,8 +50,8 @@ def bits_by_tokens(results: Results) -> Section | None:
         return None
     return Section(
         "Bits and tokens",
-        "What rounding added to the loss, by width and pretraining tokens; darker is more, on a logarithmic scale. The framed cell of "
-        "each width holds the tokens with the lowest loss after rounding.",
+        "How much worse rounding made each checkpoint, by width and pretraining tokens; darker is more, on a logarithmic scale. The framed "
+        "cell of each width holds the tokens that are best after rounding.",
         [Gallery(figures)],
     )
 
@@ -60,17 +60,26 @@ def _sweeps(results: Results) -> list[Sweep]:
     found: list[Sweep] = []
     for ladder in results.ladders:
         for measure in ladder.measures:
-            for family, members in ladder.families(measure).items():
+            for family, decided in ladder.families(measure).items():
                 rounded = [
                     decision
-                    for decision in members
+                    for decision in decided
                     if decision.change.weight_bits is not None and _block(decision.change) is None and ladder.axis.name == "tokens"
                 ]
-                if len({decision.change.weight_bits for decision in rounded}) >= 2:
-                    words = [family, measure] if len(ladder.measures) > 1 else [family]
+                for before, members in _alike_before_rounding(rounded).items():
+                    words = [", ".join(filter(None, (family, before))), *([measure] if len(ladder.measures) > 1 else [])]
                     name = f" ({ladder.name})" if len(results.ladders) > 1 else ""
-                    found.append(Sweep(": ".join(words) + name, ladder, measure, rounded))
+                    found.append(Sweep(": ".join(words) + name, ladder, measure, members))
     return found
+
+
+def _alike_before_rounding(rounded: Sequence[CheckpointDecision]) -> dict[str, list[CheckpointDecision]]:
+    """What differs in nothing but the width, two widths or more, by what the other links of a chain are told apart by."""
+    groups: dict[str, list[CheckpointDecision]] = {}
+    for decision in rounded:
+        others = [link.member(decision.tuned) for link in decision.change.singly() if link.weight_bits is None]
+        groups.setdefault(", ".join(filter(None, others)), []).append(decision)
+    return {before: members for before, members in groups.items() if len({one.change.weight_bits for one in members}) >= 2}
 
 
 def _map(sweep: Sweep) -> Figure:
@@ -80,8 +89,8 @@ def _map(sweep: Sweep) -> Figure:
         tip = {
             "bits": f"{bits:g}",
             "after": axis.at(point.position),
-            "loss": f"{point.value:z.3f}",
-            "rise": f"{delta:+z.4f} ± {reach(decision, point, 'delta_stderr'):.4f}",
+            "value": f"{point.value:z.3f}",
+            "worse by": f"{delta:+z.4f} ± {reach(decision, point, 'delta_stderr'):.4f}",
         }
         cells.append(
             {
@@ -97,7 +106,7 @@ def _map(sweep: Sweep) -> Figure:
     rows = [f"{decision.change.weight_bits}" for decision in sweep.members]
     verdicts = "; ".join(f"{decision.change.weight_bits} bits: {decision.sentence()}" for decision in sweep.members)
     spec = heat_map(cells, [axis.number(position) for position in positions], rows, axis.title, "bits")
-    return Figure(sweep.title, f"What {sweep.title} added, {sweep.unit}, by bits and tokens. {verdicts}.", spec)
+    return Figure(sweep.title, f"How much worse after {sweep.title}, {sweep.unit}, by bits and tokens. {verdicts}.", spec)
 
 
 def predicted_and_measured(results: Results) -> Section | None:
@@ -173,7 +182,7 @@ def by_block(results: Results) -> Section | None:
         return None
     return Section(
         "Block by block",
-        "What rounding one block alone added to the loss, everything else unrounded, on the checkpoint with the most tokens (mean over "
+        "What rounding one block alone added to the measure, everything else unrounded, on the checkpoint with the most tokens (mean over "
         "seeds). Where one block costs far more than the others, give it more bits.",
         [Gallery(figures)],
     )
