@@ -64,12 +64,14 @@ def _rows(table: Any) -> list[dict[str, Any]]:
 
 
 def _summary(ledger: Any) -> None:
+    from pliant.decide.curves.series import in_natural_order
+
     counts = ledger.sql(
         "select study, count(distinct checkpoint) as checkpoints, count(*) as records, count(*) filter (status = 'failed') as failed "
         "from records group by study order by study"
     ).to_pylist()
     print_table(["study", "checkpoints", "records", "failed"], [[_cell(value) for value in row.values()] for row in counts])
-    rows = _weak_to_strong(ledger.sql(SUMMARY).to_pylist())
+    rows = in_natural_order(ledger.sql(SUMMARY).to_pylist(), ["study", "position", "checkpoint", "measure", "metric"])
     print()
     print_table(
         ["checkpoint", "at", "change", "measure", "value", "± s.e.", "rise", "± s.e.", "unit"],
@@ -79,19 +81,6 @@ def _summary(ledger: Any) -> None:
         note(f"{len(rows) - LONGEST_TABLE} more rows; use --json or --sql")
     for row in ledger.sql(f"{FAILURES} limit 20").to_pylist():
         note("failed: " + ", ".join([*(row | {"change_json": recorded(row["change_json"]).name()}).values()]))
-
-
-def _weak_to_strong(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As the ledger orders them; what differs in nothing but the change in its natural order."""
-    from pliant.decide.curves.series import natural
-
-    order = {text: natural(recorded(text)) for text in {row["change_json"] for row in rows}}
-    places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, rows)))}
-    return sorted(rows, key=lambda row: (places[_place(row)], order[row["change_json"]]))
-
-
-def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("study", "position", "checkpoint", "measure", "metric"))
 
 
 def _summary_row(row: Mapping[str, Any]) -> list[str]:

@@ -25,13 +25,11 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any, cast
 
-from pydantic import Field, model_validator
-
-from pliant.data.content import contents
 from pliant.data.locate import locate
+from pliant.data.located import Located
 from pliant.data.rows import rows
 from pliant.errors import PliantError
-from pliant.spec import Content, digest
+from pliant.spec import digest
 
 
 @dataclass(frozen=True)
@@ -57,23 +55,8 @@ class ChoiceFormat:
     made: Callable[[Mapping[str, Any]], Made]
 
 
-class QuestionSet(Content):
+class QuestionSet(Located):
     """Questions with answers to choose from; a plain string is its `source`."""
-
-    source: str = Field(min_length=1, description="A file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_string(cls, form: Any) -> Any:
-        return {"source": form} if isinstance(form, str) else form
-
-    def label(self) -> str:
-        """Its source, as tables show it."""
-        return self.source
-
-    def fingerprint(self) -> str:
-        """Of what the files hold."""
-        return digest(" ".join(contents(locate(self.source))))
 
     def questions(self) -> Iterator[ChoiceQuestion]:
         """Every question, in the order they are stored. Raises PliantError that names the line at fault."""

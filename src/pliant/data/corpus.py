@@ -16,23 +16,23 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from pliant.data.content import changed, contents, mark
 from pliant.data.fields import holes
 from pliant.data.locate import COMPRESSIONS, kind_of, locate
+from pliant.data.located import Located
 from pliant.data.once import read_once
 from pliant.data.readers import glance, read
 from pliant.data.split import Part, Split
 from pliant.errors import PliantError
 from pliant.files import cache_folder
 from pliant.progress import progress
-from pliant.spec import Content, digest
+from pliant.spec import digest
 
 _FORMAT = 2  # raise it when documents are cut, hashed or split differently
 
@@ -45,7 +45,7 @@ class Document:
     text: str
 
 
-class Corpus(Content):
+class Corpus(Located):
     """Text and how to read it; a plain string is its `source`."""
 
     source: str = Field(
@@ -58,11 +58,6 @@ class Corpus(Content):
         "by default the first of text, content, document, body ... that there is, or question and answer, prompt and completion ...",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _from_string(cls, form: Any) -> Any:
-        return {"source": str(form)} if isinstance(form, (str, Path)) else form
-
     @field_validator("field")
     @classmethod
     def _with_line_ends(cls, field: str | None) -> str | None:
@@ -71,10 +66,6 @@ class Corpus(Content):
             return field
         holes(field)
         return field.replace("\\n", "\n")
-
-    def label(self) -> str:
-        """Its source, as tables show it."""
-        return self.source
 
     def documents(self, part: Part = "train") -> Iterator[Document]:
         """The documents of one part, in the order they are stored, without repeats.

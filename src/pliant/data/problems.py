@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field, model_validator
-
-from pliant.data.content import contents
 from pliant.data.locate import locate
+from pliant.data.located import Located
 from pliant.data.rows import rows
 from pliant.errors import PliantError
-from pliant.spec import Content, digest, nearest
+from pliant.spec import digest, nearest
 
 
 @dataclass(frozen=True)
@@ -24,23 +22,8 @@ class Problem:
     answer: str
 
 
-class ProblemSet(Content):
+class ProblemSet(Located):
     """Problems with answers; a plain string is its `source`."""
-
-    source: str = Field(min_length=1, description="A file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_string(cls, form: Any) -> Any:
-        return {"source": form} if isinstance(form, str) else form
-
-    def label(self) -> str:
-        """Its source, as tables show it."""
-        return self.source
-
-    def fingerprint(self) -> str:
-        """Of what the files hold."""
-        return digest(" ".join(contents(locate(self.source))))
 
     def problems(self) -> Iterator[Problem]:
         """Every problem, in the order they are stored. Raises PliantError that names the line at fault."""

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from pliant.data.content import contents
 from pliant.data.dialogues import FORMATS, Format, Turn, dialogue, format_of
 from pliant.data.fields import TEXT_FIELDS
 from pliant.data.locate import LINES, TABLES, kind_of, locate
+from pliant.data.located import Located
 from pliant.data.rendering import chat_template, pieces_of, tokenised
 from pliant.data.rows import SEPARATED, records, rows
 from pliant.data.sequences import Sequences, built
 from pliant.data.split import Part, held_out_share
 from pliant.errors import PliantError
 from pliant.files import cache_folder
-from pliant.spec import Content, digest, nearest
+from pliant.spec import digest, nearest
 
 if TYPE_CHECKING:
     from pliant.data.corpus import Corpus
@@ -29,20 +30,13 @@ _FORMAT = 1  # raise it when the same table would give other sequences
 _GROUP = 1024  # dialogues tokenised at once
 
 
-class Table(Content):
+class Table(Located):
     """Questions and answers; a plain string is its `source`."""
 
-    source: str = Field(min_length=1, description="A file, a folder, a glob, or hub:owner/name[:config][@revision][[split]]")
     format: str | None = Field(default=None, description=f"What its columns are: {', '.join(FORMATS)}; by default as they are called")
-
     skip_bad: bool = Field(
         default=False, description="Leave out, and count, records that cannot be learned from, instead of refusing the table"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_string(cls, form: Any) -> Any:
-        return {"source": form} if isinstance(form, str) else form
 
     @field_validator("format")
     @classmethod
@@ -68,10 +62,6 @@ class Table(Content):
     def characters(self, part: Part = "all") -> int:
         """Its files' bytes."""
         return self.size
-
-    def label(self) -> str:
-        """Its source, as tables show it."""
-        return self.source
 
     def fingerprint(self) -> str:
         """Of what the files hold."""

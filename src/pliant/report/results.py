@@ -11,7 +11,7 @@ from pliant.axes import Axis
 from pliant.changes import recorded
 from pliant.decide.curves.checkpoint import CheckpointDecision, decide
 from pliant.decide.curves.labels import by_ladder
-from pliant.decide.curves.series import natural, strengths
+from pliant.decide.curves.series import in_natural_order, strengths
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
 from pliant.study.answered import Answered, answer_each
@@ -114,10 +114,4 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
 def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
     order = "study, checkpoint, position, change_json, measure, seed, draw"
     rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
-    shown = [row | {"change": recorded(row["change_json"])} for row in rows]
-    places = {place: number for number, place in enumerate(dict.fromkeys(map(_place, shown)))}
-    return sorted(shown, key=lambda row: (places[_place(row)], natural(row["change"])))
-
-
-def _place(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("study", "checkpoint", "position"))
+    return [row | {"change": recorded(row["change_json"])} for row in in_natural_order(rows, ["study", "checkpoint", "position"])]

@@ -161,6 +161,13 @@ def natural(change: Change) -> tuple[Any, ...]:
     return not change.unchanged, len(change.singly()), change.title(), strengths(change), change.canonical_json()
 
 
+def in_natural_order(rows: Iterable[dict[str, Any]], alike: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows with a `change_json`, the first of each place where it stood; those of one place, equal in `alike`, by their changes."""
+    rows = list(rows)
+    order = {text: natural(recorded(text)) for text in {row["change_json"] for row in rows}}
+    return [row for group in _grouped(rows, alike) for row in sorted(group, key=lambda row: order[row["change_json"]])]
+
+
 def strengths(change: Change, tuned: bool = False) -> list[tuple[bool, float]]:
     """Sorts from weak to strong, by the first link of a chain first; what has no strength of its own, as a tuned rate, stands last."""
     return [_strength(link, tuned) for link in change.singly()]
