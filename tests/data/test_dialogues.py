@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from pliant.data.dialogues import FORMATS, Turn, dialogue, format_of
+from pliant.data.dialogues import FORMATS, Turn, dialogue
+from pliant.data.formats import format_of
 from pliant.data.table import Table
 from pliant.errors import PliantError
 
@@ -24,7 +25,7 @@ RECORDS = {
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_form_is_the_same_dialogue(name):
     record = RECORDS[name]
-    assert format_of(list(record)).name == name
+    assert format_of(list(record), FORMATS, "questions and answers").name == name
     assert dialogue(record, FORMATS[name]) == CHAT
 
 
@@ -56,12 +57,12 @@ BAD = [
 @pytest.mark.parametrize(("record", "message"), BAD)
 def test_what_cannot_be_learned_from_is_said_in_one_line(record, message):
     with pytest.raises(PliantError, match=message):
-        dialogue(record, format_of(list(record)))
+        dialogue(record, format_of(list(record), FORMATS, "questions and answers"))
 
 
 def test_columns_that_say_nothing_are_named():
     with pytest.raises(PliantError, match=r"There are colour, size; known are messages"):
-        format_of(["size", "colour"])
+        format_of(["size", "colour"], FORMATS, "questions and answers")
 
 
 def written(folder, records):

@@ -21,10 +21,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
 from pliant.data import Corpus, Part
-from pliant.data.table import Table
 from pliant.methods import Methods
+from pliant.models.stored_model import StoredModel
 from pliant.numbers import Rate
-from pliant.objectives import Answers, AnyObjective, NextToken, Objective
+from pliant.objectives import AnyObjective, NextToken, Objective, found_in
 from pliant.spec import Content
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedules import AnySchedule, Constant
@@ -47,7 +47,8 @@ class Finetune(Optimisation, Change):
     strength_field = rate_field = "lr"
     untold = frozenset({"draws", "data", "objective"})
     data: Corpus | None = Field(
-        None, description="What to learn: a corpus, every token of it; a table of questions and answers, the answers"
+        None,
+        description="What to learn: a corpus, every token of it; a table, what its columns call for, such as answers",
     )
     objective: AnyObjective | None = Field(None, description="What to learn, instead of `data`: `answers: {data: gsm8k.jsonl}`")
     part: Part = Field("train", description="Which part of it: train, heldout or all")
@@ -94,13 +95,14 @@ class Finetune(Optimisation, Change):
         if self.objective is not None:
             return self.objective
         assert self.data is not None  # see `_one_thing`
-        table = Table.of(self.data)
-        return NextToken(data=self.data, part=self.part) if table is None else Answers(data=table, part=self.part)
+        return found_in(self.data, self.part)
 
     @property
     def trains_on(self) -> tuple[Content, ...]:
-        """Its data."""
-        return (self.data,) if self.data is not None else tuple(self.learned.content())
+        """Its data; a reference or teacher is none."""
+        if self.data is not None:
+            return (self.data,)
+        return tuple(content for content in self.learned.content() if not isinstance(content, StoredModel))
 
     def content(self) -> Iterator[Content]:
         """What it was found to learn, and what its methods name."""

@@ -17,10 +17,11 @@ What goes wrong: an answer that is empty teaches nothing, and roles in another o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from pliant.data.formats import Format, check_columns, named
 from pliant.errors import PliantError
 from pliant.spec import nearest
 
@@ -49,24 +50,13 @@ class Turn:
     text: str
 
 
-@dataclass(frozen=True)
-class Format:
-    """A way in which tables hold dialogues: the columns it needs, and how a record becomes turns."""
-
-    name: str
-    needs: tuple[str, ...]
-    turns: Callable[[Mapping[str, Any]], list[Turn]]
-
-
 def dialogue(record: Mapping[str, Any], form: Format) -> list[Turn]:
     """The turns of a record, at least one of them the assistant's.
 
     Raises PliantError for a column that is missing, turns that are none, and an assistant who says nothing.
     """
-    missing = [name for name in form.needs if name not in record]
-    if missing:
-        raise PliantError(f"no field {missing[0]!r}, which the format {form.name} needs; {nearest(missing[0], record)}")
-    turns = [turn for turn in form.turns(record) if turn.text or turn.role == "assistant"]
+    check_columns(record, form)
+    turns = [turn for turn in form.read(record) if turn.text or turn.role == "assistant"]
     if not any(turn.role == "assistant" for turn in turns):
         raise PliantError(f"nobody answers: no turn is the assistant's (format {form.name})")
     empty = [number for number, turn in enumerate(turns, 1) if not turn.text.strip()]
@@ -75,18 +65,8 @@ def dialogue(record: Mapping[str, Any], form: Format) -> list[Turn]:
     return turns
 
 
-def format_of(columns: Sequence[str]) -> Format:
-    """The first format whose columns are there. Raises PliantError where there is none."""
-    found = next((form for form in FORMATS.values() if set(form.needs) <= set(columns)), None)
-    if found is None:
-        names = ", ".join(sorted(columns)[:12]) or "none"
-        known = "; ".join(" and ".join(form.needs) for form in FORMATS.values())
-        raise PliantError(f"which columns hold questions and answers? There are {names}; known are {known}")
-    return found
-
-
-def _text(record: Mapping[str, Any], name: str) -> str:
-    """Null, missing and empty are one thing."""
+def text_of(record: Mapping[str, Any], name: str) -> str:
+    """A field's text; null, missing and empty are one thing. Raises PliantError for what is no text."""
     value = record.get(name)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -97,13 +77,16 @@ def _text(record: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _said(record: Mapping[str, Any], name: str, role: Role) -> list[Turn]:
-    """A field that is one turn, or a list of messages that ends with one."""
+def said(record: Mapping[str, Any], name: str, role: Role) -> list[Turn]:
+    """A field that is one turn, as text or as a message, or a list of messages that ends with one. Raises PliantError for anything else."""
     value = record.get(name)
-    return _messages(value, name) if isinstance(value, list) else [Turn(role, _text(record, name))]
+    if isinstance(value, Mapping):
+        value = [value]
+    return messages_of(value, name) if isinstance(value, list) else [Turn(role, text_of(record, name))]
 
 
-def _messages(value: Any, name: str) -> list[Turn]:
+def messages_of(value: Any, name: str) -> list[Turn]:
+    """The turns of a list of messages; none of null. Raises PliantError for what is no such list."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -123,34 +106,36 @@ def _message(turn: Any, where: str) -> Turn:
         parts = cast("list[Any]", content)
         if not all(isinstance(part, Mapping) and part.get("type", "text") == "text" for part in parts):
             raise PliantError(f"{where}: holds parts that are not text")
-        content = "".join(_text(part, "text") for part in parts)
-    return Turn(ROLES[str(role).lower()], _text({"content": content}, "content"))
+        content = "".join(text_of(part, "text") for part in parts)
+    return Turn(ROLES[str(role).lower()], text_of({"content": content}, "content"))
 
 
 def _listed(name: str) -> Callable[[Mapping[str, Any]], list[Turn]]:
-    return lambda record: _messages(record.get(name), name)
+    return lambda record: messages_of(record.get(name), name)
 
 
 def _asked(question: str, answer: str) -> Callable[[Mapping[str, Any]], list[Turn]]:
-    return lambda record: [*_said(record, question, "user"), *_said(record, answer, "assistant")]
+    return lambda record: [*said(record, question, "user"), *said(record, answer, "assistant")]
 
 
 def _alpaca(record: Mapping[str, Any]) -> list[Turn]:
-    asked = "\n\n".join(filter(None, (_text(record, "instruction"), _text(record, "input"))))
-    return [Turn("system", _text(record, "system")), Turn("user", asked), Turn("assistant", _text(record, "output"))]
+    return [*instructed(record), Turn("assistant", text_of(record, "output"))]
 
 
-FORMATS = {
-    form.name: form
-    for form in (
-        Format("messages", ("messages",), _listed("messages")),
-        Format("conversations", ("conversations",), _listed("conversations")),
-        Format("conversation", ("conversation",), _listed("conversation")),
-        Format("chat", ("chat",), _listed("chat")),
-        Format("completion", ("prompt", "completion"), _asked("prompt", "completion")),
-        Format("response", ("prompt", "response"), _asked("prompt", "response")),
-        Format("alpaca", ("instruction", "output"), _alpaca),
-        Format("question", ("question", "answer"), _asked("question", "answer")),
-    )
-}
+def instructed(record: Mapping[str, Any]) -> list[Turn]:
+    """What Alpaca's columns ask."""
+    asked = "\n\n".join(filter(None, (text_of(record, "instruction"), text_of(record, "input"))))
+    return [Turn("system", text_of(record, "system")), Turn("user", asked)]
+
+
+FORMATS = named(
+    Format("messages", ("messages",), _listed("messages")),
+    Format("conversations", ("conversations",), _listed("conversations")),
+    Format("conversation", ("conversation",), _listed("conversation")),
+    Format("chat", ("chat",), _listed("chat")),
+    Format("completion", ("prompt", "completion"), _asked("prompt", "completion")),
+    Format("response", ("prompt", "response"), _asked("prompt", "response")),
+    Format("alpaca", ("instruction", "output"), _alpaca),
+    Format("question", ("question", "answer"), _asked("question", "answer")),
+)
 """By name, in the order in which they are tried."""

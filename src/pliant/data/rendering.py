@@ -26,10 +26,11 @@ NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a dialogue's text; `learned`: the assistant's."""
+    """A part of a dialogue's text; `learned`: the assistant's, to be learned; `ends`: an answer ends with it."""
 
     text: str
     learned: bool
+    ends: bool = False
 
 
 def chat_template(tokenizer: Tokenizer) -> Any:
@@ -38,26 +39,29 @@ def chat_template(tokenizer: Tokenizer) -> Any:
     return inner if inner is not None and getattr(inner, "chat_template", None) else None
 
 
-def pieces_of(turns: Sequence[Turn], template: Any) -> list[Piece]:
-    """The dialogue's text, cut where answers begin and end. Raises PliantError for turns that the template refuses."""
-    return _plain(turns) if template is None else _templated(turns, template)
+def pieces_of(turns: Sequence[Turn], template: Any, since: int = 0) -> list[Piece]:
+    """The dialogue's text, cut where answers begin and end; answers before turn number `since` are read, not learned.
+
+    Raises PliantError for turns that the template refuses.
+    """
+    return _plain(turns, since) if template is None else _templated(turns, template, since)
 
 
-def _plain(turns: Sequence[Turn]) -> list[Piece]:
+def _plain(turns: Sequence[Turn], since: int) -> list[Piece]:
     several = len(turns) > 2 or turns[0].role != "user"
     found: list[Piece] = []
-    for turn in turns:
-        before = "\n" if found and found[-1].learned else ""
+    for number, turn in enumerate(turns):
+        before = "\n" if found and found[-1].ends else ""
         name = f"{NAMES[turn.role]}: " if several else ""
         if turn.role == "assistant":
             found += [Piece(before + name, False)] if before + name else []
-            found.append(Piece(turn.text, True))
+            found.append(Piece(turn.text, number >= since, ends=True))
         else:
             found.append(Piece(f"{before}{name}{turn.text}\n", False))
     return found
 
 
-def _templated(turns: Sequence[Turn], template: Any) -> list[Piece]:
+def _templated(turns: Sequence[Turn], template: Any, since: int) -> list[Piece]:
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
     found: list[Piece] = []
     done = ""
@@ -71,7 +75,7 @@ def _templated(turns: Sequence[Turn], template: Any) -> list[Piece]:
                 f"the chat template rewrites what was said before turn {number + 1}, so its answers cannot be told from the rest; "
                 "give dialogues of one question and one answer, or a tokenizer with another template"
             )
-        found += [Piece(asked[len(done) :], False), Piece(answered[len(asked) :], True)]
+        found += [Piece(asked[len(done) :], False), Piece(answered[len(asked) :], number >= since, ends=True)]
         done = answered
     return found
 
@@ -96,7 +100,7 @@ def tokenised(pieces: Sequence[Sequence[Piece]], tokenizer: Tokenizer, ends: boo
         learned: list[bool] = []
         for piece in dialogue:
             part = next(encoded).tolist()
-            if piece.learned and ends and tokenizer.end_id is not None:
+            if piece.ends and ends and tokenizer.end_id is not None:
                 part.append(tokenizer.end_id)
             ids += part
             learned += [piece.learned] * len(part)

@@ -1,6 +1,7 @@
 """Sequences with marks on what is to be learned, tokenised once and memory-mapped: fine-tuning data as a model sees it.
 
-Beside the tokens of all sequences lie a mark for each (whether it is an answer's), where each sequence starts, and its id.
+Beside the tokens of all sequences lie a mark for each (whether it is an answer's), where each sequence starts, and its id. An example
+of several sequences (a pair, a text with those it is told from) is those in a row that have one id.
 Cost: one pass of the tokenizer, then nothing; 5 bytes a token in the cache.
 """
 
@@ -52,6 +53,16 @@ class Sequences:
         """A stable id of each: the hash of its dialogue."""
         return [f"{int(number):016x}" for number in self._ids]
 
+    @cached_property
+    def examples(self) -> NDArray[np.int64]:
+        """(examples + 1,) which sequence each example starts with; behind the last, how many sequences there are."""
+        first = np.flatnonzero(np.diff(self._ids, prepend=~self._ids[:1]))
+        return np.append(first, len(self._ids)).astype(np.int64)
+
+    def example(self, number: int) -> list[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """The sequences of one example: ids and marks of each."""
+        return [self.tokens_of(sequence) for sequence in range(int(self.examples[number]), int(self.examples[number + 1]))]
+
     def tokens_of(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """One sequence: its ids and marks."""
         place = slice(int(self.offsets[number]), int(self.offsets[number + 1]))
@@ -85,7 +96,7 @@ def built(
         facts = {
             "fingerprint": content.hexdigest()[:16],
             "vocab_size": vocab_size,
-            "counts": {**counts, "examples": len(ids), "tokens": int(offsets[-1])},
+            "counts": {**counts, "examples": len(set(ids)), "tokens": int(offsets[-1])},
         }
         (folder / FACTS).write_text(json.dumps(facts))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pliant.measures.choice import Choice
 from pliant.measures.loss import Loss
 from pliant.measures.measure import Difference, Measure, Reading
+from pliant.measures.preference import Preference
 from pliant.measures.solve import Solve
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve, Preference)
 
-__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Reading", "Solve"]
+__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Preference", "Reading", "Solve"]

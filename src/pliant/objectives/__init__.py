@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from pliant.data import Corpus, Part
 from pliant.objectives.answers import Answers
+from pliant.objectives.dpo import Dpo
 from pliant.objectives.next_token import NextToken
 from pliant.objectives.objective import Batch, Examples, Losses, Objective
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers)
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo)
 
 AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]
 """The type of a field that holds an objective."""
 
-__all__ = ["OBJECTIVES", "Answers", "AnyObjective", "Batch", "Examples", "Losses", "NextToken", "Objective"]
+
+def found_in(corpus: Corpus, part: Part) -> Objective:
+    """What a source is learned by: the objective that its columns call for, or as text the next token.
+
+    Raises PliantError for a source that cannot be read.
+    """
+    asked = (kind.found_in(corpus, part) for kind in OBJECTIVES.values())
+    return next((found for found in asked if found is not None), None) or NextToken(data=corpus, part=part)
+
+
+__all__ = ["OBJECTIVES", "Answers", "AnyObjective", "Batch", "Dpo", "Examples", "Losses", "NextToken", "Objective", "found_in"]

@@ -29,7 +29,7 @@ from pliant.objectives.objective import Batch, Losses, Objective
 if TYPE_CHECKING:
     from torch import nn
 
-    from pliant.data import Tokenizer
+    from pliant.data import Corpus, Tokenizer
     from pliant.models import Model
 
 
@@ -43,6 +43,12 @@ class Answers(Objective):
     unit = "nats/token"
     data: Table = Field(description="Questions with answers: a table, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
+
+    @classmethod
+    def found_in(cls, corpus: Corpus, part: Part) -> Answers | None:
+        """Where the columns are of questions and answers."""
+        data = Table.of(corpus)
+        return None if data is None else cls(data=data, part=part)
 
     def data_for(self, tokenizer: Tokenizer) -> Sequences:
         """The dialogues, uncut."""

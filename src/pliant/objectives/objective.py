@@ -8,8 +8,8 @@ compose on examples, and scores can be read off them. The training loop knows no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pliant.spec import Spec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from pliant.data import Tokenizer
+    from pliant.data import Corpus, Part, Tokenizer
     from pliant.models import Model
 
 
@@ -35,13 +35,15 @@ class Batch:
     """What it should have answered; its shape is the objective's own."""
     weights: Tensor
     """(rows,) what each row counts in the mean: the tokens it predicts, or 1. On the CPU or the inputs' device."""
+    known: dict[str, Tensor] = field(default_factory=dict[str, "Tensor"])
+    """What else the objective knows of each row, by name: which inputs are no padding, what a reference gave."""
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, rows: slice) -> Batch:
-        inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
-        return Batch(self.numbers[rows], inputs, self.targets[rows], self.weights[rows])
+        inputs, known = ({name: tensor[rows] for name, tensor in part.items()} for part in (self.inputs, self.known))
+        return Batch(self.numbers[rows], inputs, self.targets[rows], self.weights[rows], known)
 
     def split(self, rows: int) -> list[Batch]:
         """Batches of at most so many rows, in order."""
@@ -49,10 +51,12 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return replace(
-            self, inputs=inputs, targets=self.targets.to(device, non_blocking=True), weights=self.weights.to(device, non_blocking=True)
-        )
+
+        def there(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        inputs, known = ({name: there(tensor) for name, tensor in part.items()} for part in (self.inputs, self.known))
+        return replace(self, inputs=inputs, targets=there(self.targets), weights=there(self.weights), known=known)
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,11 @@ class Objective(Spec):
 
     unit: ClassVar[str] = "nats"
     """Of the loss of one example, per unit of weight."""
+
+    @classmethod
+    def found_in(cls, corpus: Corpus, part: Part) -> Self | None:
+        """This objective on a source whose columns call for it; None for any other. Raises PliantError for what cannot be read."""
+        return None
 
     def data_for(self, tokenizer: Tokenizer) -> TrainingData:
         """The data as `tokenizer` reads it: what a plan knows of a run. Raises PliantError for data that cannot be read."""
