@@ -3,7 +3,8 @@
 Idea: the function is the formula, written once with torch operations on float64 tensors. Its arguments are named as the
 columns and the parameters that are declared beside it. Everything else (starts, Jacobians, bootstrap samples, audits, decisions)
 is derived from it. The fitter calls it with columns of shape (rows,) and parameters of shape (problems, rows) or
-(problems, 1), so it must broadcast, and each row's prediction must depend on that row alone: no sums over rows.
+(problems, 1), so it must broadcast, and each row's prediction must depend on that row's parameters alone: no sums over rows.
+Columns of other rows may be read only by laws that say along which column (`Law.along`): the earlier rows of a run are its schedule.
 
 Write `power(N, -alpha)` rather than `N**-alpha`: it is the same number, faster, and differentiable in the exponent.
 Where a formula has no value (a factor that turns negative) let it return NaN: the fitter treats that as infinitely bad.
@@ -93,13 +94,15 @@ class Law:
     """Parameters held at a value unless the user frees them."""
     printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     """Constants as printed, by where they were printed. For comparison; never applied to other runs without a refit."""
+    along: str = ""
+    """The column that names each run, where a prediction depends on the earlier rows of its run too (on columns alone: a schedule)."""
 
     def __post_init__(self) -> None:
         declared = [*self.column_names, *self.parameter_names]
         if sorted(declared) != sorted(inspect.signature(self.function).parameters):
             raise TypeError(f"law {self.name}: the function's arguments must be exactly {declared}")
         named = {*self.linear, *self.tie, *self.tie.values(), *self.fix, *self.levels, *(power for _, power in self.levels.values())}
-        read = {*self.scale, *(column for column, _ in self.levels.values())}
+        read = {*self.scale, *(column for column, _ in self.levels.values()), *filter(None, [self.along])}
         if unknown := (named - set(self.parameter_names)) | (read - set(self.column_names)):
             raise TypeError(f"law {self.name}: {sorted(unknown)} are declared nowhere")
 

@@ -22,6 +22,8 @@ from pliant.spec import nearest
 
 COUNTS = ("parameters", "tokens", "samples")
 """Units of columns that hold counts, which people write 70M."""
+NAMES = "name"
+"""Unit of columns that say which: their values become numbers, in order."""
 SMALL_COUNT = 1e4
 MOST_WORDS = 300
 """Characters of a list of columns in an error."""
@@ -73,6 +75,8 @@ def read_runs(
             )
         defaults = {column.name: column.default for column in law.columns if column.default is not None}
         expressions = {name: _expression(name, columns, names, defaults, law) for name in wanted}
+        named = [column.name for column in law.columns if column.unit == NAMES]
+        expressions |= {name: f"dense_rank() over (order by ({expressions[name]}))" for name in named}
         texts_sql = {name: quoted(name) if name in names else name for name in texts}
         copies = source.drop_copies(names)
         numbers = {name: source.numbers(name, expression, counts=name in counts) for name, expression in expressions.items()}
