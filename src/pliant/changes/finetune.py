@@ -22,6 +22,7 @@ from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
 from pliant.data import Corpus, Part
 from pliant.methods import Methods
+from pliant.models.heads import fit
 from pliant.models.stored_model import StoredModel
 from pliant.numbers import Rate
 from pliant.objectives import AnyObjective, NextToken, Objective, found_in
@@ -138,10 +139,15 @@ class Finetune(Optimisation, Change):
         return True
 
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
-        """Train in place. Raises PliantError when the loss diverges, and for text that cannot be read or is too short."""
+        """Train in place, with a fresh head where the objective needs another than there is.
+
+        Raises PliantError when the loss diverges, and for data that cannot be read, is too little, or does not fit the model's head.
+        """
         from pliant.train import train
 
-        train(model, self.learned, self.recipe(model), seed=seed + DRAW_STRIDE * draw, methods=self.methods)
+        training_seed = seed + DRAW_STRIDE * draw
+        fit(model, self.learned.needs(), training_seed)
+        train(model, self.learned, self.recipe(model), seed=training_seed, methods=self.methods)
 
     def recipe(self, model: Model) -> Recipe:
         """The training recipe for this model: the budget in steps, the rest as described."""

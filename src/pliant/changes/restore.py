@@ -1,4 +1,4 @@
-"""Puts a model back bit for bit: weights, buffers, ties, modules, gradients, `requires_grad`, training mode, transforms."""
+"""Puts a model back bit for bit: its network, weights, buffers, ties, modules, gradients, `requires_grad`, training mode, transforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def restored(model: Model) -> Generator[Model]:
     after it. Tensors and modules that the block replaced are put back as the same objects, so that tied weights stay tied
     and optimizers that hold them stay valid.
     """
-    network = model.network
+    network, checkpoint = model.network, model.checkpoint
     transforms, adapter = list(model.transforms), model.adapter
     with ExitStack() as undo:
         for module in network.modules():
@@ -33,6 +33,7 @@ def restored(model: Model) -> Generator[Model]:
         try:
             yield model
         finally:
+            model.network, model.checkpoint = network, checkpoint
             model.transforms[:], model.adapter = transforms, adapter
 
 

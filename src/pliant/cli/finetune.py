@@ -13,6 +13,7 @@ from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json
 from pliant.errors import PliantError
 from pliant.methods import METHODS
+from pliant.models.heads import fitted
 from pliant.models.ladder import Loading
 from pliant.spec import nearest
 
@@ -109,8 +110,9 @@ def _pairs(options: list[str]) -> dict[str, Any]:
 
 def _described(change: Finetune, model: Model) -> dict[str, Any]:
     """What the data was found to be, and how much of it there is."""
-    recipe = change.recipe(model)
     learned = change.learned
+    model = fitted(model, learned.needs())
+    recipe = change.recipe(model)
     examples = learned.examples(model, recipe.length)
     return {
         "objective": learned.kind,

@@ -36,6 +36,10 @@ class PretrainedTokenizer:
         """The id its own template puts first (Llama's `<s>`); None for tokenizers that put none (GPT-NeoX)."""
         self.end_id: int | None = cast("int | None", tokenizer.eos_token_id)
         """The id of its end-of-text token."""
+        self.padding_id: int | None = cast("int | None", tokenizer.pad_token_id)
+        """The id of its padding token."""
+        self.mask_id: int | None = cast("int | None", getattr(tokenizer, "mask_token_id", None))
+        """The id of its mask, of tokenizers of masked language models."""
         self.added_tokens = {number: (token.content, token.special) for number, token in tokenizer.added_tokens_decoder.items()}
         """Id -> (text, whether it is special: control, padding ...) of the tokens that were added to the vocabulary."""
 

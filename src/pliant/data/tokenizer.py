@@ -47,6 +47,16 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def padding_id(self) -> int | None:
+        """The id that fills shorter texts up, where there is one."""
+        ...
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a hidden token, where there is one."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits; equal for tokenizers that give equal ids."""
         ...
@@ -79,6 +89,14 @@ class ByteTokenizer:
     def beginning_id(self) -> None:
         """None: texts have no beginning token."""
         return None
+
+    @property
+    def padding_id(self) -> None:
+        """None: every byte is a text's."""
+
+    @property
+    def mask_id(self) -> None:
+        """None: every byte is a text's."""
 
     @property
     def end_id(self) -> None:

@@ -26,7 +26,7 @@ Matrix = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Task:
+class LinearTask:
     """A target A = U diag(spectrum) V^T of shape (width, width), and the same with the spectrum reversed."""
 
     target: Matrix
@@ -61,15 +61,15 @@ class Weights:
         return Weights(first, second).loss(target)
 
 
-def make_task(width: int = 64, rank: int = 16, seed: int = 0) -> Task:
+def make_task(width: int = 64, rank: int = 16, seed: int = 0) -> LinearTask:
     """sigma_i = 2 * 0.8^i between random singular vectors."""
     generator = np.random.default_rng(seed)
     left, right = (np.linalg.qr(generator.standard_normal((width, width)))[0][:, :rank] for _ in range(2))
     spectrum = 2 * 0.8 ** np.arange(rank)
-    return Task(left * spectrum @ right.T, left * spectrum[::-1] @ right.T)
+    return LinearTask(left * spectrum @ right.T, left * spectrum[::-1] @ right.T)
 
 
-def pretrain(task: Task, steps: int = 6000, lr: float = 0.05, start: float = 1e-3, seed: int = 1) -> dict[int, Weights]:
+def pretrain(task: LinearTask, steps: int = 6000, lr: float = 0.05, start: float = 1e-3, seed: int = 1) -> dict[int, Weights]:
     """States at about 40 log-spaced steps, by step."""
     generator = np.random.default_rng(seed)
     width = len(task.target)
@@ -83,7 +83,7 @@ def pretrain(task: Task, steps: int = 6000, lr: float = 0.05, start: float = 1e-
     return states
 
 
-def finetuned(weights: Weights, task: Task, lr: float, steps: int = 60) -> Weights:
+def finetuned(weights: Weights, task: LinearTask, lr: float, steps: int = 60) -> Weights:
     """`steps` of gradient descent towards the shifted target."""
     for _ in range(steps):
         weights = weights.step(task.shifted, lr)
@@ -135,7 +135,7 @@ class LinearNetwork(Finding):
         return Outcome(verdict(checks), ours, checks, {**figures, "worst relative error of the closed form": float(worst)})
 
 
-def _mean_of_draws(weights: Weights, task: Task, gamma: float, generator: np.random.Generator, draws: int = 40) -> float:
+def _mean_of_draws(weights: Weights, task: LinearTask, gamma: float, generator: np.random.Generator, draws: int = 40) -> float:
     return sum(weights.drawn_noisy_loss(task.target, gamma, generator) for _ in range(draws)) / draws
 
 

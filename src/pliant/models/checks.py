@@ -6,11 +6,12 @@ Each check raises PliantError with one line that says what is wrong and what to 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
 from pliant.models.modules import token_embedding, token_head
+from pliant.models.tasks import CAUSAL, TASKS, task_of
 from pliant.progress import remark
 
 if TYPE_CHECKING:
@@ -41,15 +42,30 @@ def check_layers(config: Any, stored: Stored, address: str) -> None:
         raise PliantError(f"{address}: config.json asks for {layers} layers, but the files hold {len(stored)} tensors in all")
 
 
-def check_complete(found: dict[str, Any], stored: Stored, address: str) -> None:
+def check_complete(found: dict[str, Any], stored: Stored, address: str, network: PreTrainedModel) -> None:
     """Refuses a network part of which would be random, and files part of which would be left out.
+
+    The head of another task may be left out, which is said: such files hold a trunk with several.
 
     Args:
         found: transformers' report on loading.
         stored: The tensors in the files; empty where the format is another.
         address: For the message.
+        network: What was loaded.
     """
     spare = {name for name in found["unexpected_keys"] if not computed(name, stored.get(name))}
+    task = task_of(network)
+    if spare and task is not CAUSAL:
+        others = spare & _names_of_other_heads(network)
+        if others:
+            remark(f"{address}: {min(others)}{_more(others)} left out: parts of another head than that of {task.called}")
+        spare -= others
+    missing = set(map(str, found["missing_keys"]))
+    if missing and task is not CAUSAL and not missing & _trunk(network):
+        raise PliantError(
+            f"{address}: the weight files hold no head of {task.called} ({min(missing)} is missing); load it as what it is, and put a "
+            "fresh one on with pliant.models.with_head"
+        )
     for names, problem in (
         (found["missing_keys"], "missing from the weight files; the checkpoint is incomplete or its config.json belongs to another"),
         (found["mismatched_keys"], "not of the shape config.json asks for; one of the two belongs to another checkpoint"),
@@ -57,8 +73,32 @@ def check_complete(found: dict[str, Any], stored: Stored, address: str) -> None:
     ):
         listed = sorted(item if isinstance(item, str) else item[0] for item in names)
         if listed:
-            more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
-            raise PliantError(f"{address}: {listed[0]}{more} {problem}")
+            raise PliantError(f"{address}: {listed[0]}{_more(listed)} {problem}")
+
+
+def _more(listed: Collection[str]) -> str:
+    return f" and {len(listed) - 1} more" if len(listed) > 1 else ""
+
+
+def _names_of_other_heads(network: PreTrainedModel) -> set[str]:
+    """The tensors that networks of the same type and of other tasks have outside the trunk that they share with this one."""
+    import torch
+    from transformers.models.auto.modeling_auto import MODEL_FOR_PRETRAINING_MAPPING
+
+    config: Any = network.config
+    several: Any = MODEL_FOR_PRETRAINING_MAPPING.get(type(config), None)
+    able = [task for task in TASKS.values() if task.classes(config.model_type)]
+    plain = [task.network_class(config) for task in able if not (task is CAUSAL and TASKS["masked"] in able)]
+    names: set[str] = set()
+    for kind in {*plain, several} - {None}:
+        with torch.device("meta"):
+            names |= set(kind(config).state_dict())
+    return names - _trunk(network)
+
+
+def _trunk(network: PreTrainedModel) -> set[str]:
+    """The names that the tensors of the network's trunk have in networks with a head."""
+    return {f"{network.base_model_prefix}.{name}" for name in network.base_model.state_dict()}
 
 
 def check_numbers(network: PreTrainedModel, address: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
 from pliant.models.model import CONTEXT_FIELDS
+from pliant.models.tasks import CAUSAL, TASKS, Task, configured_task, task_called
 from pliant.progress import remark
 from pliant.spec.yaml import read_json
 
@@ -33,10 +34,12 @@ LISTED = re.compile(r"(layers?|labels|experts|blocks)$")
 LONGEST_LIST = 100_000
 
 
-def check_config(folder: Path, trust_remote_code: bool) -> None:
-    """Says what `config.json` asks for that cannot be had, before transformers does it in many lines. Raises PliantError."""
+def check_config(folder: Path, trust_remote_code: bool, task: str | None = None) -> Task:
+    """What the network answers with: `task`, or as `config.json` tells.
+
+    Raises PliantError for what `config.json` asks for and cannot be had, before transformers says it in many lines.
+    """
     from transformers import CONFIG_MAPPING, __version__
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     check_no_adapter(folder)
     path = folder / "config.json"
@@ -58,14 +61,20 @@ def check_config(folder: Path, trust_remote_code: bool) -> None:
             raise PliantError(f"{path}: {name} is {value}, but an input has at least one token")
         if name in ("dtype", "torch_dtype"):
             _check_dtype(value, f"{path}: {name}")
+    told = task_called(task) if task is not None else None
     if trust_remote_code:
-        return
+        return told or configured_task(config) or CAUSAL
     if kind not in CONFIG_MAPPING and own_code:
         raise PliantError(f"{folder}: {kind!r} needs modelling code that comes with the weights; allow it with trust_remote_code")
     if kind not in CONFIG_MAPPING:
         raise PliantError(f"{folder}: unknown architecture {kind!r}; transformers {__version__} does not have it")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise PliantError(f"{folder}: {kind!r} is not a causal language model")
+    found = told or configured_task(config)
+    if found is None:
+        called = ", ".join(task.called for task in TASKS.values() if task is not CAUSAL)
+        raise PliantError(f"{folder}: {kind!r} is not a causal language model, nor {called}, as far as config.json says")
+    if not found.classes(kind):
+        raise PliantError(f"{folder}: {kind!r} is not {found.called}")
+    return found
 
 
 def check_counts(config: dict[str, Any], where: str) -> None:

@@ -26,6 +26,7 @@ from pliant.models.checkpoint import FACTS_FILE
 from pliant.models.hub_client import Cancelled, Site, Unreachable, opened
 from pliant.models.hub_listing import COMMIT, File, list_files, repository
 from pliant.models.hub_patience import patiently
+from pliant.models.images import PROCESSOR
 from pliant.models.weight_files import INDEX, SINGLE, TOKENIZER_FILES, why_no_weights
 from pliant.spec import digest
 from pliant.spec.yaml import read_text
@@ -53,7 +54,7 @@ def chosen_files(names: Iterable[str], address: str, *, gguf_file: str | None = 
     Raises PliantError when there are no weights that can be loaded safely.
     """
     present = {name for name in names if "/" not in name or name == gguf_file}
-    patterns = ("config.json", "generation_config.json", FACTS_FILE, *TOKENIZER_FILES, *(("*.py",) if code else ()))
+    patterns = ("config.json", "generation_config.json", PROCESSOR, FACTS_FILE, *TOKENIZER_FILES, *(("*.py",) if code else ()))
     chosen = {name for name in present for pattern in patterns if fnmatchcase(name, pattern)}
     if gguf_file is not None:
         weights = {gguf_file} & present

@@ -1,4 +1,4 @@
-"""Loading a causal language model, from a folder, a GGUF file or the hub.
+"""Loading a network, from a folder, a GGUF file or the hub: language models, classifiers, encoders (see `tasks`).
 
 Idea: transformers builds and fills the network; around it stand the checks that turn quiet accidents into errors. Weights
 that are missing from the files would be drawn at random, a tokenizer larger than the embedding would index past its end,
@@ -16,6 +16,7 @@ import os
 import re
 import warnings
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,11 @@ from pliant.models.checkpoint import Checkpoint
 from pliant.models.checks import Stored, check_complete, check_head, check_layers, check_numbers, check_vocabulary
 from pliant.models.configuration import check_config, check_no_adapter, configuration
 from pliant.models.gguf import check_gguf, gguf_arguments, gguf_tokenizer, no_unpacking_bar
+from pliant.models.images import ImageInput
 from pliant.models.model import Model, parameter_counts
 from pliant.models.packed_weights import forget_packing, unpacking
 from pliant.models.revisions import tokens_of
+from pliant.models.tasks import CAUSAL, Task, task_called
 from pliant.models.trainer_state import facts_beside
 from pliant.models.weight_files import has_tokenizer, tensors, weight_files
 from pliant.progress import remark
@@ -53,6 +56,7 @@ def load(
     tokenizer: Tokenizer | str | None = None,
     trust_remote_code: bool = False,
     gguf_file: str | None = None,
+    task: str | None = None,
 ) -> Model:
     """A model ready to be measured.
 
@@ -64,6 +68,7 @@ def load(
         tokenizer: In place of the one beside the weights: a tokenizer, or what `load_tokenizer` takes.
         trust_remote_code: Run modelling code that comes with the weights.
         gguf_file: Name of a GGUF file inside the folder or repository, to be expanded to full precision.
+        task: What it answers with (see `tasks`), where that is not what its `config.json` says.
 
     Raises PliantError when the checkpoint is missing, incomplete, corrupt, pickled, or does not fit its tokenizer.
     """
@@ -76,13 +81,13 @@ def load(
     if path.is_file():
         raise PliantError(f"{name}: a model is a folder (config.json, model.safetensors, tokenizer) or a .gguf file, not this file")
     if path.is_dir():
-        return load_folder(path, Checkpoint(name=name), device, dtype, tokenizer, trust_remote_code, gguf_file)
+        return load_folder(path, Checkpoint(name=name), device, dtype, tokenizer, trust_remote_code, gguf_file, task)
     hub, revision = split_address(name)
     from pliant.models.hub_files import cached_snapshot
 
     known = Checkpoint(name=hub, revision=revision, tokens=_tokens(hub, revision))
     folder = cached_snapshot(hub, revision, gguf_file=gguf_file, code=trust_remote_code)
-    return load_folder(folder, known, device, dtype, tokenizer, trust_remote_code, gguf_file)
+    return load_folder(folder, known, device, dtype, tokenizer, trust_remote_code, gguf_file, task)
 
 
 def split_address(address: str) -> tuple[str, str | None]:
@@ -110,40 +115,43 @@ def load_folder(
     tokenizer: Tokenizer | str | None = None,
     trust_remote_code: bool = False,
     gguf_file: str | None = None,
+    task: str | None = None,
 ) -> Model:
     """`load` for a folder whose facts are partly known; they take precedence over those stored beside the weights."""
     import torch
 
     if is_adapter(folder):
-        base = load_folder(base_of(folder), Checkpoint(name=str(base_of(folder))), device, dtype, tokenizer, trust_remote_code)
-        return Model(merged(base.network, folder), base.tokenizer, base.checkpoint.model_copy(update=known.model_dump(exclude_none=True)))
+        base = load_folder(base_of(folder), Checkpoint(name=str(base_of(folder))), device, dtype, tokenizer, trust_remote_code, task=task)
+        facts = base.checkpoint.model_copy(update=known.model_dump(exclude_none=True))
+        return replace(base, network=merged(base.network, folder), checkpoint=facts)
     place = _device(device)
     number = _dtype(dtype, place)
     inside: Stored = {}
+    answers = CAUSAL if task is None else task_called(task)
     if gguf_file is None:
         inside = tensors(weight_files(folder))
-        check_config(folder, trust_remote_code)
+        answers = check_config(folder, trust_remote_code, task)
     else:
         check_gguf(folder, gguf_file)
         check_no_adapter(folder)
         check_files(folder)
-    words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code)
+    words = _tokenizer(folder, tokenizer, gguf_file, trust_remote_code) if answers.text else None
     with torch.device("cpu"):
-        network = _network(folder, known.address, inside, number, trust_remote_code, gguf_file)
-    check_vocabulary(network, words, known.address)
+        network = _network(folder, known.address, inside, number, trust_remote_code, gguf_file, answers)
+    if words is not None:
+        check_vocabulary(network, words, known.address)
+    pixels = ImageInput.of(folder, network.config) if answers.images else None
     total, inner = parameter_counts(network)
     facts, damage = facts_beside(folder)
     if damage is not None:
         remark(damage)
     facts |= {**known.model_dump(exclude_none=True), "revision": known.revision, "params": total, "params_non_embedding": inner}
-    return Model(_moved(network, place), words, Checkpoint.model_validate(facts))
+    return Model(_moved(network, place), words, Checkpoint.model_validate(facts), pixels=pixels)
 
 
 def _network(
-    folder: Path, address: str, stored: Stored, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None
+    folder: Path, address: str, stored: Stored, dtype: torch.dtype | str, trust_remote_code: bool, gguf_file: str | None, task: Task
 ) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
     common = {"dtype": dtype, "trust_remote_code": trust_remote_code, "local_files_only": True}
     checks = {"ignore_mismatched_sizes": True, "output_loading_info": True}  # reported, so that all are named at once
     kind: dict[str, Any]
@@ -155,13 +163,13 @@ def _network(
                 kind = {"config": config, "use_safetensors": True, **unpacking(folder, config, stored)}
             else:
                 kind = gguf_arguments(gguf_file)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(str(folder), **common, **checks, **kind)
+            loaded: Any = task.auto_class.from_pretrained(str(folder), **common, **checks, **kind)
     except PliantError:
         raise
     except Exception as error:  # transformers and the weights' own code raise anything
         raise PliantError(f"{address}: transformers cannot load it ({first_line(error)})") from error
     network, found = loaded
-    check_complete(found, stored, address)
+    check_complete(found, stored, address, network)
     check_numbers(network, address)
     check_head(network, address)
     if "quantization_config" in kind:
@@ -210,8 +218,8 @@ def _dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype
 def _moved(network: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     """On `device`, in memory of its own: what was read from a file is otherwise a view of that file."""
     if device.type == "cpu":
-        for parameter in network.parameters():
-            parameter.data = parameter.data.clone()
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.data = tensor.data.clone()
         return network
     try:
         return network.to(device)  # pyright: ignore[reportArgumentType]

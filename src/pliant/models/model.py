@@ -1,4 +1,4 @@
-"""A loaded checkpoint: network, tokenizer and facts; and the content hash by which its results are kept.
+"""A loaded checkpoint: network, what makes its input, and facts; and the content hash by which its results are kept.
 
 Idea: two networks that hold the same numbers are the same weights, whatever they are called, on whatever device.
 Cost: one pass of SHA-256 over the tensors, about a second per gigabyte; no copy beyond one tensor at a time.
@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pliant.errors import PliantError
 from pliant.models.modules import embedding_weights, head_weights
+from pliant.models.tasks import task_of
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from pliant.data.tokenizer import Tokenizer
     from pliant.models.adapters import Adapter
     from pliant.models.checkpoint import Checkpoint
+    from pliant.models.images import ImageInput
+    from pliant.models.tasks import Task
 
 CONTEXT_FIELDS = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
 UNLIMITED_CONTEXT = 2048
@@ -35,11 +39,43 @@ class Model:
     """
 
     network: PreTrainedModel
-    tokenizer: Tokenizer
+    words: Tokenizer | None
+    """What makes tokens of text, for networks that read any: see `tokenizer`."""
     checkpoint: Checkpoint
     transforms: list[str] = field(default_factory=list[str])
     adapter: Adapter | None = field(default=None, repr=False)
     """The update that its last training left beside the weights it was merged into, where the method keeps one."""
+    pixels: ImageInput | None = None
+    """What makes its input of images, for networks that read any: see `images`."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What makes tokens of text. Raises PliantError for a network that reads none."""
+        if self.words is None:
+            raise PliantError(f"{self.checkpoint.address} reads images, not text: it has no tokenizer")
+        return self.words
+
+    @tokenizer.setter
+    def tokenizer(self, tokenizer: Tokenizer) -> None:
+        self.words = tokenizer
+
+    @property
+    def images(self) -> ImageInput:
+        """How pixels become its input. Raises PliantError for a network that reads none."""
+        if self.pixels is None:
+            raise PliantError(f"{self.checkpoint.address} reads text, not images")
+        return self.pixels
+
+    @property
+    def task(self) -> Task:
+        """What the network answers with."""
+        return task_of(self.network)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the outputs of its head are called, in order; none for a network whose answers are not labels."""
+        named: dict[int, str] = getattr(self.network.config, "id2label", None) or {}
+        return tuple(str(named[number]) for number in sorted(named)) if self.task.labelled else ()
 
     @property
     def context(self) -> int:

@@ -147,7 +147,8 @@ def is_transposed(layer: nn.Module) -> bool:
 
 def token_embedding(network: nn.Module) -> nn.Embedding:
     """The table (`weight`: tokens, width) in which token ids are looked up. Raises PliantError for a network that reads none."""
-    table = _told(network, "get_input_embeddings")
+    reader = getattr(network, "text_model", None)  # of a network that reads images as well
+    table: Any = _told(network if reader is None else reader, "get_input_embeddings")
     if getattr(getattr(table, "weight", None), "ndim", 0) != 2:
         raise PliantError(f"{type(network).__name__} has no table of tokens: it reads no text")
     return table

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.models.checkpoint import Checkpoint
 from pliant.models.configuration import check_counts, plain
+from pliant.models.heads import fitted
 from pliant.models.load import quiet
-from pliant.models.presets import Preset, unfilled
+from pliant.models.model import Model
+from pliant.models.presets.preset import Given, Preset
+from pliant.models.tasks import Needs, configured_task
 from pliant.spec.yaml import parse_json, read_text
 
 if TYPE_CHECKING:
@@ -36,27 +40,30 @@ def folder_outline(folder: Path) -> PreTrainedModel | None:
         return None
 
 
-def preset_outline(preset: str, tokenizer: Tokenizer, context: int) -> PreTrainedModel:
-    """The network that `build` makes of these. Raises PliantError for an unknown preset."""
+def preset_outline(preset: str, tokenizer: Tokenizer, context: int, needs: Needs | None = None) -> PreTrainedModel:
+    """The network that `build` makes of these, with the head that is needed. Raises PliantError for an unknown preset."""
     import torch
 
+    labels, images = (needs.labels, needs.images) if needs is not None else (None, None)
     with torch.device("meta"):
-        return unfilled(Preset.parse(preset), tokenizer, context)
+        network = Preset.parse(preset).network(Given(tokenizer, context, images, labels))
+    return fitted(Model(network, tokenizer, Checkpoint(name=preset)), needs).network
 
 
 @cache
 def _of_configuration(text: str) -> PreTrainedModel | None:
     """The same object for the same text. Raises PliantError for text that is no JSON."""
     import torch
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING
 
     described: Any = parse_json(text, "config.json")
     try:
         check_counts(described, "config.json")
+        task = configured_task(described)
         config = CONFIG_MAPPING[described["model_type"]].from_dict(plain(described))
-        if config.num_hidden_layers > MOST_LAYERS:
+        if task is None or getattr(config.get_text_config(), "num_hidden_layers", 0) > MOST_LAYERS:
             return None
         with quiet(), torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
+            return task.auto_class.from_config(config)
     except Exception:  # an architecture's own code: anything can come out of it
         return None

@@ -1,4 +1,4 @@
-"""Saving a model: safetensors, configuration, tokenizer and facts, in one step.
+"""Saving a model: safetensors, configuration, what makes its input, and facts, in one step.
 
 Idea: everything is written to a hidden folder beside the target, which then takes its place; a kill or a full disk leaves
 the old folder or none, never half of one. What is saved loads again here and with plain transformers.
@@ -29,7 +29,10 @@ def save(model: Model, folder: str | Path) -> None:
         raise PliantError(f"cannot save a model with {', '.join(model.transforms)}: that is not part of its tensors")
     with _replaced_folder(expanded(folder)) as temporary, quiet(), disk_errors(Path(folder)):
         model.network.save_pretrained(str(temporary))
-        model.tokenizer.save(temporary)
+        if model.words is not None:
+            model.words.save(temporary)
+        if model.pixels is not None:
+            model.pixels.save(temporary)
         write_facts(model.checkpoint, temporary)
 
 

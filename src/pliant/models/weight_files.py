@@ -19,6 +19,8 @@ from typing import Any
 from pliant.data.content import contents
 from pliant.data.regular import check_files
 from pliant.errors import PliantError
+from pliant.models.images import PROCESSOR
+from pliant.models.tasks import configured_task
 from pliant.spec.yaml import parse_json, read_json
 
 SINGLE = "model.safetensors"
@@ -183,15 +185,25 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def content_hash(folder: Path, files: Iterable[Path]) -> str:
-    """16 hexadecimal digits over the bytes of the weight files and of what gives them meaning (configuration, tokenizer).
+    """16 hexadecimal digits over the bytes of the weight files and of what gives them meaning (configuration, tokenizer, form of images).
 
     Cost: reads every byte, one to two gigabytes a second; files that did not change since are not read again (see `data/content`).
     Raises PliantError for a file that cannot be read, or changes meanwhile.
     """
-    beside = {path for pattern in ("config.json", *TOKENIZER_FILES) for path in folder.glob(pattern) if path.is_file()}
+    patterns = ("config.json", *TOKENIZER_FILES, *((PROCESSOR,) if _reads_images(folder) else ()))
+    beside = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
     for path in beside:
         if path.stat().st_size > LONGEST_BESIDE:
             raise PliantError(f"{path}: is larger than such a file can be ({LONGEST_BESIDE / 1e6:.0f} MB)")
     paths = sorted({*beside, *files})
     told = "".join(f"{path.name} {content}\n" for path, content in zip(paths, contents(paths), strict=True))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _reads_images(folder: Path) -> bool:
+    """Whether the form of its images is part of what a model is; text models may have such a file for parts that nobody uses here."""
+    if not (folder / PROCESSOR).is_file() or not (folder / "config.json").is_file():
+        return False
+    config: Any = read_json(folder / "config.json", finite=False)
+    task = configured_task(config) if isinstance(config, dict) else None
+    return task is not None and task.images

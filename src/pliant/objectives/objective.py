@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from pliant.models.tasks import Needs
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
@@ -135,6 +136,17 @@ class Objective(Spec):
 
     unit: ClassVar[str] = "nats"
     """Of the loss of one example, per unit of weight."""
+    task: ClassVar[str] = "causal"
+    """What a network must answer with to be trained on it: the name of one of `pliant.models.tasks`; empty where any will do."""
+    row_tokens: ClassVar[int | None] = None
+    """Tokens that every row predicts, where that is not a matter of its length: 1 where a row has one label."""
+
+    def needs(self) -> Needs | None:
+        """What a network must be to be trained on it; None where any will do. Raises PliantError for data that cannot be read.
+
+        A subclass whose task has labels says which, and one whose task depends on its data says the task.
+        """
+        return Needs(self.task) if self.task else None
 
     @classmethod
     def found_in(cls, corpus: Corpus, part: Part) -> Self | None:

@@ -73,7 +73,7 @@ class TrainedLadder(Optimisation, Ladder):
         """
         place = folder if folder is not None else cache_folder() / "trained"
         rungs = [rung for model in self.model for rung in self._rungs_of(model, seed, place)]
-        return sorted(rungs, key=lambda rung: (rung.recipe.tokens, rung.model.counts()[0]))
+        return sorted(rungs, key=lambda rung: (rung.recipe.tokens, rung.counts[0]))
 
     def _rungs_of(self, model: NewModel, seed: int, folder: Path) -> list[TrainedRung]:
         """The rungs of one size; along a trajectory each knows the one before it."""
@@ -83,7 +83,7 @@ class TrainedLadder(Optimisation, Ladder):
         along = self.schedule.open_ended and not self.methods
         if along:
             longest = Recipe(**shared, tokens=self.tokens[-1])
-            shared["warmup"] = longest.warmup_steps(longest.step_count(model.context))
+            shared["warmup"] = longest.warmup_steps(longest.step_count(model.context, self.objective.row_tokens))
         rungs: list[TrainedRung] = []
         for tokens in self.tokens:
             previous = rungs[-1] if along and rungs else None

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
 from pliant.methods import Compute, Forward, Method, MethodState, Run
+from pliant.models.heads import fit
 from pliant.models.modules import in_mode
 from pliant.objectives import Batch, Examples, Losses, Objective
 from pliant.progress import progress
@@ -51,8 +52,10 @@ def train(
 ) -> TrainingLog:
     """Train `model.network` in place; its facts (`model.checkpoint`) are left to the caller, who finds the new ones in the log.
 
+    A network of another task than the objective's gets a fresh head, by the seed (see `pliant.models.heads`).
+
     Args:
-        model: Network (on its device), tokenizer and facts.
+        model: Network (on its device), what makes its input, and facts.
         objective: What it is trained on: data, and what an example costs.
         recipe: Budget, batch, learning rate, optimizer.
         seed: Decides data order, dropout and the methods' draws. The caller's random state is left untouched.
@@ -61,12 +64,14 @@ def train(
         save_every: Seconds between two saved states.
         quiet: Show no progress.
 
-    Raises Diverged when the loss does, and PliantError when the data is too short or not the model's, or the state in
+    Raises Diverged when the loss does, and PliantError when the data is too short or not the model's, when the model cannot get the
+    head that the objective needs, or the state in
     `folder` is of another run or cannot be written. After an error the network holds the weights of the last step made.
     """
+    fit(model, objective.needs(), seed)
     examples = objective.examples(model, recipe.length)
     _keep_freed_memory()
-    run = Run(model, objective, recipe.step_count(model.context), seed)
+    run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed)
     state = State(folder, _identity(run, examples, recipe, methods) if folder else "", save_every)
     with _prepared(run, methods) as attached:  # moment 1: prepare
         optimizer = _optimizer(run, recipe)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator, model_validator
 
 from pliant.data import Tokenizer, load_tokenizer
+from pliant.models.heads import fitted
+from pliant.models.model import parameter_counts
 from pliant.models.outline import preset_outline
-from pliant.models.presets import Preset, build
+from pliant.models.presets import Given, Preset, build
+from pliant.models.tasks import Needs
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 class NewModel(Spec):
     """A network to be trained from fresh weights; the preset's name alone is a valid form."""
 
-    preset: str = Field(description="Its shape: llama-16x2 (width x layers), gpt-neox-64x4, or a name such as llama-1m")
+    preset: str = Field(description="Its shape: llama-16x2 (width x layers), gpt-neox-64x4, bert-64x4, or a name such as llama-1m")
     tokenizer: str = Field("bytes", description="bytes, ascii, a tokenizer's folder or file, or a hub name")
     context: int = Field(64, ge=1, description="Longest input in tokens")
 
@@ -44,24 +47,29 @@ class NewModel(Spec):
         """Its tokenizer. Raises PliantError when there is none of that name."""
         return load_tokenizer(self.tokenizer)
 
-    def build(self, seed: int) -> Model:
-        """The network with fresh weights, on the CPU."""
-        return build(self.preset, self.words(), seed, self.context)
+    def build(self, seed: int, needs: Needs | None = None) -> Model:
+        """The network with fresh weights and the head that is needed, on the CPU."""
+        given = needs or Needs()
+        found = build(self.preset, self.words(), seed, self.context, images=given.images, labels=given.labels)
+        return fitted(found, needs, seed)
 
-    def outline(self) -> PreTrainedModel:
+    def outline(self, needs: Needs | None = None) -> PreTrainedModel:
         """The network without numbers: names and shapes of its tensors."""
-        return _outline(self.preset, self.tokenizer, self.context)
+        return _outline(self.preset, self.tokenizer, self.context, needs)
 
-    def counts(self) -> tuple[int, int]:
+    def counts(self, needs: Needs | None = None) -> tuple[int, int]:
         """Its parameters: in total, and without embeddings and head."""
-        return Preset.parse(self.preset).parameter_counts(_vocabulary(self.tokenizer))
+        shape = Preset.parse(self.preset)
+        if needs is None or needs == Needs(shape.task):
+            return shape.counts(Given(_words(self.tokenizer), self.context))
+        return parameter_counts(self.outline(needs))
 
 
 @cache  # every rung of a plan asks, and reading a tokenizer can take a second
-def _vocabulary(tokenizer: str) -> int:
-    return load_tokenizer(tokenizer).vocab_size
+def _words(tokenizer: str) -> Tokenizer:
+    return load_tokenizer(tokenizer)
 
 
 @cache  # every rung of a plan asks
-def _outline(preset: str, tokenizer: str, context: int) -> PreTrainedModel:
-    return preset_outline(preset, load_tokenizer(tokenizer), context)
+def _outline(preset: str, tokenizer: str, context: int, needs: Needs | None) -> PreTrainedModel:
+    return preset_outline(preset, _words(tokenizer), context, needs)

@@ -56,13 +56,13 @@ class Recipe(Optimisation):
             raise ValueError("give the budget as tokens or as steps, one of the two")
         return self
 
-    def tokens_a_step(self, context: int) -> int:
-        """Tokens predicted in one optimizer step by a model of this context."""
-        return self.batch * self.accumulate * (self.length or context)
+    def tokens_a_step(self, context: int, row_tokens: int | None = None) -> int:
+        """Tokens predicted in one optimizer step by a model of this context; `row_tokens` of each row, where its length does not matter."""
+        return self.batch * self.accumulate * (row_tokens or self.length or context)
 
-    def step_count(self, context: int) -> int:
+    def step_count(self, context: int, row_tokens: int | None = None) -> int:
         """Optimizer steps for a model of this context; at least one."""
-        return self.steps if self.steps is not None else max(1, round((self.tokens or 0) / self.tokens_a_step(context)))
+        return self.steps if self.steps is not None else max(1, round((self.tokens or 0) / self.tokens_a_step(context, row_tokens)))
 
     def warmup_steps(self, steps: int) -> int:
         """Steps over which the learning rate rises in a run of `steps`."""

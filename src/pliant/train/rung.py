@@ -17,6 +17,7 @@ from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.methods import Method
 from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.tasks import Needs
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
 from pliant.progress import remark
@@ -56,17 +57,17 @@ class TrainedRung:
     @property
     def steps(self) -> int:
         """Optimizer steps."""
-        return self.recipe.step_count(self.model.context)
+        return self.recipe.step_count(self.model.context, self.objective.row_tokens)
 
     @property
     def tokens(self) -> int:
         """Training tokens: the budget rounded to whole steps."""
-        return self.steps * self.recipe.tokens_a_step(self.model.context)
+        return self.steps * self.recipe.tokens_a_step(self.model.context, self.objective.row_tokens)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """What is known before it is trained; what methods make true is known afterwards."""
-        params, inner = self.model.counts()
+        params, inner = self.counts
         return Checkpoint(
             name="-".join([self.model.preset, *self._variant()]),
             revision=f"{format_count(self.recipe.tokens or self.tokens)}-seed{self.seed}",
@@ -81,12 +82,22 @@ class TrainedRung:
             seed=self.seed,
         )
 
+    @cached_property
+    def needs(self) -> Needs | None:
+        """What the network must be. Raises PliantError for data that cannot be read."""
+        return self.objective.needs()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Parameters: in total, and without embeddings and head."""
+        return self.model.counts(self.needs)
+
     @property
     def cost(self) -> float:
         """Floating-point operations that opening it takes: 6 x parameters x tokens, 0 once it is trained."""
         trained = (self.folder / self.identity).exists()
         before = self.previous.tokens if self.previous is not None else 0
-        return 0.0 if trained else 6.0 * self.model.counts()[0] * (self.tokens - before)
+        return 0.0 if trained else 6.0 * self.counts[0] * (self.tokens - before)
 
     @cached_property
     def identity(self) -> str:
@@ -102,7 +113,7 @@ class TrainedRung:
 
     def outline(self) -> PreTrainedModel:
         """The network without numbers."""
-        return self.model.outline()
+        return self.model.outline(self.needs)
 
     @contextlib.contextmanager
     def open(self) -> Generator[Model]:
@@ -140,7 +151,7 @@ class TrainedRung:
         if record.exists():
             _raise_again(record)
         self._start_from_previous()
-        model = self.model.build(self.seed)
+        model = self.model.build(self.seed, self.needs)
         model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
         model.checkpoint = self.checkpoint
         try:
