@@ -110,6 +110,11 @@ class Examined(Located):
         """Its texts, each in pieces. Raises PliantError for what the chat template refuses."""
         raise NotImplementedError
 
+    def tokens(self, pieces: Sequence[Sequence[Piece]], tokenizer: Tokenizer, template: Any, length: int) -> list[tuple[Marked, bool]]:
+        """Texts in tokens, cut behind `length` + 1 of them, and whether anything was cut."""
+        whole = tokenised(pieces, tokenizer, template is None)
+        return [((ids[: length + 1], learned[: length + 1]), len(ids) > length + 1) for ids, learned in whole]
+
     def kept(self, members: Sequence[Marked]) -> bool:
         """Whether there is anything left to learn in an example's sequences once they are cut."""
         raise NotImplementedError
@@ -152,12 +157,11 @@ class Examined(Located):
 
         def found() -> Iterator[tuple[int, list[int], list[bool]]]:
             for group in _grouped(self.examined(part, counts, template)):
-                flat = iter(tokenised([member for _, _, members in group for member in members], tokenizer, template is None))
+                flat = iter(self.tokens([member for _, _, members in group for member in members], tokenizer, template, length))
                 for number, _, members in group:
-                    whole = [next(flat) for _ in members]
-                    cut = [(ids[: length + 1], learned[: length + 1]) for ids, learned in whole]
+                    cut, short = zip(*(next(flat) for _ in members), strict=True)
                     counts["records"] += 1
-                    counts["truncated"] += any(len(ids) > length + 1 for ids, _ in whole)
+                    counts["truncated"] += any(short)
                     if self.kept(cut):
                         yield from ((number, ids, learned) for ids, learned in cut)
                     else:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from pliant.data import Corpus, Part
 from pliant.objectives.answers import Answers
+from pliant.objectives.contrast import Contrast
 from pliant.objectives.dpo import Dpo
 from pliant.objectives.next_token import NextToken
 from pliant.objectives.objective import Batch, Examples, Losses, Objective
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo)
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, Contrast)
 
 AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]
 """The type of a field that holds an objective."""
@@ -27,4 +28,4 @@ def found_in(corpus: Corpus, part: Part) -> Objective:
     return next((found for found in asked if found is not None), None) or NextToken(data=corpus, part=part)
 
 
-__all__ = ["OBJECTIVES", "Answers", "AnyObjective", "Batch", "Dpo", "Examples", "Losses", "NextToken", "Objective", "found_in"]
+__all__ = ["OBJECTIVES", "Answers", "AnyObjective", "Batch", "Contrast", "Dpo", "Examples", "Losses", "NextToken", "Objective", "found_in"]
