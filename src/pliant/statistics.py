@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Clusters = Sequence[object] | NDArray[np.int64]
@@ -173,3 +173,16 @@ def minimum_detectable_effect(stderr: float, confidence: float = 0.95, power: fl
     """The smallest true difference that a two-sided test at `confidence` finds with probability `power`, given a standard error."""
     normal = NormalDist()
     return (normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(power)) * stderr
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Rank correlation, ties sharing their mean rank; None where one of the two is constant."""
+    ranks = [_ranks(np.asarray(values, float)) for values in (first, second)]
+    if any(np.ptp(rank) == 0 for rank in ranks):
+        return None
+    return round(float(np.corrcoef(ranks[0], ranks[1])[0, 1]), 12)  # one is one
+
+
+def _ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

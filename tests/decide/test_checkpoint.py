@@ -7,10 +7,11 @@ import pytest
 
 from pliant.axes import AXES
 from pliant.changes import CHANGES, parse_changes
-from pliant.decide.curves.checkpoint import decide, spearman
+from pliant.decide.curves.checkpoint import decide
 from pliant.decide.curves.series import family, natural
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
+from pliant.statistics import spearman
 from synthetic_ledger import BASE, GENERIC, TASK, TOKENS, finetune, perturb, quantize, synthetic_ledger
 
 SHAPE = ["change", "metric", "verdict", "best", "low", "high", "rise", "rise_low", "rise_high", "evidence"]

@@ -40,12 +40,14 @@ def table(rows, train, dataset, lr, shots=("4",), final=True, since=0.0):
 
 @pytest.mark.parametrize("final", [True, False])
 @pytest.mark.parametrize("since", [0, 1.4e12], ids=["all", "late"])
-def test_plateaus_are_undetermined_and_only_the_three_large_drops_may_count(rows, final, since):
+def test_plateaus_are_told_from_too_few_points_and_only_the_three_large_drops_may_count(rows, final, since):
     verdicts = {
         dataset: inflection(Curve.from_table(*table(rows, train, dataset, lr, final=final, since=since), higher_is_better=True))
         for train, dataset, lr in TUNED
     }
-    assert verdicts["mnli_matched"].verdict == verdicts["rte"].verdict == "undetermined"
+    assert verdicts["rte"].verdict == "undetermined"
+    tuned = verdicts["mnli_matched"]  # .354 .557 .787 .784 .792 .799 .798: learnt by 342k steps, or 1.43T tokens
+    assert (tuned.verdict, tuned.flat_from) == (("undetermined", None) if since else ("plateau", 342_000 * 2048.0**2))
     assert {name for name, found in verdicts.items() if found.verdict == "degrades"} <= {"xsum", "paws", "socialiqa"}
     assert all("one run" in found.caveats[0] for found in verdicts.values())
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pliant.decide.curves.checkpoint import decide as checkpoint
     from pliant.decide.curves.curve import Curve
     from pliant.decide.curves.inflection import Inflection, inflection
+    from pliant.decide.curves.shared import shared_error
     from pliant.decide.fits.answer import Decision
     from pliant.decide.fits.bits import rounding as rounding_bits
     from pliant.decide.fits.bits import serving as serving_bits
@@ -37,6 +38,7 @@ __all__ = [
     "pools",
     "rounding_bits",
     "serving_bits",
+    "shared_error",
     "size",
     "tokens",
     "training_bits",
@@ -59,6 +61,7 @@ _HOMES = {
     "pools": "fits.data.pools",
     "rounding_bits": "fits.bits.rounding",
     "serving_bits": "fits.bits.serving",
+    "shared_error": "curves.shared.shared_error",
     "size": "fits.size.decide",
     "tokens": "fits.tokens.decide",
     "training_bits": "fits.bits.training",

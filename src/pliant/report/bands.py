@@ -6,7 +6,8 @@ that, and draw bands that contradict the verdicts, which count it (`pliant.decid
 
 from __future__ import annotations
 
-from pliant.decide.curves.checkpoint import CheckpointDecision, PointEvidence
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.evidence import PointEvidence
 from pliant.statistics import student
 
 BELOW = "the lower edge reaches below zero"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pliant.webpage import still
 
-Verdict = Literal["degrades", "improves", "undetermined"]
+Verdict = Literal["degrades", "improves", "plateau", "undetermined"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pliant.study.runs import Runs
 
 BARS = "▁▂▃▄▅▆▇█"
-STYLES = {"degrades": "bold dark_orange3", "improves": "green", "undetermined": "dim"}
+STYLES = {"degrades": "bold dark_orange3", "improves": "green", "plateau": "cyan", "undetermined": "dim"}
 
 
 def print_report(source: Results | Runs | Ledger | str | Path, console: Console | None = None) -> None:

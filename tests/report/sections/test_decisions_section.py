@@ -18,7 +18,9 @@ def found(verdict, best, change=None, low=None, high=None):
     low, high = (best if edge is None else edge for edge in (low, high))
     evidence = SimpleNamespace(metric="loss", axis="tokens", curve=[SimpleNamespace(position=tokens) for tokens in BUDGETS])
     change = CHANGES.parse(change or "none")
-    return CheckpointDecision(change, False, "loss", verdict, best * 10**6, low * 10**6, high * 10**6, 0.0, 0.0, 0.0, evidence)
+    places = {"best": best * 10**6, "low": low * 10**6, "high": high * 10**6}
+    rises = {"rise": 0.0, "rise_low": 0.0, "rise_high": 0.0}
+    return CheckpointDecision(change=change, tuned=False, metric="loss", verdict=verdict, **places, **rises, evidence=evidence)
 
 
 def headline(base, *changed):

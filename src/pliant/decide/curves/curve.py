@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pliant.decide.curves.shared import share_matrix
 from pliant.errors import PliantError
 from pliant.statistics import Array, Clusters, cluster_numbers, weighted_mean
 
@@ -44,7 +45,14 @@ class Curve:
 
     @classmethod
     def from_table(
-        cls, positions: ArrayLike, values: ArrayLike, stderr: ArrayLike, runs: ArrayLike = 1, *, higher_is_better: bool = False
+        cls,
+        positions: ArrayLike,
+        values: ArrayLike,
+        stderr: ArrayLike,
+        runs: ArrayLike = 1,
+        *,
+        shared: ArrayLike = 0.0,
+        higher_is_better: bool = False,
     ) -> Curve:
         """From one value per checkpoint.
 
@@ -52,14 +60,25 @@ class Curve:
         standard deviation between runs over sqrt(runs); with one it is the evaluation's sampling error (for an accuracy p on n
         questions sqrt(p (1 - p) / n)). Zero means known exactly.
 
-        Raises PliantError for fewer than two checkpoints, repeated positions, and numbers that are not finite.
+        Points measured on the same questions err together, which cancels from differences along the curve: `shared` is the part of the
+        sampling errors' variance that they have in common (0 to 1; `shared_error` estimates it from a few checkpoints), or the results
+        by question, (checkpoints, questions) in the order of `positions`, from which each pair's is taken.
+
+        Raises PliantError for fewer than two checkpoints, repeated positions, numbers that are not finite, and for `shared` beside
+        several runs, whose spread has no part in the questions' errors.
         """
         counts, points, order = _checked(positions, values)
         errors = np.broadcast_to(np.asarray(stderr, float), points.shape)[order]
         if not np.isfinite(errors).all() or (errors < 0).any():
             raise PliantError("standard errors must be finite and not negative")
         repeats = np.broadcast_to(np.asarray(runs), points.shape)[order]
-        noise = _pointwise("runs" if repeats.min() > 1 else "samples", errors, np.where(repeats > 1, repeats - 1, np.inf))
+        alike = share_matrix(shared, len(points))
+        if (alike == np.eye(len(points))).all():
+            noise = _pointwise("runs" if repeats.min() > 1 else "samples", errors, np.where(repeats > 1, repeats - 1, np.inf))
+        elif repeats.max() > 1:
+            raise PliantError("shared is about sampling errors: the spread between runs, which stderr is with several, shares nothing")
+        else:
+            noise = (Noise("samples", alike[np.ix_(order, order)] * np.outer(errors, errors), np.inf),)
         return cls(counts, points, noise, int(repeats.min()), higher_is_better)
 
     @classmethod

@@ -24,35 +24,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.decide.curves.curve import Curve, Noise
+from pliant.decide.curves.plateau import flat_from
 from pliant.statistics import Array
 
-Verdict = Literal["degrades", "improves", "undetermined"]
+Verdict = Literal["degrades", "improves", "plateau", "undetermined"]
 
 _RESAMPLES = 4000
 _CONFIDENCE = 0.95  # of each one-sided bound; 90% for an interval of two
 _LEVEL_COST = 1.5  # degrees of freedom that one level of a monotone fit uses up
 
 
-@dataclass(frozen=True)
-class Inflection:
-    """What a curve shows.
-
-    `best` is D*, the bottom of the unimodal fit (where the curve improves: the last checkpoint), `low` and `high` its 90%
-    interval: the checkpoints that the data cannot rule out as the best; all positions on its axis. `rise` is how much worse the last
-    checkpoint is than the best earlier one, in the metric's unit and positive when worse, also where higher values are
-    better; `rise_low` and `rise_high` are one-sided 95% bounds. `fit` (checkpoints,) is the unimodal fit, `monotone_misfit` and
-    `unimodal_misfit` are root mean square residuals of the two fits, `roughness` is the standard deviation between runs
-    inferred from the curve's own scatter (0 where several runs show it directly), `turning` the vertex of a quadratic in
-    log position where that is a minimum inside the ladder.
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Whether and where a curve turns; all positions on its axis, all rises in the metric's unit and positive when worse, also where
+    higher values are better.
     """
 
     verdict: Verdict
     best: float
+    """The bottom of the unimodal fit, D*; where the curve improves, the last checkpoint."""
     low: float
+    """Ends of its 90% interval: the checkpoints that the data cannot rule out as the best."""
     high: float
     rise: float
+    """How much worse the last checkpoint is than the best earlier one; `rise_low` and `rise_high` are one-sided 95% bounds."""
     rise_low: float
     rise_high: float
+    flat_from: float | None = None
+    """Where a plateau begins; None where none is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inflection(Turn):
+    """What a curve shows.
+
+    `fit` (checkpoints,) is the unimodal fit, `monotone_misfit` and `unimodal_misfit` are root mean square residuals of the two fits,
+    `roughness` is the standard deviation between runs inferred from the curve's own scatter (0 where several runs show it directly),
+    `turning` the vertex of a quadratic in log position where that is a minimum inside the ladder.
+    """
+
     fit: Array = field(repr=False)
     monotone_misfit: float
     unimodal_misfit: float
@@ -62,12 +72,12 @@ class Inflection:
 
 
 def inflection(curve: Curve, seed: int = 0) -> Inflection:
-    """Judge a curve: `degrades`, `improves` or `undetermined`.
+    """Judge a curve: `degrades`, `improves`, `plateau` or `undetermined`.
 
     `degrades`: the lower bound of the rise is above zero. `improves`: what the last checkpoint gained on every checkpoint of
     at most half its position is surely more than what it may have lost since. On a ladder that doubles this is just an upper
     bound of the rise below zero; on a denser one the answer does not hang on how many checkpoints were kept. Never an
-    inflection at the last point.
+    inflection at the last point. `plateau`: neither, but it improved and is shown to be flat since, see `plateau`.
     """
     cost = -curve.values if curve.higher_is_better else curve.values
     fit = unimodal(cost)
@@ -79,15 +89,18 @@ def inflection(curve: Curve, seed: int = 0) -> Inflection:
     possible = [j for j, (lows, _) in enumerate(bounds) if lows.max() <= 0] if highs.max() >= 0 else [last]
     far = curve.positions[:last] <= curve.positions[last] / 2
     improves = low <= 0 and -highs[far if far.any() else slice(None)].max() > max(0.0, highs.max())
+    difference = cost[last] - cost[:last]
+    level = None if low > 0 or improves else flat_from(curve.positions, difference, highs - difference)
     best = last if improves else min(possible, key=lambda j: (fit[j], cost[j]))
     return Inflection(
-        verdict="degrades" if low > 0 else "improves" if improves else "undetermined",
+        verdict="degrades" if low > 0 else "improves" if improves else "undetermined" if level is None else "plateau",
         best=float(curve.positions[best]),
         low=float(curve.positions[possible[0]]),
         high=float(curve.positions[possible[-1]]),
         rise=float(cost[last] - cost[:last].min()),
         rise_low=float(low),
         rise_high=float(highs.max()),
+        flat_from=None if level is None else float(curve.positions[level]),
         fit=-fit if curve.higher_is_better else fit,
         monotone_misfit=_misfit(cost, monotone(cost)),
         unimodal_misfit=_misfit(cost, fit),

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pliant.changes import Quantize
-from pliant.decide.curves.checkpoint import spearman
 from pliant.decide.model.allocation import allocate
 from pliant.errors import PliantError
 from pliant.measures import Loss
 from pliant.models.modules import as_stored, blocks, select, tensor_groups
 from pliant.progress import progress
 from pliant.quantization.nearest import nearest
+from pliant.statistics import spearman
 
 if TYPE_CHECKING:
     from torch import Tensor

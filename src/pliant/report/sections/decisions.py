@@ -29,6 +29,8 @@ def _opening(base: CheckpointDecision, measure: str) -> str:
         return f"left unchanged, {name} improves up to {base.axis.at(base.evidence.curve[-1].position)}"
     if base.verdict == "degrades":
         return f"left unchanged, {name} is best at {base.axis.at(base.best)} already"
+    if base.flat_from is not None:
+        return f"left unchanged, {name} improves and is flat from {base.axis.at(base.flat_from)} on"
     return f"left unchanged, it is undetermined where {name} is best: {_span(base.axis, [base.low, base.high])}"
 
 
@@ -41,7 +43,7 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
             return "after no change is it shown to improve or to turn"
         too = " too" if base and base.verdict == "improves" else ""
         return f"after {_of(improving, len(changed))} it improves up to the last checkpoint{too}, and none is shown to turn"
-    if base is None or base.verdict == "undetermined":
+    if base is None or base.verdict not in ("degrades", "improves"):
         where = _span(worse[0].axis, [found.best for found in worse])
         return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies at {where}"
     relations = {

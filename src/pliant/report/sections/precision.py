@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pliant.axes import axis_named
 from pliant.changes import Change
-from pliant.decide.curves.checkpoint import CheckpointDecision, PointEvidence
+from pliant.decide.curves.checkpoint import CheckpointDecision
+from pliant.decide.curves.evidence import PointEvidence
 from pliant.errors import PliantError
 from pliant.laws.fitting.rounding_form import RoundingForm, fit_rounding
 from pliant.report.bands import reach, told
