@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pliant.axes import Axis, axis_named
 from pliant.changes import Change
 from pliant.decide.curves.evidence import Evidence, PointEvidence, evidence_of, worse_by
-from pliant.decide.curves.inflection import Turn, inflection
+from pliant.decide.curves.inflection import Turning, inflection
 from pliant.decide.curves.labels import by_ladder
 from pliant.decide.curves.series import Series, read
 from pliant.decide.curves.tuned import Tuned, tuned
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointDecision(Turn):
+class CheckpointDecision(Turning):
     """Where one measure after one change turns, along one ladder.
 
     `tuned` says that the change's learning rate was chosen per checkpoint; `metric` is the name the study gives the measure.
@@ -137,7 +137,7 @@ def _decide(view: Tuned, ladder: set[float]) -> CheckpointDecision:
     curve = series.curve()
     found = inflection(curve)
     return CheckpointDecision(
-        **{part.name: getattr(found, part.name) for part in fields(Turn)},
+        **{part.name: getattr(found, part.name) for part in fields(Turning)},
         change=series.change,
         tuned=series.tuned,
         metric=series.measure,

@@ -35,7 +35,7 @@ _LEVEL_COST = 1.5  # degrees of freedom that one level of a monotone fit uses up
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class Turning:
     """Whether and where a curve turns; all positions on its axis, all rises in the metric's unit and positive when worse, also where
     higher values are better.
     """
@@ -55,7 +55,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inflection(Turn):
+class Inflection(Turning):
     """What a curve shows.
 
     `fit` (checkpoints,) is the unimodal fit, `monotone_misfit` and `unimodal_misfit` are root mean square residuals of the two fits,
