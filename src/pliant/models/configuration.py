@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pliant.errors import PliantError
 from pliant.models.model import CONTEXT_FIELDS
 from pliant.models.tasks import CAUSAL, TASKS, Task, configured_task, task_called
+from pliant.models.vision import register
 from pliant.progress import remark
 from pliant.spec.yaml import read_json
 
@@ -41,6 +42,7 @@ def check_config(folder: Path, trust_remote_code: bool, task: str | None = None)
     """
     from transformers import CONFIG_MAPPING, __version__
 
+    register()
     check_no_adapter(folder)
     path = folder / "config.json"
     if not path.exists():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
+from pliant.models.vision import register
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Task:
         """The names of its classes for a model type; none where that cannot have this task."""
         from transformers.models.auto import modeling_auto
 
+        register()
         own = getattr(modeling_auto, self.table).get(kind, ())
         registered = self.auto_class._model_mapping._extra_content  # there is no public way to ask
         added = (network.__name__ for config, network in registered.items() if config.model_type == kind)

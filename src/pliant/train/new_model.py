@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 class NewModel(Spec):
     """A network to be trained from fresh weights; the preset's name alone is a valid form."""
 
-    preset: str = Field(description="Its shape: llama-16x2 (width x layers), gpt-neox-64x4, bert-64x4, or a name such as llama-1m")
+    preset: str = Field(
+        description="Its shape: llama-16x2 (width x layers), gpt-neox-64x4, bert-64x4, or a name such as llama-1m; "
+        "of images resnet-20, cnn-16x2, mlp-128x1, vit-64x4"
+    )
     tokenizer: str = Field("bytes", description="bytes, ascii, a tokenizer's folder or file, or a hub name")
     context: int = Field(64, ge=1, description="Longest input in tokens")
 

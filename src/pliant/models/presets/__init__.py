@@ -23,15 +23,22 @@ gains a little up to width 80 and loses at 128, as these held-out losses show (n
 | 48x3 | 1M | 2.025 | 1.863 | 1.813 |
 | 80x3 | 1M | 1.866 | 1.751 | 1.730 |
 | 128x4 | 0.5M | | 2.058 | 2.164 |
+
+Networks that read images take their size, channels and labels from the data: `resnet-20` (6n + 2 layers, 16 channels; `resnet-20x32` has
+32), `cnn-16x2` (16 channels, then 32), `mlp-128x1` (one hidden layer of 128), `vit-64x4` (width 64, 4 layers, 8 x 8 patches or as near to
+that as tiles the image; `vit-64x4p2` has patches of 2 x 2 pixels). Where nothing else is said, pixels run from -1 to 1.
 """
 
 from pliant.models.presets.bert import Bert
 from pliant.models.presets.building import build
 from pliant.models.presets.gpt_neox import GptNeox
 from pliant.models.presets.llama import Llama
+from pliant.models.presets.pictured import Cnn, Mlp
 from pliant.models.presets.preset import FAMILIES, Given, Preset
+from pliant.models.presets.resnet import ResNet
+from pliant.models.presets.vit import Vit
 
-FAMILIES.put({family.family: family for family in (Llama, GptNeox, Bert)})
+FAMILIES.put({family.family: family for family in (Llama, GptNeox, Bert, ResNet, Cnn, Mlp, Vit)})
 
 NAMED = Llama.named
 """Short names; the number is roughly all parameters with a vocabulary that suits the size (ascii up to 300k)."""

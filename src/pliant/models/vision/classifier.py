@@ -28,7 +28,7 @@ class PixelClassifier(PreTrainedModel):
 
     base_model_prefix = "trunk"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = "image"
 
     def __init__(self, config: Any, trunk: nn.Module, features: int) -> None:
         super().__init__(config)
@@ -43,9 +43,9 @@ class PixelClassifier(PreTrainedModel):
         return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits)  # pyright: ignore[reportArgumentType]
 
     def _init_weights(self, module: Any) -> None:
-        """He's: normal with variance 2 / inputs, biases 0; norms start as the identity."""
+        """He's: normal with variance 2 / inputs, 1 / inputs for the classifier, biases 0; norms start as the identity."""
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            init.kaiming_normal_(module.weight, nonlinearity="relu")
+            init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.classifier else "relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
         else:
