@@ -42,7 +42,7 @@ def _register() -> None:
     app.command("show")(show.show_command)
     app.command("check")(check.check_command)
     app.command("report")(report.report_command)
-    app.command("fit")(fit.fit_command)
+    app.command("fit", cls=fit.FitCommand)(fit.fit_command)
     app.add_typer(decide.decide_app, name="decide")
     app.command("quantize")(fields.spec_command(change.quantize_command, change=Quantize))
     app.command("finetune", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

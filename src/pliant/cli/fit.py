@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pliant.cli.change import JsonOption
 from pliant.cli.output import note, print_json, print_table
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant.laws import Fit, LawComparison
+    from pliant.laws import Fit, Law, LawComparison
 
 NEXT_ITEM = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=(?!=))")
 """A comma that starts the next NAME=...; commas inside an SQL expression do not."""
+NEXT_LAW = re.compile(r",(?![^()]*\))")
+"""A comma between laws; those between the columns of one are within its brackets."""
+
+
+class FitCommand(TyperCommand):
+    """Its help ends with the laws, a line each, looked up only when it is asked for."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The options, then the laws."""
+        self.epilog = "\n\n".join(["Laws:", *(f"{name}: {line}" for name, line in _first_lines().items())])
+        super().format_help(ctx, formatter)
 
 
 def fit_command(
-    law: Annotated[str | None, typer.Argument(help="A law's name; see --list", show_default=False)] = None,
+    law: Annotated[str | None, typer.Argument(help="A law's name; see --list; left out with --formula", show_default=False)] = None,
     table: Annotated[Path | None, typer.Argument(help="CSV, Parquet, JSON lines, or a ledger", show_default=False)] = None,
+    formula: Annotated[
+        str | None, typer.Option(help="Your own law: 'E + A/N**a + B/D**b', or 'accuracy = ...'; names not in the table are fitted")
+    ] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Where the law's columns are: N=params,D=tokens,loss=loss_c4")] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition that chooses rows", show_default=False)] = None,
     loss: Annotated[str, typer.Option(help="huber:CORNER, squares, or quantile:Q")] = "huber:1e-3",
     residual: Annotated[str | None, typer.Option(help="log or difference; the law's own by default", show_default=False)] = None,
     starts: Annotated[str, typer.Option(help="grid, or how many random restarts")] = "grid",
+    start: Annotated[list[str] | None, typer.Option(help="Where a parameter starts: a=0.3")] = None,
     bootstrap: Annotated[str, typer.Option(help="Bootstrap samples: N, or KIND:N with residual, wild, run, cluster; 0 for none")] = "400",
     fix: Annotated[list[str] | None, typer.Option(help="Hold a parameter: alpha=0.34; alpha=free frees it")] = None,
     tie: Annotated[list[str] | None, typer.Option(help="Make a parameter equal another: beta=alpha; beta=free unties it")] = None,
@@ -47,14 +65,21 @@ def fit_command(
     """Fit a law to a table of runs.
 
     Example: pliant fit chinchilla runs.csv --columns N=params,D=tokens,loss=loss_c4_val --save fit.json
+
+    pliant fit runs.csv --formula "E + A/N**a + B/D**b"
     """
     if list_laws:
         _list(as_json)
         return
-    if law is None or table is None:
-        raise PliantError("give a law and a table: pliant fit chinchilla runs.csv; `pliant fit --list` names the laws")
+    if formula is not None and table is None and law is not None:
+        law, table = None, Path(law)
+    if (law is None) == (formula is None) or table is None:
+        raise PliantError("give a law (or --formula) and a table: pliant fit chinchilla runs.csv; `pliant fit --list` names the laws")
     from pliant import laws
+    from pliant.laws.forms.formula import started
 
+    found = _items("columns", columns)
+    law_there = started(_law(law, formula, table, found), {name: _number("start", text) for name, text in _items("start", start).items()})
     options: dict[str, Any] = {
         "where": where,
         "loss": loss,
@@ -70,13 +95,13 @@ def fit_command(
         "unit": unit,
         "seed": seed,
     }
-    rows, found = _table(table, laws.law_named(law).target), _items("columns", columns)
+    rows = _table(table, law_there.target)
     ranking = None
     if compare is not None:
-        names = list(dict.fromkeys([law, *(name.strip() for name in compare.split(","))]))
-        ranking = laws.compare(names, rows, found, **options)
-    own = {name: text for name, text in found.items() if compare is None or name in _reads(law)}
-    fitted = laws.fit(law, rows, own, **options)
+        others = [laws.law_named(name.strip()) for name in NEXT_LAW.split(compare)]
+        ranking = laws.compare([law_there, *(other for other in others if other.name != law_there.name)], rows, found, **options)
+    own = {name: text for name, text in found.items() if compare is None or name in (*law_there.column_names, law_there.target)}
+    fitted = laws.fit(law_there, rows, own, **options)
     if save is not None:
         fitted.save(save)
     if plot is not None:
@@ -91,11 +116,21 @@ def fit_command(
             _show_ranking(ranking)
 
 
-def _reads(law: str) -> list[str]:
-    from pliant.laws import law_named
+def _law(name: str | None, formula: str | None, table: Path, columns: Mapping[str, str]) -> Law:
+    """The law asked for; patterns among the columns of a family, `mixing(train_*)`, stand for the table's columns that match."""
+    from pliant import laws
+    from pliant.laws.tables.source import opened
 
-    found = law_named(law)
-    return [*found.column_names, found.target]
+    if formula is None and not (name and "*" in name and name.partition("(")[0] in laws.FAMILIES):
+        return laws.law_named(name or "")
+    with opened(_table(table, "loss")) as source:
+        there = source.names()
+    if formula is not None:
+        return laws.formula(formula, [*there, *columns])
+    family, _, rest = (name or "").partition("(")
+    wanted = [text.strip() for text in rest.rstrip(") ").split(",")]
+    matched = [[other for other in there if fnmatchcase(other, text)] if "*" in text else [text] for text in wanted]
+    return laws.law_named(f"{family}({', '.join(dict.fromkeys(other for group in matched for other in group))})")
 
 
 def _table(path: Path, target: str) -> Any:
@@ -191,14 +226,24 @@ def _figure(value: float | None) -> str:
     return "undetermined" if value is None else f"{value:.5g}"
 
 
+def _first_lines() -> dict[str, str]:
+    """What each law and family is, as its file begins."""
+    from pliant.laws import FAMILIES, LAWS
+
+    makers: list[tuple[str, Any]] = [*((name, law.function) for name, law in LAWS.items()), *FAMILIES.items()]
+    cards = {name: (getattr(sys.modules.get(maker.__module__), "__doc__", None) or "").strip() for name, maker in makers}
+    return {name: card.partition("\n\n")[0].replace("\n", " ") for name, card in cards.items()}
+
+
 def _list(as_json: bool) -> None:
-    from pliant.laws import LAWS
+    from pliant.laws import FAMILIES, LAWS
 
     if as_json:
         print_json([_described(law) for law in LAWS.values()])
         return
     rows = [[law.name, law.target, ", ".join(law.column_names), ", ".join(law.parameter_names), law.source] for law in LAWS.values()]
     print_table(["law", "predicts", "columns", "parameters", "source"], rows)
+    print(f"and families that take your columns: {', '.join(f'{name}(...)' for name in FAMILIES)}; `pliant fit --help` says what each is")
 
 
 def _described(law: Any) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from pliant.laws.fitting.comparison import LawComparison, compare
 from pliant.laws.fitting.fit import fit
 from pliant.laws.fitting.recalibrate import recalibrate
 from pliant.laws.fitting.result import Fit
-from pliant.laws.forms import LAWS, law_named
+from pliant.laws.forms import FAMILIES, LAWS, law_named
+from pliant.laws.forms.formula import formula
 from pliant.laws.law import Column, Law, Parameter, power
 from pliant.laws.tables.simulate import grid, simulate
 
 __all__ = [
+    "FAMILIES",
     "LAWS",
     "Column",
     "Fit",
@@ -22,6 +24,7 @@ __all__ = [
     "Parameter",
     "compare",
     "fit",
+    "formula",
     "grid",
     "law_named",
     "power",

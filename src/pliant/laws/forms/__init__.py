@@ -1,10 +1,14 @@
 """Functional forms, one law a file; a file's `LAW` declares the formula beside it.
 
 Adding a law: one file here, its test, and its name below. A law of another package is named as an entry point in `pliant.laws`.
+A family of laws, whose columns the user names, is one file with a function that reads them: see `mixing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from pliant.errors import PliantError
 from pliant.laws.forms import (
     accuracy,
     bimix,
@@ -38,8 +42,12 @@ from pliant.laws.forms import (
     vocabulary,
     width_depth,
 )
+from pliant.laws.forms.formula import read_formula
+from pliant.laws.forms.mixing import read_mixing
+from pliant.laws.forms.mixing_additive import read_mixing_additive
+from pliant.laws.forms.mixing_linear import read_mixing_linear
 from pliant.laws.law import Law
-from pliant.spec import Registry
+from pliant.spec import Registry, nearest
 
 LAWS: Registry[Law] = Registry(
     "law",
@@ -83,6 +91,27 @@ LAWS: Registry[Law] = Registry(
 """Every law by its name."""
 
 
+FAMILIES: dict[str, Callable[[str], Law]] = {
+    "mixing": read_mixing,
+    "mixing_additive": read_mixing_additive,
+    "mixing_linear": read_mixing_linear,
+    "formula": read_formula,
+}
+"""Laws whose columns the user names, `mixing(web, code)`: what makes one from the text after the bracket."""
+
+
 def law_named(law: Law | str) -> Law:
-    """The law of that name; a law stands for itself. Raises PliantError with the nearest name there is."""
-    return LAWS[law] if isinstance(law, str) else law
+    """The law of that name, or of that name and those columns, `mixing(web, code)`; a law stands for itself.
+
+    Raises PliantError with the nearest name there is.
+    """
+    if not isinstance(law, str):
+        return law
+    family, bracket, rest = law.partition("(")
+    if bracket and family.strip() not in FAMILIES:
+        raise PliantError(f"no law {family.strip()[:60]!r} takes columns; {nearest(family.strip(), FAMILIES)}")
+    if bracket:
+        return FAMILIES[family.strip()](rest)
+    if family in FAMILIES:
+        raise PliantError(f"law {family} wants to know its columns: {family}(COLUMN, COLUMN, ...)")
+    return LAWS[law]

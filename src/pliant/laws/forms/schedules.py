@@ -70,7 +70,7 @@ def _past(*columns: bytes) -> Past:
 
     run, step, lr, warmup = (np.frombuffer(column) for column in columns)
     trained: Array = np.empty(len(run))
-    pairs: list[tuple[Array, Array, Array, Array, Array]] = [(np.empty(0),) * 5]
+    pairs: list[tuple[Array, ...]] = [(np.empty(0),) * 5]
     for name in np.unique(run):
         rows = np.flatnonzero(run == name)
         rows = rows[np.argsort(step[rows], kind="stable")]
@@ -84,7 +84,7 @@ def _past(*columns: bytes) -> Past:
     return Past(torch.tensor(trained), torch.tensor(row).long(), *(torch.tensor(part) for part in rest))
 
 
-def _one_run(step: Array, lr: Array, warmup: float) -> tuple[Array, list[tuple[Array, Array, Array, Array]]]:
+def _one_run(step: Array, lr: Array, warmup: float) -> tuple[Array, list[tuple[Array, ...]]]:
     """Sums of rates at each row, and each row's groups of drops as (drop, rate, since, age)."""
     gained = np.diff(step) * (lr[1:] + lr[:-1]) / 2
     sums = (step[0] - min(warmup, step[0]) / 2) * lr[0] + np.concatenate([[0.0], np.cumsum(gained)])
@@ -98,7 +98,7 @@ def _one_run(step: Array, lr: Array, warmup: float) -> tuple[Array, list[tuple[A
     ]
 
 
-def _grouped(drop: Array, rate: Array, since: Array, age: Array) -> tuple[Array, Array, Array, Array]:
+def _grouped(drop: Array, rate: Array, since: Array, age: Array) -> tuple[Array, ...]:
     """Drops merged into groups, the latest alone, earlier ones with ever more of their neighbours; means weighted by size."""
     count = len(drop)
     if count == 0:
