@@ -23,6 +23,7 @@ STOREYS = [  # from the ground up; a room may import its own storey's rooms and 
     ["scores"],
     ["changes"],
     ["ledger"],
+    ["comparison"],
     ["study"],
     ["decide"],
     ["report"],
@@ -98,7 +99,7 @@ def test_no_two_files_import_each_other():
     assert not edges, f"a circle among {sorted(map(named, edges))}"
 
 
-UPSTAIRS = ("ledger", "study", "decide", "report", "cli")
+UPSTAIRS = ("ledger", "comparison", "study", "decide", "report", "cli")
 KIND_ASKED = re.compile(r"""kind["'\])]* *(==|!=|in) *[("'\[{]""")
 
 

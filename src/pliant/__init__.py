@@ -17,7 +17,24 @@ from typing import TYPE_CHECKING, Any
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
-    from pliant import attacks, changes, data, decide, findings, laws, measures, methods, models, objectives, report, scores, study, train
+    from pliant import (
+        attacks,
+        changes,
+        comparison,
+        data,
+        decide,
+        findings,
+        laws,
+        measures,
+        methods,
+        models,
+        objectives,
+        report,
+        scores,
+        study,
+        train,
+    )
+    from pliant.comparison import compare
     from pliant.models import build, load, save
     from pliant.study import Ledger, Study, plan, run
 
@@ -29,6 +46,8 @@ __all__ = [
     "attacks",
     "build",
     "changes",
+    "compare",
+    "comparison",
     "data",
     "decide",
     "findings",
@@ -47,7 +66,16 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {"load": "models", "save": "models", "build": "models", "run": "study", "plan": "study", "Study": "study", "Ledger": "study"}
+_HOMES = {
+    "load": "models",
+    "save": "models",
+    "build": "models",
+    "run": "study",
+    "plan": "study",
+    "Study": "study",
+    "Ledger": "study",
+    "compare": "comparison",
+}
 
 
 def __getattr__(name: str) -> Any:

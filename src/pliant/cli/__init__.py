@@ -34,12 +34,13 @@ app = typer.Typer(
 @cache  # typer would list a command once more with every call
 def _register() -> None:
     from pliant.changes import CHANGES, Finetune, Quantize
-    from pliant.cli import change, check, decide, demo, fields, findings, finetune, fit, measure, report, run, schema, show
+    from pliant.cli import change, check, compare, decide, demo, fields, findings, finetune, fit, measure, report, run, schema, show
     from pliant.measures import MEASURES
 
     app.command("demo")(demo.demo_command)
     app.command("run")(run.run_command)
     app.command("show")(show.show_command)
+    app.command("compare")(compare.compare_command)
     app.command("check")(check.check_command)
     app.command("report")(report.report_command)
     app.command("fit", cls=fit.FitCommand)(fit.fit_command)

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
+from pliant.cli.output import print_json
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
 
@@ -73,6 +74,31 @@ def size(
     from pliant.decide.fits.size import decide
 
     show(decide(fits_of(fit), compute, values_of(at), served, afford), as_json)
+
+
+@decide_app.command("items")
+def items(
+    effect: Annotated[float, typer.Option(help="The difference to be seen, in the metric's unit")],
+    results: Annotated[list[str], typer.Option("--from", help="Results of one system, or of two: whatever `pliant compare` reads")],
+    power: Annotated[float, typer.Option(help="Probability of seeing it")] = 0.8,
+    false_alarm: Annotated[float, typer.Option(help="Probability of calling real what is no difference")] = 0.1,
+    metric: Annotated[str | None, typer.Option(help="Only this metric", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many items and runs an evaluation needs, and from where on a difference counts.
+
+    Example: pliant decide items --effect 0.01 --power 0.8 --from results/base --from results/quantized
+    """
+    from pliant.decide.items import decide
+
+    found = decide(results, effect, power, false_alarm, metric)
+    if as_json:
+        print_json(found.json())
+        return
+    print(found.sentence())
+    print(f"  assumes that {found.assumes}")
+    for runs, count in found.alternatives if len(found.alternatives) > 1 else ():
+        print(f"  or      {runs:,} runs of {count:,} items")
 
 
 @decide_app.command("data")

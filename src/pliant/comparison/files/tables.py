@@ -1,0 +1,139 @@
+"""A table of results: CSV, JSONL, JSON, Parquet or Arrow with a row for every item (and run, and system).
+
+Columns: `item` and `value`; where there are several, `system`, `task`, `metric`; `seed` for runs that every item shares, `sample` for
+answers that one model gave several times; `group` for items that hang together; `better` (higher or lower). Usual other names are
+understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from pliant.comparison.outcomes import Outcomes, System
+from pliant.data.locate import TABLES, kind_of
+from pliant.data.rows import SEPARATED, rows
+from pliant.errors import PliantError
+from pliant.measures.measure import Better
+from pliant.spec import nearest
+from pliant.statistics import Array
+
+NAMES = {
+    "item": ("item", "id", "item_id", "doc_id", "question_id", "example", "example_id", "sample_id", "prompt_id", "idx", "index"),
+    "value": ("value", "score", "correct", "acc", "accuracy", "exact_match", "reward", "loss", "rating", "result"),
+    "system": ("system", "model", "model_name", "checkpoint", "method", "run", "arm"),
+    "task": ("task", "dataset", "benchmark", "subset"),
+    "metric": ("metric",),
+    "seed": ("seed", "run_seed", "training_seed"),
+    "sample": ("sample", "epoch", "repeat", "attempt", "generation"),
+    "group": ("group", "cluster", "family", "document", "passage"),
+    "better": ("better",),
+}
+"""What each column is called, the first that is there."""
+TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "correct": 1.0, "incorrect": 0.0}
+
+
+def knows(path: Path) -> bool:
+    """A file that ends like a table."""
+    return path.is_file() and kind_of(path) in (*TABLES, *SEPARATED, ".jsonl", ".json", ".ndjson")
+
+
+def read(path: Path) -> list[System]:
+    """The systems of a table, in the order in which they come. Raises PliantError that names the row or column at fault."""
+    columns = _columns(path)
+    found = {name: next((other for other in others if other in columns), None) for name, others in NAMES.items()}
+    for name in ("item", "value"):
+        if found[name] is None:
+            told = f"{path}: no column {name!r} (or {', '.join(NAMES[name][1:5])}); {nearest(name, columns)}"
+            raise PliantError(told)
+    values = _numbers(columns[cast("str", found["value"])], path, cast("str", found["value"]))
+    count = len(values)
+    named = {name: other for name, other in found.items() if other is not None and name not in ("value", "better")}
+    names: dict[str, Sequence[str]] = {name: _texts(columns[other]) for name, other in named.items()}
+    keys = [names.get("system", [path.stem] * count), names.get("task", ["items"] * count), names.get("metric", [found["value"]] * count)]
+    better = _better(_texts(columns[found["better"]]) if found["better"] else [], str(found["value"]), path)
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for place, key in enumerate(zip(*cast("list[list[str]]", keys), strict=True)):
+        groups.setdefault(cast("tuple[str, str, str]", key), []).append(place)
+    systems: dict[str, dict[tuple[str, str], Outcomes]] = {}
+    for (system, task, metric), places in groups.items():
+        outcomes = _outcomes(task, metric, names, values, np.asarray(places), better)
+        systems.setdefault(system, {})[task, metric] = outcomes
+    return [System(name, str(path), outcomes) for name, outcomes in systems.items()]
+
+
+def _outcomes(task: str, metric: str, names: Mapping[str, Sequence[str]], values: Array, places: Any, better: Better) -> Outcomes:
+    def column(name: str) -> Sequence[str]:
+        return [str(names[name][place]) for place in places] if name in names else []
+
+    chosen = values[places]
+    sampled = "sample" in names and "seed" not in names
+    unit = "fraction" if better == "higher" and chosen.min() >= 0 and chosen.max() <= 1 else metric
+    repeats = column("sample") if sampled else column("seed")
+    if len(set(repeats)) < 2:
+        repeats = []
+    return Outcomes(task, metric, column("item"), chosen, better, unit, repeats, sampled=sampled, families=column("group"))
+
+
+def _columns(path: Path) -> dict[str, Sequence[Any]]:
+    """Every column of the table, by its name."""
+    if kind_of(path) == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            raise PliantError(f"{path}: cannot be read ({str(error).splitlines()[0]:.80})") from None
+        if not table.num_rows:
+            raise PliantError(f"{path}: the table is empty")
+        return {name: table[name].to_pylist() for name in table.column_names}
+    columns: dict[str, list[Any]] = {}
+    for number, (where, record) in enumerate(rows([path])):
+        if number == 0:
+            columns = {str(name): [] for name in record}
+        if set(record) != set(columns):
+            other = sorted(set(record) ^ set(columns))
+            raise PliantError(f"{where}: has other fields than the first record ({other[0]!r:.40}); every row needs the same")
+        for name, value in record.items():
+            columns[name].append(value)
+    if not columns:
+        raise PliantError(f"{path}: the table is empty")
+    return dict(columns)
+
+
+def _numbers(column: Sequence[Any], path: Path, name: str) -> Array:
+    values = np.empty(len(column))
+    for place, cell in enumerate(column):
+        number = _number(cell)
+        if number is None or not np.isfinite(number):
+            raise PliantError(f"{path}: {name} of row {place + 1} is {cell!r:.40}, not a number; remove the item, or give it a value")
+        values[place] = number
+    return values
+
+
+def _number(cell: Any) -> float | None:
+    if isinstance(cell, str):
+        if cell.strip().lower() in TRUTH:
+            return TRUTH[cell.strip().lower()]
+        try:
+            return float(cell)
+        except ValueError:
+            return None
+    return float(cell) if isinstance(cell, bool | int | float) else None
+
+
+def _texts(column: Sequence[Any]) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in column]
+
+
+def _better(told: Sequence[str], name: str, path: Path) -> Better:
+    said = {text for text in told if text}
+    if not said:
+        return "lower" if "loss" in name or "perplexity" in name else "higher"
+    if len(said) > 1 or not said <= {"higher", "lower"}:
+        raise PliantError(f"{path}: the column better says {', '.join(sorted(said))[:60]}; write higher, or lower, in every row")
+    return cast("Better", said.pop())
