@@ -92,7 +92,7 @@ def compared(systems: Sequence[System], margin: float = MARGIN, metric: str | No
         found = [(pair, effect(pair.a, pair.b, pair.weights, pair.families, pair.step, pair.same_runs, confidence)) for pair in pairs]
         one_each = [_row(pair, told, first.name, other.name, margin) for pair, told in found]
         rows += _against_chance(one_each, confidence)
-        rows += _over_all(found, first, other, margin, confidence)
+        rows += _over_all([(pair, row) for (pair, _), row in zip(found, one_each, strict=True)], confidence)
     if len(others) > 1:
         rows = ranked(rows, systems, metric, confidence)
     rows.sort(key=lambda row: row.task == OVER_ALL)  # those over all last, otherwise as they came
@@ -124,7 +124,8 @@ def _pairs(first: System, other: System, metric: str | None) -> tuple[list[Paire
     names = first.name, other.name
     notes: list[str] = []
     for system, against in ((first, other), (other, first)):
-        if lacking := [task for task in system.tasks() if task not in against.tasks()]:
+        theirs = against.tasks()
+        if lacking := [task for task in system.tasks() if task not in theirs]:
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
             notes.append(f"only {system.name} has {', '.join(lacking[:3])}{more}; left out")
     return [paired(first.outcomes[key], other.outcomes[key], names) for key in wanted], notes
@@ -139,7 +140,7 @@ def _row(pair: Paired, found: Effect, a: str, b: str, margin: float) -> Row:
     sign = 1 if pair.better == "higher" else -1
     moved = pair.differences * sign
     order = [int(place) for place in np.argsort(-np.abs(moved), kind="stable")[: 2 * EXAMPLES] if moved[place]]
-    means = [np.nanmean(values, axis=0) for values in (pair.a, pair.b)]
+    means = pair.means
     share = pair.weights / pair.weights.sum()
     p = probability(found, pair.family_sums)
     return Row(
@@ -197,22 +198,24 @@ def _against_chance(rows: list[Row], confidence: float) -> list[Row]:
     return found
 
 
-def _over_all(found: Sequence[tuple[Paired, Effect]], first: System, other: System, margin: float, confidence: float) -> list[Row]:
+def _over_all(found: Sequence[tuple[Paired, Row]], confidence: float) -> list[Row]:
     """One row for each unit and direction: every task counts the same, by the first of its metrics. The largest group comes last."""
-    groups: dict[tuple[str, str], list[tuple[Paired, Effect]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Paired, Row]]] = {}
     seen = set[str]()
-    for pair, told in found:
+    for pair, row in found:
         if pair.task not in seen:
             seen.add(pair.task)
-            groups.setdefault((pair.unit, pair.better), []).append((pair, told))
-    return [_mean(group, first.name, other.name, margin, confidence) for group in sorted(groups.values(), key=len)]
+            groups.setdefault((pair.unit, pair.better), []).append((pair, row))
+    return [_mean(group, confidence) for group in sorted(groups.values(), key=len)]
 
 
-def _mean(group: Sequence[tuple[Paired, Effect]], a: str, b: str, margin: float, confidence: float) -> Row:
-    rows = [_row(pair, told, a, b, margin) for pair, told in group]
-    whole = rows[0].effect if len(group) == 1 else _joint(group, confidence)
+def _mean(group: Sequence[tuple[Paired, Row]], confidence: float) -> Row:
+    rows = [row for _, row in group]
+    if len(group) == 1:
+        return replace(rows[0], task=OVER_ALL)
+    whole = _joint(group, confidence)
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    p = rows[0].p if len(group) == 1 else student_p(whole.value, whole.stderr, whole.freedom)
+    p = student_p(whole.value, whole.stderr, whole.freedom)
     noises = [row.noise for row in rows if row.noise is not None]
     return replace(
         rows[0],
@@ -227,13 +230,13 @@ def _mean(group: Sequence[tuple[Paired, Effect]], a: str, b: str, margin: float,
         lost=sum(row.lost for row in rows),
         won=sum(row.won for row in rows),
         flips=(),
-        notes=list(dict.fromkeys(note for row in rows for note in row.notes)) if len(group) == 1 else (),
+        notes=(),
         noise=float(np.mean(noises)) if noises else None,
         items_in=len(group),
     )
 
 
-def _joint(group: Sequence[tuple[Paired, Effect]], confidence: float) -> Effect:
+def _joint(group: Sequence[tuple[Paired, Row]], confidence: float) -> Effect:
     """The mean over tasks: items of different tasks share nothing, runs of the same seeds do."""
     pairs = [pair for pair, _ in group]
     weights = np.concatenate([pair.weights / pair.weights.sum() for pair in pairs])
@@ -244,8 +247,8 @@ def _joint(group: Sequence[tuple[Paired, Effect]], confidence: float) -> Effect:
     if len(runs) == 1:
         a, b = (np.concatenate([getattr(pair, side) for pair in pairs], axis=1) for side in ("a", "b"))
         return effect(a, b, weights, families, step, pairs[0].same_runs, confidence)
-    a, b = (np.concatenate([np.nanmean(getattr(pair, side), axis=0) for pair in pairs])[None] for side in ("a", "b"))
-    of_runs = [told for _, told in group if told.of_runs]
+    a, b = (np.concatenate([pair.means[side] for pair in pairs])[None] for side in (0, 1))
+    of_runs = [row.effect for _, row in group if row.effect.of_runs]
     alone = effect(a, b, weights, families, step, False, confidence)
     if not of_runs:
         return alone

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pliant.comparison.outcomes import over_runs
 from pliant.statistics import Array, student
 
 POWER = 0.8
@@ -93,7 +94,7 @@ def effect(
     A single family, or a single item, says nothing about its spread: the error is then infinite.
     """
     share = weights / weights.sum()
-    differences = np.nanmean(b, axis=0) - np.nanmean(a, axis=0)
+    differences = over_runs(b) - over_runs(a)
     value = float(differences @ share)
     groups = int(families.max()) + 1
     sums = np.bincount(families, share * (differences - value), groups)

@@ -130,6 +130,11 @@ def families_of(outcomes: Outcomes, items: Sequence[str]) -> NDArray[np.int64]:
     return np.unique([known[item] for item in items], return_inverse=True)[1]
 
 
+def over_runs(values: Array) -> Array:
+    """(items,) the mean of (runs, items), without answers that were not given."""
+    return values[0] if len(values) == 1 else np.nanmean(values, axis=0)
+
+
 def resolution(values: Array) -> float:
     """The smallest step between different values: 1 for right and wrong, and for whole points; next to nothing for measurements.
 

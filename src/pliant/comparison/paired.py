@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.comparison.outcomes import Grid, Outcomes, families_of, resolution
+from pliant.comparison.outcomes import Grid, Outcomes, families_of, over_runs, resolution
 from pliant.errors import PliantError
 from pliant.statistics import Array, joint_clusters
 
@@ -36,10 +37,15 @@ class Paired:
     notes: Sequence[str]
     texts: Mapping[str, str]
 
-    @property
+    @cached_property
+    def means(self) -> tuple[Array, Array]:
+        """(items,) of a and of b, over the runs of each."""
+        return over_runs(self.a), over_runs(self.b)
+
+    @cached_property
     def differences(self) -> Array:
-        """(items,) b - a, over the runs of each."""
-        return np.nanmean(self.b, axis=0) - np.nanmean(self.a, axis=0)
+        """(items,) b - a."""
+        return self.means[1] - self.means[0]
 
     @property
     def family_sums(self) -> Array:
@@ -59,15 +65,13 @@ def paired(a: Outcomes, b: Outcomes, names: tuple[str, str]) -> Paired:
             raise PliantError(f"{where}: {what if what == 'unit' else 'which values are better'} differs ({told}); these do not compare")
     left, right, by_prompt = _places(a, b, where, names)
     first, second = a.grid, b.grid
-    items = [first.items[place] for place in left]
-    weights = _weights(a, b, items, [second.items[place] for place in right], where)
-    both = joint_clusters(families_of(a, items), families_of(b, [second.items[place] for place in right]))
+    items = _chosen(first.items, left)
+    others = items if first.items == second.items else _chosen(second.items, right)
+    weights = _weights(a, b, items, others, where)
+    both = joint_clusters(families_of(a, items), families_of(b, others))
     same_runs = not (a.sampled or b.sampled) and first.repeats == second.repeats and len(first.repeats) > 1
     # answers of one model are no runs: how they differ is part of how items do
-    values = [
-        np.nanmean(found, axis=0, keepdims=True) if one.sampled else found
-        for one, found in ((a, first.values[:, left]), (b, second.values[:, right]))
-    ]
+    values = [over_runs(found)[None] if one.sampled else found for one, found in ((a, first.values[:, left]), (b, second.values[:, right]))]
     return Paired(
         task=a.task,
         metric=a.metric,
@@ -86,6 +90,10 @@ def paired(a: Outcomes, b: Outcomes, names: tuple[str, str]) -> Paired:
         notes=_unlike(a, b, items, names, by_prompt, (first, second)),
         texts={**b.texts, **a.texts},
     )
+
+
+def _chosen(items: list[str], places: NDArray[np.int64]) -> list[str]:
+    return items if np.array_equal(places, np.arange(len(items))) else [items[place] for place in places]
 
 
 def _places(a: Outcomes, b: Outcomes, where: str, names: tuple[str, str]) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
@@ -125,7 +133,7 @@ def _unlike(a: Outcomes, b: Outcomes, items: Sequence[str], names: tuple[str, st
             notes.append(f"{grid.partial:,} items of {name} are not in each of its {len(grid.repeats)} runs and are left out")
     if by_prompt:
         notes.append("items are paired by the hash of what was asked, since their ids differ")
-    elif other := sum(a.prompts[item] != b.prompts[item] for item in items if a.prompts.get(item) and b.prompts.get(item)):
+    elif a.prompts and b.prompts and (other := sum(a.prompts[item] != b.prompts[item] for item in items if a.prompts.get(item) and b.prompts.get(item))):
         notes.append(f"{other:,} of {len(items):,} items were asked with another prompt (template or examples), so the two are not alike")
     for fact in sorted({*a.facts} | {*b.facts}):
         one, two = a.facts.get(fact, "unknown"), b.facts.get(fact, "unknown")

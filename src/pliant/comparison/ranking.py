@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pliant.comparison.many import rank_intervals
-from pliant.comparison.outcomes import OVER_ALL, Outcomes, System, families_of
+from pliant.comparison.outcomes import OVER_ALL, Outcomes, System, families_of, over_runs
 from pliant.comparison.row import Row
 from pliant.statistics import Array
 
@@ -64,7 +64,7 @@ def _of_task(outcomes: Sequence[Outcomes]) -> Standing | None:
     for number, (one, grid) in enumerate(zip(outcomes, grids, strict=True)):
         place = {item: column for column, item in enumerate(grid.items)}
         values = grid.values[:, [place[item] for item in items]]
-        table[number] = np.nanmean(values, axis=0)
+        table[number] = over_runs(values)
         if len(values) > 1 and not one.sampled:
             runs[number] = np.var(values.mean(axis=1), ddof=1) / len(values)
     centred = table - table.mean(axis=1, keepdims=True)

@@ -37,12 +37,13 @@ def probability(found: Effect, sums: Array) -> float:
 
 def mcnemar(won: int, lost: int) -> float:
     """Two-sided mid-p of the binomial with probability one half."""
-    from scipy.stats import binom
+    from scipy import special
 
     if won == lost:
         return 1.0
     few, many = min(won, lost), won + lost
-    return float(min(1.0, 2 * binom.cdf(few, many, 0.5) - binom.pmf(few, many, 0.5)))
+    below = float(special.bdtr(few - 1, many, 0.5)) if few else 0.0
+    return min(1.0, below + float(special.bdtr(few, many, 0.5)))  # twice the tail, what is as far counted half
 
 
 def sign_flips(sums: Array) -> float:

@@ -7,11 +7,13 @@ understood.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pliant.comparison.outcomes import Outcomes, System
 from pliant.data.locate import TABLES, kind_of
@@ -21,6 +23,7 @@ from pliant.measures.measure import Better
 from pliant.spec import nearest
 from pliant.statistics import Array
 
+Texts = NDArray[np.object_]
 NAMES = {
     "item": ("item", "id", "item_id", "doc_id", "question_id", "example", "example_id", "sample_id", "prompt_id", "idx", "index"),
     "value": ("value", "score", "correct", "acc", "accuracy", "exact_match", "reward", "loss", "rating", "result"),
@@ -49,25 +52,38 @@ def read(path: Path) -> list[System]:
         if found[name] is None:
             told = f"{path}: no column {name!r} (or {', '.join(NAMES[name][1:5])}); {nearest(name, columns)}"
             raise PliantError(told)
-    values = _numbers(columns[cast("str", found["value"])], path, cast("str", found["value"]))
-    count = len(values)
+    measured = str(found["value"])
+    values = _numbers(columns[measured], path, measured)
     named = {name: other for name, other in found.items() if other is not None and name not in ("value", "better")}
-    names: dict[str, Sequence[str]] = {name: _texts(columns[other]) for name, other in named.items()}
-    keys = [names.get("system", [path.stem] * count), names.get("task", ["items"] * count), names.get("metric", [found["value"]] * count)]
-    better = _better(_texts(columns[found["better"]]) if found["better"] else [], str(found["value"]), path)
-    groups: dict[tuple[str, str, str], list[int]] = {}
-    for place, key in enumerate(zip(*cast("list[list[str]]", keys), strict=True)):
-        groups.setdefault(cast("tuple[str, str, str]", key), []).append(place)
+    names = {name: _texts(columns[other]) for name, other in named.items()}
+    better = _better(_texts(columns[found["better"]]) if found["better"] else None, measured, path)
     systems: dict[str, dict[tuple[str, str], Outcomes]] = {}
-    for (system, task, metric), places in groups.items():
-        outcomes = _outcomes(task, metric, names, values, np.asarray(places), better)
-        systems.setdefault(system, {})[task, metric] = outcomes
+    for places in _groups([names[name] for name in ("system", "task", "metric") if name in names], len(values)):
+        first = int(places[0])
+        system, task, metric = (
+            names[name][first] if name in names else usual
+            for name, usual in (("system", path.stem), ("task", "items"), ("metric", measured))
+        )
+        systems.setdefault(system, {})[task, metric] = _outcomes(task, metric, names, values, places, better)
     return [System(name, str(path), outcomes) for name, outcomes in systems.items()]
 
 
-def _outcomes(task: str, metric: str, names: Mapping[str, Sequence[str]], values: Array, places: Any, better: Better) -> Outcomes:
-    def column(name: str) -> Sequence[str]:
-        return [str(names[name][place]) for place in places] if name in names else []
+def _groups(keys: Sequence[Texts], count: int) -> list[NDArray[np.int64]]:
+    """The rows that share all keys, in the order in which each group begins."""
+    import pyarrow as pa
+
+    codes = np.zeros(count, np.int64)
+    for key in keys:
+        encoded = pa.array(key, pa.string()).dictionary_encode()
+        codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return sorted(groups, key=lambda places: int(places[0]))
+
+
+def _outcomes(task: str, metric: str, names: Mapping[str, Texts], values: Array, places: NDArray[np.int64], better: Better) -> Outcomes:
+    def column(name: str) -> list[str]:
+        return names[name][places].tolist() if name in names else []
 
     chosen = values[places]
     sampled = "sample" in names and "seed" not in names
@@ -78,8 +94,8 @@ def _outcomes(task: str, metric: str, names: Mapping[str, Sequence[str]], values
     return Outcomes(task, metric, column("item"), chosen, better, unit, repeats, sampled=sampled, families=column("group"))
 
 
-def _columns(path: Path) -> dict[str, Sequence[Any]]:
-    """Every column of the table, by its name."""
+def _columns(path: Path) -> dict[str, Any]:
+    """Every column of the table, by its name: an Arrow column, or a list."""
     if kind_of(path) == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -90,7 +106,7 @@ def _columns(path: Path) -> dict[str, Sequence[Any]]:
             raise PliantError(f"{path}: cannot be read ({str(error).splitlines()[0]:.80})") from None
         if not table.num_rows:
             raise PliantError(f"{path}: the table is empty")
-        return {name: table[name].to_pylist() for name in table.column_names}
+        return {name: table[name] for name in table.column_names}
     columns: dict[str, list[Any]] = {}
     for number, (where, record) in enumerate(rows([path])):
         if number == 0:
@@ -105,14 +121,21 @@ def _columns(path: Path) -> dict[str, Sequence[Any]]:
     return dict(columns)
 
 
-def _numbers(column: Sequence[Any], path: Path, name: str) -> Array:
-    values = np.empty(len(column))
-    for place, cell in enumerate(column):
-        number = _number(cell)
-        if number is None or not np.isfinite(number):
-            raise PliantError(f"{path}: {name} of row {place + 1} is {cell!r:.40}, not a number; remove the item, or give it a value")
-        values[place] = number
-    return values
+def _numbers(column: Any, path: Path, name: str) -> Array:
+    """(rows,) Raises PliantError that names the first row without a number."""
+    if hasattr(column, "type"):
+        import pyarrow as pa
+
+        if not column.null_count and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+            values = column.to_numpy().astype(np.float64)
+            if np.isfinite(values).all():
+                return values
+        column = column.to_pylist()
+    found = [_number(cell) for cell in column]
+    bad = next((place for place, number in enumerate(found) if number is None or not np.isfinite(number)), None)
+    if bad is not None:
+        raise PliantError(f"{path}: {name} of row {bad + 1} is {column[bad]!r:.40}, not a number; remove the item, or give it a value")
+    return np.array(found, np.float64)
 
 
 def _number(cell: Any) -> float | None:
@@ -126,12 +149,21 @@ def _number(cell: Any) -> float | None:
     return float(cell) if isinstance(cell, bool | int | float) else None
 
 
-def _texts(column: Sequence[Any]) -> list[str]:
-    return ["" if cell is None else str(cell) for cell in column]
+def _texts(column: Any) -> Texts:
+    """(rows,) as text; what is missing is empty."""
+    if hasattr(column, "type"):
+        import pyarrow as pa
+
+        with contextlib.suppress(pa.ArrowException):
+            return column.cast(pa.string()).fill_null("").to_numpy()
+        column = column.to_pylist()
+    found = np.empty(len(column), object)
+    found[:] = ["" if cell is None else str(cell) for cell in column]
+    return found
 
 
-def _better(told: Sequence[str], name: str, path: Path) -> Better:
-    said = {text for text in told if text}
+def _better(told: Texts | None, name: str, path: Path) -> Better:
+    said = set[str]() if told is None else {text for text in told if text}
     if not said:
         return "lower" if "loss" in name or "perplexity" in name else "higher"
     if len(said) > 1 or not said <= {"higher", "lower"}:
