@@ -133,7 +133,11 @@ def _unlike(a: Outcomes, b: Outcomes, items: Sequence[str], names: tuple[str, st
             notes.append(f"{grid.partial:,} items of {name} are not in each of its {len(grid.repeats)} runs and are left out")
     if by_prompt:
         notes.append("items are paired by the hash of what was asked, since their ids differ")
-    elif a.prompts and b.prompts and (other := sum(a.prompts[item] != b.prompts[item] for item in items if a.prompts.get(item) and b.prompts.get(item))):
+    elif (
+        a.prompts
+        and b.prompts
+        and (other := sum(a.prompts[item] != b.prompts[item] for item in items if a.prompts.get(item) and b.prompts.get(item)))
+    ):
         notes.append(f"{other:,} of {len(items):,} items were asked with another prompt (template or examples), so the two are not alike")
     for fact in sorted({*a.facts} | {*b.facts}):
         one, two = a.facts.get(fact, "unknown"), b.facts.get(fact, "unknown")
