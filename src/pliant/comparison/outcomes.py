@@ -48,12 +48,12 @@ class Outcomes:
             raise PliantError(f"{self.task}: {self.metric} of item {self.items[bad[0]]} is {self.values[bad[0]]}, not a finite number")
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> RunsByItem:
         """The values as repeats by items. Raises PliantError for an item that is there twice in one run."""
         if not len(self.repeats):
             if len(set(self.items)) < len(self.items):
                 raise self._twice([(item, "") for item in self.items])
-            return Grid(list(self.items), [""], self.values[None], 0)
+            return RunsByItem(list(self.items), [""], self.values[None], 0)
         pairs = list(zip(self.items, map(str, self.repeats), strict=True))
         if len(set(pairs)) < len(pairs):
             raise self._twice(pairs)
@@ -62,12 +62,12 @@ class Outcomes:
         values = np.full((len(runs), len(items)), np.nan)
         values[[run[name] for _, name in pairs], [place[item] for item, _ in pairs]] = self.values
         if self.sampled:  # an item counts with the answers it has
-            return Grid(items, runs, values, 0)
+            return RunsByItem(items, runs, values, 0)
         whole = np.logical_and.reduce(np.isfinite(values), axis=0)
         if not whole.any():
             raise PliantError(f"{self.task}: no item is in all {len(runs)} runs ({', '.join(runs[:3])} ...); they do not belong together")
         kept = [item for item, there in zip(items, whole.tolist(), strict=True) if there]
-        return Grid(kept, runs, values[:, whole], int((~whole).sum()))
+        return RunsByItem(kept, runs, values[:, whole], int((~whole).sum()))
 
     @property
     def binary(self) -> bool:
@@ -94,7 +94,7 @@ class Outcomes:
 
 
 @dataclass(frozen=True)
-class Grid:
+class RunsByItem:
     """Values as (repeats, items); an answer that a sampled item lacks is NaN."""
 
     items: list[str]

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.comparison.outcomes import Grid, Outcomes, families_of, over_runs, resolution
+from pliant.comparison.outcomes import RunsByItem, Outcomes, families_of, over_runs, resolution
 from pliant.errors import PliantError
 from pliant.statistics import Array, joint_clusters
 
@@ -123,7 +123,9 @@ def _weights(a: Outcomes, b: Outcomes, items: Sequence[str], others: Sequence[st
     return weights
 
 
-def _unlike(a: Outcomes, b: Outcomes, items: Sequence[str], names: tuple[str, str], by_prompt: bool, grids: tuple[Grid, Grid]) -> list[str]:
+def _unlike(
+    a: Outcomes, b: Outcomes, items: Sequence[str], names: tuple[str, str], by_prompt: bool, grids: tuple[RunsByItem, RunsByItem]
+) -> list[str]:
     """What a reader must know before believing the difference, a line each."""
     notes: list[str] = []
     for name, grid, other in zip(names, grids, reversed(names), strict=True):

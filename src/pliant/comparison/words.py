@@ -27,7 +27,7 @@ def sentence(row: Row) -> str:
 def _tally(rows: Sequence[Row]) -> str:
     """How many of many systems are what."""
     verdicts = [row.verdict for row in rows]
-    told = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in ("better", "worse", "tied", "undetermined") if kind in verdicts)
+    told = ", ".join(f"{verdicts.count(said)} {said}" for said in ("better", "worse", "tied", "undetermined") if said in verdicts)
     return f"against {rows[0].a}, over all tasks: {told}"
 
 
