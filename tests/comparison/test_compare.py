@@ -211,3 +211,19 @@ def test_json_has_the_shape_that_scripts_rely_on(tmp_path):
     assert all(wanted <= set(row) for row in told)
     assert set(told[-1]["flips"]) == {"lost", "won"}
     assert told[-1]["task"] == "over all"
+
+
+def test_results_of_whole_runs_are_compared_by_runs(tmp_path):
+    """Two systems of five runs each with unlike seeds: Welch's t-test."""
+    from scipy import stats
+
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.25, 0.01, 5), rng.normal(0.27, 0.02, 6)
+    path = tmp_path / "runs.csv"
+    lines = [f"a,{n},{value}" for n, value in enumerate(a)] + [f"b,{n + 100},{value}" for n, value in enumerate(b)]
+    path.write_text("system,seed,score\n" + "\n".join(lines))
+    row = compare(path).rows[0]
+    interval = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.9)
+    assert (row.effect.low, row.effect.high) == pytest.approx((interval.low, interval.high))
+    assert row.p == pytest.approx(stats.ttest_ind(b, a, equal_var=False).pvalue)
+    assert any("nothing of other items" in note for note in row.notes)

@@ -89,7 +89,10 @@ def compared(systems: Sequence[System], margin: float = MARGIN, metric: str | No
     for other in others:
         pairs, missing = _pairs(first, other, metric)
         notes += missing
-        found = [(pair, effect(pair.a, pair.b, pair.weights, pair.families, pair.step, pair.same_runs, confidence)) for pair in pairs]
+        found = [
+            (pair, effect(pair.a, pair.b, pair.weights, pair.families, pair.step, pair.same_runs, pair.totals, confidence))
+            for pair in pairs
+        ]
         one_each = [_row(pair, told, first.name, other.name, margin) for pair, told in found]
         rows += _against_chance(one_each, confidence)
         rows += _over_all([(pair, row) for (pair, _), row in zip(found, one_each, strict=True)], confidence)
@@ -171,6 +174,8 @@ def _warnings(pair: Paired, found: Effect) -> list[str]:
         notes.append(f"a tenth of the {found.n:,} items make most of the spread: the interval may be too short")
     if not np.isfinite(found.stderr):
         notes.append("a single item, or a single family of items, says nothing about others")
+    elif pair.totals:
+        notes.append("results of whole runs: the interval says how runs differ, and nothing of other items")
     elif pair.step == 0:
         notes.append("every value is the same: there is nothing to compare")
     return notes
@@ -246,10 +251,10 @@ def _joint(group: Sequence[tuple[Paired, Row]], confidence: float) -> Effect:
     runs = {(tuple(pair.a_runs), tuple(pair.b_runs), pair.same_runs) for pair in pairs}
     if len(runs) == 1:
         a, b = (np.concatenate([getattr(pair, side) for pair in pairs], axis=1) for side in ("a", "b"))
-        return effect(a, b, weights, families, step, pairs[0].same_runs, confidence)
+        return effect(a, b, weights, families, step, pairs[0].same_runs, all(pair.totals for pair in pairs), confidence)
     a, b = (np.concatenate([pair.means[side] for pair in pairs])[None] for side in (0, 1))
     of_runs = [row.effect for _, row in group if row.effect.of_runs]
-    alone = effect(a, b, weights, families, step, False, confidence)
+    alone = effect(a, b, weights, families, step, confidence=confidence)
     if not of_runs:
         return alone
     parts = {name: sum(getattr(told, name) for told in of_runs) / len(group) ** 2 for name in ("of_runs", "shared")}

@@ -78,7 +78,14 @@ class Effect:
 
 
 def effect(
-    a: Array, b: Array, weights: Array, families: NDArray[np.int64], step: float, same_runs: bool = False, confidence: float = 0.9
+    a: Array,
+    b: Array,
+    weights: Array,
+    families: NDArray[np.int64],
+    step: float,
+    same_runs: bool = False,
+    totals: bool = False,
+    confidence: float = 0.9,
 ) -> Effect:
     """How much more `b` (runs, items) has than `a` (runs, items), on average over runs and, by `weights` (items,), over items.
 
@@ -89,6 +96,7 @@ def effect(
         families: What hangs together, as whole numbers from 0, each used.
         step: The metric's smallest step.
         same_runs: The runs are the same in both (seeds of one name), so that they are paired too.
+        totals: What each run got is all there is, so only the runs count.
         confidence: Of the interval.
 
     A single family, or a single item, says nothing about its spread: the error is then infinite.
@@ -97,7 +105,7 @@ def effect(
     differences = over_runs(b) - over_runs(a)
     value = float(differences @ share)
     groups = int(families.max()) + 1
-    sums = np.bincount(families, share * (differences - value), groups)
+    sums: Array = np.bincount(families, share * (differences - value), groups).astype(np.float64)
     parts = [b - a] if same_runs and len(a) > 1 else [rows for rows in (a, b) if len(rows) > 1]
     of_runs = [_runs(rows, share, families, groups) for rows in parts]
     runs = sum(variance for variance, _, _ in of_runs)
@@ -107,7 +115,7 @@ def effect(
     answers = len(weights) * max(len(a), len(b))
     return Effect(
         value=value,
-        of_items=groups / (groups - 1) * float(spread.sum() + step**2 / (groups * answers)) if groups > 1 else np.inf,
+        of_items=_of_items(spread, step**2 / (groups * answers)) if not (totals and runs) else 0.0,
         of_runs=runs,
         shared=sum(both for _, both, _ in of_runs),
         item_freedom=max(1 / float((sizes**2).sum()) - 1, 1e-9),
@@ -117,6 +125,12 @@ def effect(
         heavy=groups >= 10 and float(spread[: groups // 10].sum()) > HEAVY * float(spread.sum()) > 0 and not _few_levels(differences),
         confidence=confidence,
     )
+
+
+def _of_items(squares: Array, pseudo: float) -> float:
+    """The variance that (families,) squared sums tell, with what one step adds."""
+    groups = len(squares)
+    return groups / (groups - 1) * (float(squares.sum()) + pseudo) if groups > 1 else np.inf
 
 
 def _runs(rows: Array, share: Array, families: NDArray[np.int64], groups: int) -> tuple[float, float, int]:

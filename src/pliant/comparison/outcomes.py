@@ -36,6 +36,7 @@ class Outcomes:
     unit: str = ""
     repeats: Sequence[str] = ()
     sampled: bool = False
+    totals: bool = False
     families: Sequence[str] = ()
     weights: Array | None = None
     prompts: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.comparison.outcomes import RunsByItem, Outcomes, families_of, over_runs, resolution
+from pliant.comparison.outcomes import Outcomes, RunsByItem, families_of, over_runs, resolution
 from pliant.errors import PliantError
 from pliant.statistics import Array, joint_clusters
 
@@ -30,6 +30,8 @@ class Paired:
     families: NDArray[np.int64]
     step: float
     same_runs: bool
+    totals: bool
+    """Whether there are results of runs only, and no items."""
     a_runs: Sequence[str]
     b_runs: Sequence[str]
     unpaired: int
@@ -84,6 +86,7 @@ def paired(a: Outcomes, b: Outcomes, names: tuple[str, str]) -> Paired:
         families=both,
         step=resolution(np.concatenate([part.ravel() for part in values])),
         same_runs=same_runs,
+        totals=a.totals and b.totals,
         a_runs=first.repeats,
         b_runs=second.repeats,
         unpaired=len(first.items) + len(second.items) - 2 * len(items),

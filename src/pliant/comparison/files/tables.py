@@ -2,7 +2,7 @@
 
 Columns: `item` and `value`; where there are several, `system`, `task`, `metric`; `seed` for runs that every item shares, `sample` for
 answers that one model gave several times; `group` for items that hang together; `better` (higher or lower). Usual other names are
-understood.
+understood. A table without items has the result of a whole run in each row, and needs a seed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def read(path: Path) -> list[System]:
     """The systems of a table, in the order in which they come. Raises PliantError that names the row or column at fault."""
     columns = _columns(path)
     found = {name: next((other for other in others if other in columns), None) for name, others in NAMES.items()}
-    for name in ("item", "value"):
+    totals = found["item"] is None and found["seed"] is not None
+    for name in ("value",) if totals else ("item", "value"):
         if found[name] is None:
             told = f"{path}: no column {name!r} (or {', '.join(NAMES[name][1:5])}); {nearest(name, columns)}"
             raise PliantError(told)
@@ -91,7 +92,10 @@ def _outcomes(task: str, metric: str, names: Mapping[str, Texts], values: Array,
     repeats = column("sample") if sampled else column("seed")
     if len(set(repeats)) < 2:
         repeats = []
-    return Outcomes(task, metric, column("item"), chosen, better, unit, repeats, sampled=sampled, families=column("group"))
+    items = column("item") or ["whole run"] * len(places)
+    return Outcomes(
+        task, metric, items, chosen, better, unit, repeats, sampled=sampled, totals="item" not in names, families=column("group")
+    )
 
 
 def _columns(path: Path) -> dict[str, Any]:
