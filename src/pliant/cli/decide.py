@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
+from pliant.cli.decide_between import between_command
 from pliant.cli.output import print_json
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
@@ -37,6 +38,9 @@ decide_app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+decide_app.command("between")(between_command)
 
 
 @decide_app.command("tokens")

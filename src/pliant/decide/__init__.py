@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pliant.decide.fits.size import decide as size
     from pliant.decide.fits.tokens import critical_tokens
     from pliant.decide.fits.tokens import decide as tokens
+    from pliant.decide.groups.answer import GroupDecision
+    from pliant.decide.groups.between import decide as between
     from pliant.decide.questions import QUESTIONS, BestCheckpoint, BitsAlongLadder, Question, ask
 
 __all__ = [
@@ -28,9 +30,11 @@ __all__ = [
     "CheckpointDecision",
     "Curve",
     "Decision",
+    "GroupDecision",
     "Inflection",
     "Question",
     "ask",
+    "between",
     "checkpoint",
     "critical_tokens",
     "epochs",
@@ -51,9 +55,11 @@ _HOMES = {
     "CheckpointDecision": "curves.checkpoint.CheckpointDecision",
     "Curve": "curves.curve.Curve",
     "Decision": "fits.answer.Decision",
+    "GroupDecision": "groups.answer.GroupDecision",
     "Inflection": "curves.inflection.Inflection",
     "Question": "questions.Question",
     "ask": "questions.ask",
+    "between": "groups.between.decide",
     "checkpoint": "curves.checkpoint.decide",
     "critical_tokens": "fits.tokens.critical_tokens",
     "epochs": "fits.data.epochs",
