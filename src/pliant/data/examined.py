@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pliant.data.tokenizer import Tokenizer
 
 _FORMAT = 1  # raise it when the same table would give other sequences
+_TOKENS = 2  # raise it when the same examples would have other tokens
 _GROUP = 1024  # examples tokenised at once
 
 Example = TypeVar("Example")
@@ -151,7 +152,9 @@ class Examined(Located):
         template = chat_template(tokenizer)
         name = f"{self.source} ({part} part)"
         key = digest(
-            json.dumps([_FORMAT, self.fingerprint(), tokenizer.fingerprint, getattr(template, "chat_template", None), part, length])
+            json.dumps(
+                [_FORMAT, _TOKENS, self.fingerprint(), tokenizer.fingerprint, getattr(template, "chat_template", None), part, length]
+            )
         )
         counts = Counter({"records": 0, "truncated": 0, "left_out": 0})
 

@@ -1,7 +1,7 @@
 """From turns to token ids, with a mark on what is to be learned: the assistant's words and the token that ends them.
 
 Idea: the text is cut where an answer begins and where it ends, and each piece is tokenised by itself. So a prompt has just the tokens
-that it will have when the model is asked, whatever the first letter of the answer is.
+that it will have when the model is asked, whatever the first letter of the answer is; and an answer those with which it goes on.
 The tokenizer's own chat template is used where it has one. What stands between two answers is found by rendering the dialogue up to
 each of them, so any template will do whose text for some turns begins its text for more. Without a template, turns follow each
 other on lines of their own, a question and its answer without names, longer dialogues with them.
@@ -15,10 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pliant.data.dialogues import Turn
 from pliant.errors import PliantError, first_line
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pliant.data.tokenizer import Tokenizer
 
 NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
@@ -68,6 +72,8 @@ def _templated(turns: Sequence[Turn], template: Any, since: int) -> list[Piece]:
     for number, turn in enumerate(turns):
         if turn.role != "assistant":
             continue
+        if number == 0:
+            raise PliantError("the dialogue begins with an answer, and the chat template needs a question before it")
         asked = _rendered(template, messages[:number], True)
         answered = _rendered(template, messages[: number + 1], False)
         if not asked.startswith(done) or not answered.startswith(asked):
@@ -92,14 +98,14 @@ def tokenised(pieces: Sequence[Sequence[Piece]], tokenizer: Tokenizer, ends: boo
 
     A beginning token stands first where the tokenizer puts one and the text does not hold it already.
     """
-    flat = [piece for dialogue in pieces for piece in dialogue]
-    encoded = iter(tokenizer.encode([piece.text for piece in flat]))
+    firsts = iter(tokenizer.encode([dialogue[0].text for dialogue in pieces if dialogue]))
+    others = iter(_behind_others([piece.text for dialogue in pieces for piece in dialogue[1:]], tokenizer))
     found: list[tuple[list[int], list[bool]]] = []
     for dialogue in pieces:
         ids: list[int] = []
         learned: list[bool] = []
-        for piece in dialogue:
-            part = next(encoded).tolist()
+        for number, piece in enumerate(dialogue):
+            part = next(others if number else firsts).tolist()
             if piece.ends and ends and tokenizer.end_id is not None:
                 part.append(tokenizer.end_id)
             ids += part
@@ -108,3 +114,15 @@ def tokenised(pieces: Sequence[Sequence[Piece]], tokenizer: Tokenizer, ends: boo
             ids, learned = [tokenizer.beginning_id, *ids], [False, *learned]
         found.append((ids, learned))
     return found
+
+
+def _behind_others(texts: Sequence[str], tokenizer: Tokenizer) -> list[NDArray[np.int32]]:
+    """Token ids of texts that other text goes before: without the space that some tokenizers (SentencePiece's) put before any text."""
+    plain = tokenizer.encode(texts)
+    before, letter, both = tokenizer.encode(["\n", "a", "\na"])
+    if np.array_equal(both, np.concatenate([before, letter])):
+        return plain
+    found = tokenizer.encode([f"\n{text}" for text in texts])
+    return [
+        whole[len(before) :] if np.array_equal(whole[: len(before)], before) else alone for whole, alone in zip(found, plain, strict=True)
+    ]
