@@ -6,7 +6,7 @@ position is that fact. Decisions, tables and pictures speak of a ladder through 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pliant.numbers import format_count
@@ -28,6 +28,8 @@ class Axis:
     """Whether positions are counts; otherwise they are numbers such as 0.5."""
     rising: bool = True
     """Whether a checkpoint further along has had more of what the ladder is about."""
+    word: str = "at"
+    """Before a position: `after 300 steps`, `at density 0.2`."""
 
     def number(self, position: float) -> str:
         """A position alone. Counts are rounded to whole steps, so 999424 is shown as `1M`, but 1430000 as `1.43M`."""
@@ -40,6 +42,10 @@ class Axis:
         """A position with its unit."""
         return f"{self.number(position)} {self.unit}" if self.whole else f"{self.unit} {self.number(position)}"
 
+    def reached(self, position: float) -> str:
+        """A position as a sentence has it: `at 4M tokens`, `after 300 steps`."""
+        return f"{self.word} {self.at(position)}"
+
     def plain(self, position: float) -> float:
         """A position as JSON has it: a whole number where it is a count."""
         return round(position) if self.whole else float(position)
@@ -49,17 +55,26 @@ AXES = {
     axis.name: axis
     for axis in (
         Axis("tokens", "pretraining tokens", "tokens"),
-        Axis("steps", "training steps", "steps"),
+        Axis("steps", "training steps", "steps", word="after"),
         Axis("params", "parameters", "parameters"),
-        Axis("tasks", "training tasks", "tasks"),
+        Axis("tasks", "training tasks", "tasks", word="with"),
         Axis("density", "fraction of weights kept", "density", whole=False, rising=False),
     )
 }
 """By name, in the order in which a ladder that does not say takes the first that it knows."""
 
 
-def axis_named(name: str | None) -> Axis:
-    """The axis of that name; of records from before there were axes, tokens. One that is not known here is called by its name."""
+FINE_TUNING = "fine-tuning"
+"""The phase of checkpoints along a fine-tuning run, whose steps are called by it."""
+
+
+def axis_named(name: str | None, phase: str | None = None) -> Axis:
+    """The axis of that name; of records from before there were axes, tokens. One that is not known here is called by its name.
+
+    `phase` is that of all its checkpoints, where they share one: steps of fine-tuning are no steps of pretraining.
+    """
     if name is None:
         return AXES["tokens"]
+    if name == "steps" and phase == FINE_TUNING:
+        return replace(AXES[name], title=f"{phase} steps", unit=f"{phase} steps")
     return AXES.get(name) or Axis(name, name.replace("_", " "), name.replace("_", " "), whole=False)

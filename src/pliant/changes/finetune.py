@@ -31,7 +31,10 @@ from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedules import AnySchedule, Constant
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pliant.models import Model
+    from pliant.train import TrainingLog
 
 PROBE_STEPS = 30
 
@@ -112,9 +115,12 @@ class Finetune(Optimisation, Change):
             yield from method.content()
 
     def meaning(self) -> dict[str, Any]:
-        """With the objective that its data was found to call for, where that is not the next token."""
+        """With the objective that its data was found to call for, where that is not the next token, and what then cuts its rows."""
         found = self.learned
-        return self.canonical() | ({} if isinstance(found, NextToken) or self.objective else {"objective": found.kind})
+        if isinstance(found, NextToken):
+            return self.canonical()
+        cut = {"longest": self.length} if self.longest == type(self).model_fields["length"].default else {}
+        return self.canonical() | cut | ({} if self.objective else {"objective": found.kind})
 
     def notes(self) -> list[str]:
         """What a table was taken for."""
@@ -143,21 +149,30 @@ class Finetune(Optimisation, Change):
 
         Raises PliantError when the loss diverges, and for data that cannot be read, is too little, or does not fit the model's head.
         """
+        self.tune(model, seed + DRAW_STRIDE * draw)
+
+    def tune(self, model: Model, seed: int, folder: Path | None = None, *, until: int | None = None, quiet: bool = False) -> TrainingLog:
+        """Train `model` itself; `folder` keeps the unfinished run, and `until` ends it early. Raises what `pliant.train.train` does."""
         from pliant.train import train
 
-        training_seed = seed + DRAW_STRIDE * draw
-        fit(model, self.learned.needs(), training_seed)
-        train(model, self.learned, self.recipe(model), seed=training_seed, methods=self.methods)
+        fit(model, self.learned.needs(), seed)
+        return train(model, self.learned, self.recipe(model), seed=seed, methods=self.methods, folder=folder, until=until, quiet=quiet)
 
     def recipe(self, model: Model) -> Recipe:
         """The training recipe for this model: the budget in steps, the rest as described."""
-        shared = {name: getattr(self, name) for name in Optimisation.model_fields}
-        learned = self.learned
-        if "length" not in self.model_fields_set and not isinstance(learned, NextToken):
-            shared["length"] = None
-        return Recipe(**shared, lr=self.lr, steps=self.steps or self._steps_of_epochs(learned, model, shared["length"]))
+        return self.recipe_of(self.steps or self._steps_of_epochs(model))
 
-    def _steps_of_epochs(self, learned: Objective, model: Model, length: int | None) -> int:
-        examples = learned.examples(model, length)
+    def recipe_of(self, steps: int) -> Recipe:
+        """The training recipe of a run of so many steps."""
+        shared: dict[str, Any] = {name: getattr(self, name) for name in Optimisation.model_fields}
+        return Recipe(**{**shared, "length": self.longest}, lr=self.lr, steps=steps)
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens predicted in a sequence, None for the model's context: text is cut short by default, answers are not."""
+        return self.length if "length" in self.model_fields_set or isinstance(self.learned, NextToken) else None
+
+    def _steps_of_epochs(self, model: Model) -> int:
+        examples = self.learned.examples(model, self.longest)
         tokens_a_step = self.batch * self.accumulate * examples.row_tokens
         return max(1, round((self.epochs or 0) * examples.unique / tokens_a_step))

@@ -18,9 +18,10 @@ from pliant.errors import PliantError
 
 LONGEST_TABLE = 300
 SUMMARY = """
-select study, checkpoint, axis, position, change_json, measure, metric, unit, avg(value) as value, any_value(stderr) as stderr, null as rise
+select study, checkpoint, axis, position, phase, change_json, measure, metric, unit, avg(value) as value, any_value(stderr) as stderr,
+    null as rise
 from records where status = 'ok' and change_kind = 'none' group by all
-union all by name select study, checkpoint, axis, position, change_json, measure, metric, unit, value, rise, stderr from differences
+union all by name select study, checkpoint, axis, position, phase, change_json, measure, metric, unit, value, rise, stderr from differences
 order by study, position, checkpoint, measure, metric, rise is not null"""
 
 FAILURES = """
@@ -85,7 +86,7 @@ def _summary(ledger: Any) -> None:
 
 def _summary_row(row: Mapping[str, Any]) -> list[str]:
     """The standard error is the value's of an unchanged checkpoint, and the rise's of a changed one."""
-    place = axis_named(row["axis"]).at(row["position"]) if row["position"] is not None else "?"
+    place = axis_named(row["axis"], row["phase"]).at(row["position"]) if row["position"] is not None else "?"
     rise = f"{row['rise']:+z.4f}" if row["rise"] is not None else ""
     error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
     change = recorded(row["change_json"])

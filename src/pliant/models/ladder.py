@@ -7,7 +7,7 @@ happens, is opened as a context manager, and cleans up after itself. A new kind 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
@@ -17,6 +17,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pliant.axes import AXES, AxisName
 from pliant.numbers import Count
 from pliant.spec import Spec, digest
+from pliant.spec.spec import sweep
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -85,6 +86,11 @@ class Ladder(Spec):
     def takes(cls, form: Any) -> bool:
         """Whether what a study file says of its checkpoints is a form of this ladder."""
         return isinstance(form, Mapping) and (set(form) == {cls.key} if cls.wrapped else cls.key in form)
+
+    @classmethod
+    def forms(cls, fields: Mapping[str, Any]) -> Iterator[Any]:
+        """The fields of every ladder that these stand for: lists where one value belongs are swept."""
+        yield from sweep(fields, cls)
 
     @classmethod
     def from_form(cls, form: Any, where: str) -> Self:

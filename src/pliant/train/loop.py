@@ -48,6 +48,7 @@ def train(
     methods: Sequence[Method] = (),
     folder: Path | None = None,
     save_every: float = 20.0,
+    until: int | None = None,
     quiet: bool = False,
 ) -> TrainingLog:
     """Train `model.network` in place; its facts (`model.checkpoint`) are left to the caller, who finds the new ones in the log.
@@ -62,6 +63,7 @@ def train(
         methods: What alters training, innermost first.
         folder: Where the unfinished run is kept; one found there goes on, bit for bit as if never interrupted.
         save_every: Seconds between two saved states.
+        until: Stop after so many steps of the run as if they were all; from `folder` it goes on later.
         quiet: Show no progress.
 
     Raises Diverged when the loss does, and PliantError when the data is too short or not the model's, when the model cannot get the
@@ -72,6 +74,7 @@ def train(
     examples = objective.examples(model, recipe.length)
     _keep_freed_memory()
     run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed)
+    end = run.steps if until is None else min(until, run.steps)
     state = State(folder, _identity(run, examples, recipe, methods) if folder else "", save_every)
     with _prepared(run, methods) as attached:  # moment 1: prepare
         optimizer = _optimizer(run, recipe)
@@ -79,9 +82,9 @@ def train(
         watch = LossWatch(examples.chance, state.load(*parts))
         compute = _compute(run, recipe, attached)  # moments 2 and 3: loss, gradients
         rows = recipe.batch * recipe.accumulate
-        with progress(f"training {model.checkpoint.name}", run.steps, quiet=quiet) as advance:
+        with progress(f"training {model.checkpoint.name}", end, quiet=quiet) as advance:
             advance(len(watch.losses))
-            for step in range(len(watch.losses), run.steps):
+            for step in range(len(watch.losses), end):
                 run.step, run.lr = step, recipe.rate(step, run.steps)
                 loss = compute(examples.batch(step, rows, seed).to(model.device))
                 _step(optimizer, run.lr, recipe.clip)
@@ -190,14 +193,15 @@ def _identity(run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Me
 
 
 def _log(run: Run, examples: Examples, recipe: Recipe, losses: Sequence[float], seconds: float) -> TrainingLog:
-    tokens = round(run.steps * recipe.batch * recipe.accumulate * examples.row_tokens)
+    steps = len(losses)
+    tokens = round(steps * recipe.batch * recipe.accumulate * examples.row_tokens)
     kept, every = thin(losses)
     return TrainingLog(
-        steps=run.steps,
+        steps=steps,
         tokens=tokens,
         unique_tokens=min(tokens, examples.unique),
         peak_lr=recipe.peak_rate(run.steps),
-        final_lr=recipe.rate(run.steps, run.steps),
+        final_lr=recipe.rate(steps, run.steps),
         schedule=recipe.schedule.kind,
         losses=kept,
         steps_a_loss=every,

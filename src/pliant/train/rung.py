@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,8 +20,8 @@ from pliant.models.tasks import Needs
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
 from pliant.progress import remark
-from pliant.spec import Spec, content_form, digest
-from pliant.spec.yaml import read_json
+from pliant.spec import content_form, digest
+from pliant.train.divergence import raise_again, remember
 from pliant.train.log import Diverged
 from pliant.train.loop import train
 from pliant.train.new_model import NewModel
@@ -148,8 +147,7 @@ class TrainedRung:
         from pliant.models.save import save
 
         record = self.folder / f"{self.identity}.diverged.json"
-        if record.exists():
-            _raise_again(record)
+        raise_again(record)
         self._start_from_previous()
         model = self.model.build(self.seed, self.needs)
         model.network.to(torch.get_default_device())  # pyright: ignore[reportArgumentType]
@@ -157,8 +155,7 @@ class TrainedRung:
         try:
             log = train(model, self.objective, self.recipe, seed=self.seed, methods=self.methods, folder=self._unfinished, quiet=quiet)
         except Diverged as error:
-            numbers = {name: value for name, value in (("loss", error.loss), ("lr", error.lr)) if isfinite(value)}  # others are no JSON
-            write_atomic(record, Divergence(message=str(error), step=error.step, **numbers).model_dump_json())
+            remember(error, record)
             shutil.rmtree(self._unfinished, ignore_errors=True)
             raise
         model.checkpoint = self.checkpoint.model_copy(update=log.checkpoint_facts())
@@ -199,22 +196,3 @@ class TrainedRung:
         defaults = type(self.recipe).model_fields
         chosen = [getattr(self.recipe, name) for name in ("schedule", "optimizer") if getattr(self.recipe, name) != defaults[name].default]
         return [part.label() for part in (*chosen, *self.methods)]
-
-
-class Divergence(Spec):
-    """What is kept of a run that diverged, so that it need not diverge again."""
-
-    message: str
-    step: int = 0
-    loss: float | None = None
-    lr: float | None = None
-
-
-def _raise_again(record: Path) -> None:
-    """Raises Diverged as the run did; a damaged record is left out, and the run made again."""
-    try:
-        told = Divergence.parse(read_json(record), str(record))
-    except PliantError as error:
-        remark(f"{error}; the run is made again")
-        return
-    raise Diverged(told.message, told.step, nan if told.loss is None else told.loss, nan if told.lr is None else told.lr)

@@ -100,15 +100,20 @@ class State:
 
 def is_whole(path: Path) -> bool:
     """Whether a state is there and ends where its header says."""
+    return steps_made(path) is not None
+
+
+def steps_made(path: Path) -> int | None:
+    """How many steps a state comes after; None where there is none that is whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
         if path.is_file():
             with safe_open(path, framework="pt") as stored:
-                return "losses" in stored.keys()  # noqa: SIM118 (it is no mapping)
+                return stored.get_slice("losses").get_shape()[0] if "losses" in stored.keys() else None  # noqa: SIM118 (it is no mapping)
     except (SafetensorError, OSError):
         pass
-    return False
+    return None
 
 
 def _damage(run: Run, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

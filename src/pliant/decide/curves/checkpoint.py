@@ -45,7 +45,7 @@ class CheckpointDecision(Turning):
     @property
     def axis(self) -> Axis:
         """What the ladder runs over."""
-        return axis_named(self.evidence.axis)
+        return axis_named(self.evidence.axis, self.evidence.phase)
 
     def cost(self, point: PointEvidence) -> float | None:
         """How much worse the change made a checkpoint, in the metric's unit; below zero where better, None where it is not known."""
@@ -82,9 +82,9 @@ class CheckpointDecision(Turning):
         between = f", 90% interval {low} to {high}" if low != high else ""
         by = f"{abs(self.rise):.3g} {self.evidence.unit}"
         if self.verdict == "degrades":
-            return f"best at {axis.at(self.best)}{between}; the checkpoint at {axis.number(last)} is worse by {by}"
+            return f"best {axis.reached(self.best)}{between}; the checkpoint at {axis.number(last)} is worse by {by}"
         if self.verdict == "improves":
-            return f"still improves at {axis.at(last)}"
+            return f"still improves {axis.reached(last)}"
         if self.flat_from is not None:
             return f"improves, and is flat from {axis.at(self.flat_from)} on, up to {axis.number(last)}"
         return f"undetermined: any checkpoint from {low} to {high} {axis.unit} may be the best"

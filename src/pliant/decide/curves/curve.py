@@ -95,7 +95,7 @@ class Curve:
         """From values per sample; `values[j]` is (seeds, draws, samples) for checkpoint j, over the same samples everywhere.
 
         Samples are paired across checkpoints and count by cluster (document). Seeds are independent repeats; `runs` says how
-        many of them are pretraining runs of their own, all by default. Draws are common to all checkpoints and count only
+        many of them are training runs of their own, all by default; a single seed at position 0 is where all runs begin. Draws are common to all checkpoints and count only
         where there is a single seed. Seeds and draws may differ in number between checkpoints, as after a failed cell.
 
         Raises PliantError as `from_table` does, and for a single document.
@@ -107,7 +107,7 @@ class Curve:
         noise = [_sample_noise(np.stack([means[j] for j in order]), share, clusters)]
         seeds = [len(point) for point in points]
         if max(seeds) > 1:
-            noise += _seed_noise(points)
+            noise += _seed_noise(points, counts)
         elif min(point.shape[1] for point in points) >= 4:
             noise.append(_draw_noise(points))
         return cls(counts, curve, tuple(noise), min(seeds) if runs is None else runs, higher_is_better)
@@ -142,15 +142,16 @@ def _sample_noise(means: Array, share: Array, clusters: Clusters | None) -> Nois
     return Noise("samples", influence @ influence.T * groups / (groups - 1), groups - 1)
 
 
-def _seed_noise(points: Sequence[Array]) -> tuple[Noise, ...]:
-    """Spread between seeds, checkpoint by checkpoint; a checkpoint with one seed is given the largest spread seen.
+def _seed_noise(points: Sequence[Array], positions: Array) -> tuple[Noise, ...]:
+    """Spread between seeds, checkpoint by checkpoint; a checkpoint with one seed is given the largest spread seen, but for the
+    common beginning of all runs, which has none.
 
     Correlation between checkpoints is left out: it cannot be learned from a few seeds, and where it is positive this is
     on the wide side.
     """
     counts = np.asarray([len(point) for point in points])
     spread = np.asarray([np.var(point.mean(axis=1), ddof=1) if len(point) > 1 else np.nan for point in points])
-    variance = np.where(counts > 1, spread, np.nanmax(spread))
+    variance = np.where(counts > 1, spread, np.where(positions == 0, 0.0, np.nanmax(spread)))
     return _pointwise("seeds", np.sqrt(variance / counts), np.where(counts > 1, counts - 1, 1))
 
 

@@ -57,6 +57,8 @@ class Evidence:
     peak_lr: float | None
     training_bits: float | None
     axis: str | None
+    phase: str | None
+    """Of training, where all checkpoints are of one."""
     measure: str
     metric: str
     unit: str
@@ -88,6 +90,7 @@ def evidence_of(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]
     costs = [(point.position, cost) for point in points if (cost := worse_by(point.delta, series.higher_is_better)) is not None]
     return Evidence(
         **series.ladder,
+        phase=series.phase,
         measure=series.measure,
         metric=series.metric,
         unit=series.unit,

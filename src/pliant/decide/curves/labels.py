@@ -19,7 +19,9 @@ def by_ladder(decisions: Iterable[CheckpointDecision]) -> dict[str, list[Checkpo
     for decision in decisions:
         groups.setdefault(tuple(getattr(decision.evidence, name) for name in LADDER), []).append(decision)
     differing = [place for place in range(len(LADDER)) if len({key[place] for key in groups}) > 1]
-    shown = differing or [LADDER.index("family")]
+    family = LADDER.index("family")
+    enough = len({key[family] for key in groups}) == len(groups)
+    shown = [family] if enough else differing
     return {", ".join(_fact(LADDER[place], key[place]) for place in shown): found for key, found in groups.items()}
 
 

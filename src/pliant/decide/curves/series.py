@@ -34,7 +34,7 @@ LADDER = ("study", "family", "params", "schedule", "peak_lr", "training_bits", "
 ALIKE = (*LADDER, "change_json", "measure", "measure_json", "metric", "unit", "better", "data", "ids")
 """What records of one series have in common; `ids` stands for its samples and what they weigh."""
 SAMPLES = "sample_ids, sample_weights"
-FACTS = ("key", "checkpoint", "base_weights", "position", "final_lr", "seed", "draw")
+FACTS = ("key", "checkpoint", "base_weights", "position", "phase", "final_lr", "seed", "draw")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Point:
     runs: int
     """Different weights among the seeds: runs of their own."""
     final_lr: float | None = None
+
+    @property
+    def common(self) -> bool:
+        """Whether all runs begin here, with the same weights: there is no spread between runs of what no run has altered yet."""
+        return self.position == 0 and self.runs == 1
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,13 @@ class Series:
     tied: NDArray[np.int64] = field(repr=False)
     points: tuple[Point, ...]
     tuned: bool = False
+    phase: str | None = None
+    """Of training, where all its checkpoints are of one."""
 
     @property
     def axis(self) -> Axis:
         """What the ladder runs over."""
-        return axis_named(self.ladder["axis"])
+        return axis_named(self.ladder["axis"], self.phase)
 
     def reads_training_data(self) -> bool:
         """Whether the measure reads what the change trains on; not where the measure is of a kind that is not installed here."""
@@ -114,7 +121,7 @@ class Series:
             [values(point) for point in points],
             self.weights,
             self.clusters(points),
-            min(point.runs for point in points),
+            min([point.runs for point in points if not point.common] or [1]),
             higher_is_better=self.higher_is_better,
         )
 
@@ -233,6 +240,7 @@ def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], stored: 
         documents=seen,
         tied=reduce(joint_clusters, (numbers for numbers in own if numbers is not None), seen),
         points=tuple(points),
+        phase=first["phase"] if len({row["phase"] for row in rows}) == 1 else None,
     )
 
 

@@ -28,7 +28,7 @@ def _opening(base: CheckpointDecision, measure: str) -> str:
     if base.verdict == "improves":
         return f"left unchanged, {name} improves up to {base.axis.at(base.evidence.curve[-1].position)}"
     if base.verdict == "degrades":
-        return f"left unchanged, {name} is best at {base.axis.at(base.best)} already"
+        return f"left unchanged, {name} is best {base.axis.reached(base.best)} already"
     if base.flat_from is not None:
         return f"left unchanged, {name} improves and is flat from {base.axis.at(base.flat_from)} on"
     return f"left unchanged, it is undetermined where {name} is best: {_span(base.axis, [base.low, base.high])}"
@@ -44,8 +44,9 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
         too = " too" if base and base.verdict == "improves" else ""
         return f"after {_of(improving, len(changed))} it improves up to the last checkpoint{too}, and none is shown to turn"
     if base is None or base.verdict not in ("degrades", "improves"):
-        where = _span(worse[0].axis, [found.best for found in worse])
-        return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies at {where}"
+        axis = worse[0].axis
+        where = f"{axis.word} {_span(axis, [found.best for found in worse])}"
+        return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies {where}"
     relations = {
         "earlier": [found.best for found in worse if found.best < base.best],
         "at the same checkpoint": [found.best for found in worse if found.best == base.best],
@@ -53,7 +54,7 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
     }
     told = [
         f"after {_of(len(bests), len(changed))} the best comes {relation}"
-        + ("" if bests[0] == base.best else f", at {_span(base.axis, bests)}")
+        + ("" if bests[0] == base.best else f", {base.axis.word} {_span(base.axis, bests)}")
         for relation, bests in relations.items()
         if bests
     ]

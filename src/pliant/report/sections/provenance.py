@@ -38,7 +38,7 @@ def records(results: Results) -> Section | None:
     rows: list[list[Cell]] = [
         [
             str(row["checkpoint"]),
-            "" if row["position"] is None else axis_named(row["axis"]).number(row["position"]),
+            "" if row["position"] is None else axis_named(row["axis"], row["phase"]).number(row["position"]),
             row["change"].name(),
             str(row["measure"]),
             f"{row['seed']}" if not row["draw"] else f"{row['seed']}, draw {row['draw']}",
@@ -48,8 +48,8 @@ def records(results: Results) -> Section | None:
         ]
         for row in results.records
     ]
-    axes = {row["axis"] for row in results.records}
-    place = axis_named(axes.pop()).unit.capitalize() if len(axes) == 1 else "Place"
+    units = {axis_named(row["axis"], row["phase"]).unit for row in results.records}
+    place = units.pop().capitalize() if len(units) == 1 else "Place"
     table = TablePart(
         ["Checkpoint", place, "Change", "Measure", "Seed", "Value", "Standard error", "n"], rows, numeric=frozenset({1, 5, 6, 7})
     )
