@@ -3,15 +3,17 @@
 import json
 import shutil
 
+import jsonschema
 import pytest
 
 from pliant import PliantError, decide
+from pliant.axes import axis_named
 from pliant.changes import Finetune
 from pliant.models import load
 from pliant.study import Study, plan, run
 from pliant.study.arms import Arms
 from pliant.study.ladders import parse_ladder
-from pliant.study.tuned_ladder import Tuned
+from pliant.study.tuned_ladder import TunedLadder
 from pliant.train.state import STATE_FILE
 
 
@@ -93,7 +95,7 @@ def test_what_is_known_of_a_rung(fields, tmp_path):
     assert facts.final_lr == pytest.approx(5e-3)
     assert rungs[2].outline() is not None
     with rungs[2].open() as model:
-        assert model.checkpoint == facts.model_copy(update={"params": 5168, "params_non_embedding": model.checkpoint.params_non_embedding})
+        assert model.checkpoint == facts.model_copy(update={"params": sum(p.numel() for p in model.network.parameters())})
     assert rungs[0].checkpoint.revision == "step0"
     other = tuned(fields).rungs(2, tmp_path)
     assert other[0].identity == tuned(fields).rungs(3, tmp_path)[0].identity, "the base is the same for every seed"
@@ -139,7 +141,7 @@ def test_a_base_is_one_checkpoint(fields, folders):
 
 def test_forms(fields):
     found = tuned(fields)
-    assert isinstance(found, Tuned)
+    assert isinstance(found, TunedLadder)
     assert parse_ladder(found.form()) == found
     assert parse_ladder(json.loads(json.dumps(found.form()))).rungs()[1].identity == found.rungs()[1].identity
     arms = tuned(fields, finetune={"lr": [1e-2, 1e-3], "methods": [[], [{"lora": {"rank": 2}}]]})
@@ -158,24 +160,44 @@ def test_answers_are_cut_as_the_change_cuts_them(fields, folders, tmp_path):
     assert again.rungs()[0].identity == ladder.rungs()[0].identity != cut.rungs()[0].identity
 
 
+def test_each_axis_has_its_words():
+    assert axis_named("steps", "fine-tuning").reached(300) == "after 300 fine-tuning steps"
+    assert axis_named("steps").reached(300) == "after 300 steps"
+    assert axis_named("tokens").reached(4e6) == "at 4M tokens"
+    assert axis_named("density").reached(0.2) == "at density 0.2"
+    assert axis_named("tasks").reached(1024) == "with 1.02k tasks"
+    assert axis_named("params").reached(26e4) == "at 260k parameters"
+
+
 def test_a_study_along_a_run_answers_where_the_loss_turns(fields, text, tmp_path):
+    (tmp_path / "other.jsonl").write_text("\n".join(json.dumps({"text": f"{n}Q{n * n}X{n**3}Z{n**4}"}) for n in range(200)))
+    data = [str(text), str(tmp_path / "other.jsonl")]
     form = {
         "name": "along",
-        "checkpoints": {"tuned": fields | {"finetune": fields["finetune"] | {"lr": [1e-2, 1.0]}}},
+        "checkpoints": {"tuned": fields | {"finetune": fields["finetune"] | {"data": data}}},
         "measures": {"generic": {"loss": {"data": str(text), "samples": 8}}},
         "seeds": [0, 1, 2],
         "questions": ["checkpoint"],
     }
     planned = plan(Study.parse(form))
     assert (planned.axis, planned.remarks) == ("steps", [])
-    runs = run(form, tmp_path, workers=0, quiet=True)
+    runs = run(form, tmp_path / "ledger", workers=0, quiet=True)
     assert not runs.failed
-    found = {one.evidence.peak_lr: one for one in decide.checkpoint(runs)}
-    gentle, harsh = found[1e-2], found[1.0]
-    assert [point.position for point in gentle.evidence.curve] == [0, 2, 4, 8]
-    assert gentle.evidence.runs == 3, "the common beginning is no run of its own"
-    assert gentle.sentence() == "still improves after 8 fine-tuning steps"
-    assert harsh.verdict == "degrades"
-    assert harsh.sentence().startswith("best after 0 fine-tuning steps")
-    assert harsh.json()["evidence"]["axis"] == "steps"
-    assert harsh.json()["evidence"]["phase"] == "fine-tuning"
+    same, other = sorted(decide.checkpoint(runs), key=lambda one: "other" in one.evidence.family)
+    assert [point.position for point in same.evidence.curve] == [0, 2, 4, 8]
+    assert same.evidence.runs == 3, "the common beginning is no run of its own"
+    assert same.sentence() == "still improves after 8 fine-tuning steps"
+    assert " fine-tuning steps" in other.sentence()
+    assert other.json()["evidence"]["axis"] == "steps"
+    assert other.json()["evidence"]["phase"] == "fine-tuning"
+
+
+def test_the_schema_knows_its_forms(fields):
+    schema = Study.model_json_schema()
+    rest = {"measures": {"generic": {"loss": {"data": "builtin:prose"}}}}
+    swept = fields | {"finetune": fields["finetune"] | {"lr": [1e-3, 1e-2], "methods": [[], [{"lora": {"rank": 2}}]]}}
+    for checkpoints in ({"tuned": fields}, {"tuned": swept}, {"arms": [{"tuned": swept}, "a/*"]}):
+        jsonschema.validate({"checkpoints": checkpoints, **rest}, schema)
+    for wrong in ({"tuned": fields | {"finetune": {"data": "x", "rate": 1}}}, {"tuned": {"base": "x"}}, {"arms": {"tuned": fields}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"checkpoints": wrong, **rest}, schema)

@@ -165,7 +165,8 @@ class Finetune(Optimisation, Change):
     def recipe_of(self, steps: int) -> Recipe:
         """The training recipe of a run of so many steps."""
         shared: dict[str, Any] = {name: getattr(self, name) for name in Optimisation.model_fields}
-        return Recipe(**{**shared, "length": self.longest}, lr=self.lr, steps=steps)
+        shared["length"] = self.longest
+        return Recipe(**shared, lr=self.lr, steps=steps)
 
     @property
     def longest(self) -> int | None:

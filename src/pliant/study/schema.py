@@ -9,6 +9,7 @@ from pliant.data import Corpus
 from pliant.measures import MEASURES
 from pliant.models import Ladder
 from pliant.spec import Spec
+from pliant.study.arms import Arms
 from pliant.study.ladders import LADDERS
 from pliant.study.question import QUESTIONS
 from pliant.train.new_model import NewModel
@@ -20,8 +21,9 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     """`plain`, pydantic's own schema of a study, with the forms that its validators accept in the place of what they make."""
     definitions: dict[str, Any] = {"change": _with_short_forms(CHANGES.json_schema()), "measure": _with_short_forms(MEASURES.json_schema())}
     definitions["question"] = _with_short_forms(QUESTIONS.json_schema())
+    definitions["ladder"] = {"anyOf": [*_ladders(definitions), {"type": "string"}, _list({"type": "string"})]}
     forms = {
-        "checkpoints": [*(_ladder(kind, definitions) for kind in LADDERS.specs().values()), {"type": "string"}, _list({"type": "string"})],
+        "checkpoints": [_reference("ladder")],
         "changes": [_list({"anyOf": [_reference("change"), _list(_reference("change"))]})],
         "measures": [{"type": "object", "additionalProperties": _reference("measure"), "minProperties": 1}],
         "seeds": [plain["properties"]["seeds"]["items"], _list(plain["properties"]["seeds"]["items"])],
@@ -42,8 +44,16 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _ladders(definitions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The forms of every kind, and of several beside each other."""
+    kinds = [_ladder(kind, definitions) for kind in LADDERS.specs().values()]
+    return [*kinds, _object(**{Arms.key: _list(_reference("ladder"))})]
+
+
 def _ladder(kind: type[Ladder], definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _schema(kind, definitions)
+    for name, field in schema.get("properties", {}).items():
+        schema["properties"][name] = {"description": field.pop("description", ""), "anyOf": [field, _list(field)]}  # a list is arms
     return _object(**{kind.key: schema}) if kind.wrapped else schema
 
 

@@ -8,6 +8,8 @@ change and seed is a cell; the unchanged checkpoint is always among them, since 
       hub: EleutherAI/pythia-70m                    # published revisions
       revisions: step*
     # checkpoints: [./run/checkpoint-*]             # folders
+    # checkpoints: {tuned: {base: ./model, finetune: {data: task.jsonl, lr: [1e-4, 1e-3]}, steps: [0, 50, 100, 200]}}    # one run, saved
+    # a list where a ladder has one value stands for several ladders, beside each other
     changes:
       - quantize: {bits: [3, 4]}                    # a list in a field is a sweep
       - [finetune: {data: builtin:code, steps: 30, lr: 1e-3}, quantize: {bits: 4}]    # a list is a chain, in order

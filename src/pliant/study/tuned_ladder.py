@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field, SerializeAsAny, field_serializer, field_validator, model_validator
 
-from pliant.changes import Finetune
+from pliant.changes import CHANGES, Finetune
 from pliant.errors import PliantError
 from pliant.files import cache_folder, expanded
 from pliant.models import Ladder
@@ -32,12 +32,13 @@ NO_PART = ("epochs", "draws")
 """Fields of fine-tuning that a ladder along its steps has no use for."""
 
 
-class Tuned(Ladder):
+class TunedLadder(Ladder):
     """A fine-tuning run, saved along its way."""
 
     base: SerializeAsAny[Ladder] = Field(description="What is fine-tuned: a folder, a hub's NAME or NAME@REVISION, or a ladder of one rung")
     finetune: Finetune = Field(description="How, as in the change of that name; `steps` only where the run is longer than the last point")
     steps: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, description="The points at which it is saved; 0 is the base")
+    key: ClassVar[str] = "tuned"
     seeded: ClassVar[bool] = True
 
     @classmethod
@@ -83,7 +84,7 @@ class Tuned(Ladder):
         return tuple(sorted(set(steps)))
 
     @model_validator(mode="after")
-    def _within(self) -> Tuned:
+    def _within(self) -> TunedLadder:
         length = self.finetune.steps or 0
         if length < self.steps[-1]:
             raise ValueError(f"the run ends after {length} steps, before its last point at {self.steps[-1]}")
@@ -99,6 +100,17 @@ class Tuned(Ladder):
         left_out = {"kind", *(["length"] if "length" not in finetune.model_fields_set else [])}
         return {name: value for name, value in finetune.canonical().items() if name not in left_out}
 
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **settings: Any) -> dict[str, Any]:
+        """The JSON schema of its forms: any ladder of one rung as the base, and lists inside `finetune`."""
+        schema = super().model_json_schema(*arguments, **settings)
+        inner = (form.get("properties", {}) for form in CHANGES.json_schema()["anyOf"])
+        schema["properties"] |= {
+            "base": {"description": cls.model_fields["base"].description},
+            "finetune": next(form[Finetune.kind] for form in inner if Finetune.kind in form),
+        }
+        return schema
+
     def along(self, checkpoints: Sequence[Checkpoint]) -> str:
         """Its steps."""
         return "steps"
@@ -113,4 +125,4 @@ class Tuned(Ladder):
         return [TunedRung(run, step, tuple(filter(None, self.steps[:number]))) for number, step in enumerate(self.steps)]
 
 
-LADDERS.add(Tuned)
+LADDERS.add(TunedLadder)

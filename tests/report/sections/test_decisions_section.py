@@ -16,7 +16,7 @@ BUDGETS = (100_000_000, 200_000_000, 400_000_000)
 
 def found(verdict, best, change=None, low=None, high=None):
     low, high = (best if edge is None else edge for edge in (low, high))
-    evidence = SimpleNamespace(metric="loss", axis="tokens", curve=[SimpleNamespace(position=tokens) for tokens in BUDGETS])
+    evidence = SimpleNamespace(metric="loss", axis="tokens", phase=None, curve=[SimpleNamespace(position=tokens) for tokens in BUDGETS])
     change = CHANGES.parse(change or "none")
     places = {"best": best * 10**6, "low": low * 10**6, "high": high * 10**6}
     rises = {"rise": 0.0, "rise_low": 0.0, "rise_high": 0.0}

@@ -95,8 +95,9 @@ class Curve:
         """From values per sample; `values[j]` is (seeds, draws, samples) for checkpoint j, over the same samples everywhere.
 
         Samples are paired across checkpoints and count by cluster (document). Seeds are independent repeats; `runs` says how
-        many of them are training runs of their own, all by default; a single seed at position 0 is where all runs begin. Draws are common to all checkpoints and count only
-        where there is a single seed. Seeds and draws may differ in number between checkpoints, as after a failed cell.
+        many of them are training runs of their own, all by default; a single one at position 0 is where all runs begin. Draws are
+        common to all checkpoints and count only where there is a single seed. Seeds and draws may differ in number between
+        checkpoints, as after a failed cell.
 
         Raises PliantError as `from_table` does, and for a single document.
         """

@@ -19,10 +19,13 @@ def by_ladder(decisions: Iterable[CheckpointDecision]) -> dict[str, list[Checkpo
     for decision in decisions:
         groups.setdefault(tuple(getattr(decision.evidence, name) for name in LADDER), []).append(decision)
     differing = [place for place in range(len(LADDER)) if len({key[place] for key in groups}) > 1]
-    family = LADDER.index("family")
-    enough = len({key[family] for key in groups}) == len(groups)
-    shown = [family] if enough else differing
-    return {", ".join(_fact(LADDER[place], key[place]) for place in shown): found for key, found in groups.items()}
+    shown = differing or [LADDER.index("family")]
+    return {", ".join(_fact(LADDER[place], key[place]) for place in shown if not _told(key, place)): found for key, found in groups.items()}
+
+
+def _told(key: tuple[Any, ...], place: int) -> bool:
+    """Whether the family's own name says it, as names of arms that differ in their learning rates do."""
+    return LADDER[place] == "peak_lr" and f"lr {key[place] or 0:g}" in str(key[LADDER.index("family")])
 
 
 def _fact(name: str, value: Any) -> str:
