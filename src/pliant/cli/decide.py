@@ -105,6 +105,26 @@ def items(
         print(f"  or      {runs:,} runs of {count:,} items")
 
 
+@decide_app.command("sweep")
+def sweep(
+    fit: FitOption,
+    budget: Annotated[float, typer.Option(help="FLOPs that all planned runs may cost", parser=number, show_default=False)],
+    compute: ComputeOption = None,
+    at: AtOption = "",
+    runs: Annotated[int, typer.Option(help="Runs at most")] = 8,
+    as_json: JsonOption = False,
+) -> None:
+    """Which runs, for this budget, narrow the best size for --compute (or the prediction --at N=..,D=..) most.
+
+    Example: pliant decide sweep --fit base.json --budget 1e20 --compute 1e22
+    """
+    from pliant.decide.fits.sweep import decide
+
+    if len(fit) != 1:
+        raise PliantError("this question takes one --fit")
+    show(decide(fits_of(fit)[0], budget, compute, values_of(at), runs), as_json)
+
+
 @decide_app.command("data")
 def data(
     fit: FitOption,

@@ -84,12 +84,40 @@ def print_tables(tables: Mapping[str, Sequence[Row]]) -> None:
         print_table(list(rows[0]), [list(row.values()) for row in rows], title or None)
 
 
+def _between(value: float, low: float | None, high: float | None) -> str:
+    """A figure with its 90% interval, where it has one."""
+    ends = [_plain(end) if end is not None else "open" for end in (low, high)]
+    return f"{_plain(value)} [{ends[0]}, {ends[1]}]"
+
+
+def _disagreement(decision: Decision) -> str:
+    """How far the ways to the answer differ, and whether their intervals have a size in common."""
+    ways = [way for way in decision.evidence["approaches"] if way["low"] is not None and way["high"] is not None]
+    apart = max((way["low"] for way in ways), default=0.0) > min((way["high"] for way in ways), default=0.0)
+    meaning = "more than their intervals allow: some assumption does not hold" if apart else "within their intervals"
+    return f"these ways differ {decision.evidence['disagreement']:.3g} times, {meaning}"
+
+
+def _plain(value: float) -> str:
+    return format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def show(decision: Decision, as_json: bool) -> None:
     """Print an answer: JSON, or the sentence with its audits, alternatives and next measurement."""
     if as_json:
         print_json(decision.json())
         return
     print(f"{decision.question}: {decision.sentence()}")
+    for name, (value, low, high) in decision.evidence.get("figures", {}).items():
+        print(f"  with   {name} {_between(value, low, high)}")
+    for way in decision.evidence.get("approaches", ())[1:]:
+        found = way["note"] if way["size"] is None else f"{_between(way['size'], way['low'], way['high'])} {way['note']}"
+        print(f"  also   {way['approach']}: {found}")
+    if "disagreement" in decision.evidence:
+        print(f"  note   {_disagreement(decision)}")
+    for run in decision.answer if isinstance(decision.answer, list) else ():
+        size = ", ".join(f"{name} {_plain(value)}" for name, value in run.items() if name != "compute")
+        print(f"  run    {size}: {run['compute']:.3g} FLOPs")
     for audit in decision.audit:
         print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
     for other in decision.alternatives:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pliant.decide.fits.bits import training as training_bits
     from pliant.decide.fits.data import epochs, pools
     from pliant.decide.fits.size import decide as size
+    from pliant.decide.fits.sweep import decide as sweep
     from pliant.decide.fits.tokens import critical_tokens
     from pliant.decide.fits.tokens import decide as tokens
     from pliant.decide.groups.answer import GroupDecision
@@ -44,6 +45,7 @@ __all__ = [
     "serving_bits",
     "shared_error",
     "size",
+    "sweep",
     "tokens",
     "training_bits",
 ]
@@ -69,6 +71,7 @@ _HOMES = {
     "serving_bits": "fits.bits.serving",
     "shared_error": "curves.shared.shared_error",
     "size": "fits.size.decide",
+    "sweep": "fits.sweep.decide",
     "tokens": "fits.tokens.decide",
     "training_bits": "fits.bits.training",
 }

@@ -32,6 +32,8 @@ class BootstrappedFit:
     """The held-out audit as the fit reports it: held_out, error, verdict, reason."""
     group: str | None = None
     """Which value of the column that parameters are split by (a pool's name); None where they are not."""
+    target: Array | None = None
+    """What was measured in those runs, in the law's unit; None where it is not known."""
 
     @classmethod
     def of(cls, fit: Fit | BootstrappedFit) -> BootstrappedFit:
@@ -46,7 +48,8 @@ class BootstrappedFit:
             raise PliantError(
                 f"this fit of law {fit.law.name} has one value per {column!r}; fit one {column} alone (where) to decide on it"
             )
-        return cls(fit.law, _stacked(fit, None), fit.columns, fit.noise, fit.residual == "log", fit.audit.to_json())
+        logs, audit = fit.residual == "log", fit.audit.to_json()
+        return cls(fit.law, _stacked(fit, None), fit.columns, fit.noise, logs, audit, target=fit.target)
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))

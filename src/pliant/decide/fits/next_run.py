@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.statistics import Array
@@ -23,7 +24,8 @@ MOST = 200
 def candidates(fit: BootstrappedFit, affordable: float | None) -> dict[str, Array]:
     """The measured runs again, and each with one of its scale columns halved or doubled.
 
-    Only runs that cost at most `affordable` FLOPs (see `cost`), by default the most expensive measured one.
+    Only runs that cost at most `affordable` FLOPs (see `cost`), by default the most expensive measured one, and with as many tokens a
+    parameter as some measured run: what lies outside that range, the table says nothing of.
     """
     names = [name for name in fit.law.column_names if name in fit.measured]
     measured = np.unique(np.stack([fit.measured[name] for name in names], axis=1), axis=0)
@@ -32,7 +34,16 @@ def candidates(fit: BootstrappedFit, affordable: float | None) -> dict[str, Arra
     rows = np.unique(np.concatenate([measured, *(measured * factor for factor in factors)]), axis=0)
     runs = {name: rows[:, index] for index, name in enumerate(names)}
     limit = float(cost(fit, fit.measured).max()) if affordable is None else affordable
-    return {name: values[cost(fit, runs) <= limit * 1.0001] for name, values in runs.items()}
+    kept = (cost(fit, runs) <= limit * 1.0001) & within_regime(fit, runs)
+    return {name: values[kept] for name, values in runs.items()}
+
+
+def within_regime(fit: BootstrappedFit, runs: Mapping[str, Array]) -> NDArray[np.bool_]:
+    """Which runs have a number of tokens a parameter between the least and the most measured; all where the law has no such number."""
+    if not {"N", "D"} <= set(runs) & set(fit.measured):
+        return np.ones(np.shape(next(iter(runs.values()))), dtype=np.bool_)
+    measured, asked = fit.measured["D"] / fit.measured["N"], runs["D"] / runs["N"]
+    return (asked >= measured.min() / 1.0001) & (asked <= measured.max() * 1.0001)
 
 
 def cost(fit: BootstrappedFit, runs: Mapping[str, Array]) -> Array:

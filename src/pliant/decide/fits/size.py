@@ -4,18 +4,21 @@ Idea: C = 6 N D P / 16 + 2 N served, in FLOPs of 16-bit arithmetic (P training b
 line the sum of the fits has one lowest point; it is searched on a grid for the fit and every bootstrap sample, and D always follows
 from the constraint: the printed D* of arXiv 2411.04330 misses a factor 1 / P.
 When to use it: before a training run, with laws fitted to smaller runs of the same recipe.
-What goes wrong: a budget whose optimum lies more than a decade beyond the measured sizes or tokens is refused.
+What goes wrong: a budget whose optimum lies more than a decade beyond the measured sizes or tokens is refused. Beside the law stand, where
+the table allows, IsoFLOP curves and the envelope (`approaches`): look at how far they disagree.
 Source: Hoffmann et al. 2022; inference cost after Sardana et al., arXiv 2401.00448; bits after arXiv 2411.04330.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pliant.decide.fits.answer import FARTHEST, Decision, compare, conclude, interval
+from pliant.decide.fits.approaches import Approach, envelope, isoflop
 from pliant.decide.fits.asked import fits_for, possible
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
@@ -66,11 +69,21 @@ def decide(
         "tokens": float(tokens[0]),
         "tokens_interval": interval(tokens),
         "tokens_per_parameter": float(tokens[0] / best[0]),
+        "tokens_per_parameter_interval": interval(tokens / best),
         "loss": float(loss[0]),
         "loss_interval": interval(loss),
         "comparison": comparison,
+        "figures": {
+            "tokens": (float(tokens[0]), *interval(tokens)),
+            "tokens per parameter": (float(tokens[0] / best[0]), *interval(tokens / best)),
+            "loss": (float(loss[0]), *interval(loss)),
+        },
     }
     low, high = interval(best)
+    if not served and (ways := _approaches(fits, compute)):
+        sizes = [float(best[0]), *(way.size for way in ways if way.size is not None)]
+        parametric = Approach("parametric", float(best[0]), low, high, None, len(fits[0].measured["N"]), "the law, fitted to all runs")
+        evidence |= {"approaches": [asdict(way) for way in (parametric, *ways)], "disagreement": max(sizes) / min(sizes)}
     return conclude(
         QUESTION, fits, {**at, "N": float(best[0]), "D": float(tokens[0])},
         np.log(best), affordable, evidence,
@@ -79,6 +92,15 @@ def decide(
         answer=float(best[0]), low=low, high=high, probability_best=comparison.probability_best,
         alternatives=_alternatives(fits, compute, at, served, float(loss[0])),
     )  # fmt: skip
+
+
+def _approaches(fits: Sequence[BootstrappedFit], compute: float) -> list[Approach]:
+    """IsoFLOP and envelope on the runs of the one law of the loss; none where rises or other columns come in."""
+    (fit, *others) = fits
+    if others or fit.target is None or fit.law.target != "loss" or set(fit.measured) != {"N", "D"}:
+        return []
+    table = fit.measured["N"], fit.measured["D"], fit.target
+    return [isoflop(*table, compute), envelope(*table, compute)]
 
 
 def _alternatives(
