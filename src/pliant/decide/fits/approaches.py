@@ -98,5 +98,5 @@ def _line(approach: str, points: list[tuple[float, float]], compute: float, note
     error = np.sqrt((left**2).sum() / (len(x) - 2) * (1 / len(x) + at**2 / ((x - centre) ** 2).sum()))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2)) * error
     middle = level + slope * at
-    ends = (float(np.exp(np.clip(middle + side * reach, -200, 200))) for side in (-1, 1))
-    return Approach(approach, float(np.exp(middle)), *ends, float(slope), len(x), f"from {len(x)} budgets{note}")
+    low, high = (float(np.exp(np.clip(middle + side * reach, -200, 200))) for side in (-1, 1))
+    return Approach(approach, float(np.exp(middle)), low, high, float(slope), len(x), f"from {len(x)} budgets{note}")
