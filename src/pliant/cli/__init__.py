@@ -34,7 +34,23 @@ app = typer.Typer(
 @cache  # typer would list a command once more with every call
 def _register() -> None:
     from pliant.changes import CHANGES, Finetune, Quantize
-    from pliant.cli import change, check, compare, decide, demo, fields, findings, finetune, fit, measure, report, run, schema, show
+    from pliant.cli import (
+        change,
+        check,
+        compare,
+        decide,
+        demo,
+        fields,
+        findings,
+        finetune,
+        fit,
+        measure,
+        predict,
+        report,
+        run,
+        schema,
+        show,
+    )
     from pliant.measures import MEASURES
 
     app.command("demo")(demo.demo_command)
@@ -44,6 +60,7 @@ def _register() -> None:
     app.command("check")(check.check_command)
     app.command("report")(report.report_command)
     app.command("fit", cls=fit.FitCommand)(fit.fit_command)
+    app.command("predict")(predict.predict_command)
     app.add_typer(decide.decide_app, name="decide")
     app.command("quantize")(fields.spec_command(change.quantize_command, change=Quantize))
     app.command("finetune", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

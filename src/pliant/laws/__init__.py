@@ -5,6 +5,7 @@ Adding a law: see `pliant.laws.forms`, which holds the catalog.
 
 from __future__ import annotations
 
+from pliant.laws.extrapolation.extrapolation import Extrapolation, extrapolate
 from pliant.laws.fitting.comparison import LawComparison, compare
 from pliant.laws.fitting.fit import fit
 from pliant.laws.fitting.recalibrate import recalibrate
@@ -18,11 +19,13 @@ __all__ = [
     "FAMILIES",
     "LAWS",
     "Column",
+    "Extrapolation",
     "Fit",
     "Law",
     "LawComparison",
     "Parameter",
     "compare",
+    "extrapolate",
     "fit",
     "formula",
     "grid",

@@ -90,6 +90,23 @@ def read_runs(
     return RunTable(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
 
 
+def read_columns(law: Law, table: Any, *, texts: Sequence[str] = ()) -> dict[str, Any]:
+    """The law's columns, without its target, of runs to predict; `texts` as text where the table has them. Raises PliantError."""
+    counts = {column.name for column in law.columns if column.unit in COUNTS}
+    defaults = {column.name: column.default for column in law.columns if column.default is not None}
+    with opened(table) as source:
+        names, source.rows = source.keep(None)
+        if source.rows > MOST_ROWS:
+            raise PliantError(f"{source.rows} rows are more than are predicted at once ({MOST_ROWS})")
+        expressions = {name: _expression(name, {}, names, defaults, law) for name in law.column_names}
+        numbers = {name: source.numbers(name, expression, counts=name in counts) for name, expression in expressions.items()}
+        words = {name: source.words(name, quoted(name)) for name in texts if name in names}
+    positive = {column.name for column in law.columns if column.positive}
+    for name, values in numbers.items():
+        _check_values(name, values, positive=name in positive, expression=expressions[name])
+    return {**numbers, **words}
+
+
 def _expression(name: str, columns: Mapping[str, str], known: Sequence[str], defaults: Mapping[str, float], law: Law) -> str:
     given = columns.get(name, name)
     if given in known:
