@@ -40,6 +40,10 @@ class PretrainedTokenizer:
         """The id of its padding token."""
         self.mask_id: int | None = cast("int | None", getattr(tokenizer, "mask_token_id", None))
         """The id of its mask, of tokenizers of masked language models."""
+        ends = [number for number in (getattr(tokenizer, "sep_token_id", None), self.end_id) if number in template]
+        behind = template.index(cast("int", ends[0])) if ends else len(template)
+        self.frame: tuple[tuple[int, ...], tuple[int, ...]] = (tuple(template[:behind]), tuple(template[behind:]))
+        """The ids that its own template puts before and behind a text: `[CLS]` and `[SEP]`."""
         self.added_tokens = {number: (token.content, token.special) for number, token in tokenizer.added_tokens_decoder.items()}
         """Id -> (text, whether it is special: control, padding ...) of the tokens that were added to the vocabulary."""
 

@@ -57,6 +57,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The ids that its own template puts before and behind a text."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits; equal for tokenizers that give equal ids."""
         ...
@@ -97,6 +102,11 @@ class ByteTokenizer:
     @property
     def mask_id(self) -> None:
         """None: every byte is a text's."""
+
+    @property
+    def frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Nothing."""
+        return (), ()
 
     @property
     def end_id(self) -> None:

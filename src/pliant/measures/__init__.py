@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pliant.measures.accuracy import Accuracy
 from pliant.measures.choice import Choice
 from pliant.measures.loss import Loss
+from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.preference import Preference
 from pliant.measures.solve import Solve
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve, Preference)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve, Preference, Accuracy, MaskedLoss)
 
-__all__ = ["MEASURES", "Choice", "Difference", "Loss", "Measure", "Preference", "Reading", "Solve"]
+__all__ = ["MEASURES", "Accuracy", "Choice", "Difference", "Loss", "MaskedLoss", "Measure", "Preference", "Reading", "Solve"]

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from pliant.methods.lora import Lora
 from pliant.methods.method import Compute, Forward, Method, MethodState, Run
+from pliant.methods.probe import Probe
 from pliant.methods.quantize_aware import QuantizeAware
 from pliant.spec import Catalog
 from pliant.spec.fields import SeveralOf
 
-METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora)
+METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Probe)
 
-__all__ = ["METHODS", "Compute", "Forward", "Lora", "Method", "MethodState", "Methods", "QuantizeAware", "Run"]
+__all__ = ["METHODS", "Compute", "Forward", "Lora", "Method", "MethodState", "Methods", "Probe", "QuantizeAware", "Run"]
 
 
 Methods = Annotated[tuple[Method, ...], SeveralOf(METHODS), Field(description="What alters the training, innermost first")]

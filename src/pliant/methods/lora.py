@@ -4,6 +4,7 @@ Idea: W + (alpha / r) B A with A (r, in) random and B (out, r) zero, so that tra
 `rank_stabilised`, alpha / sqrt(r), which keeps the size of the update when the rank grows.
 When to use it: little memory, several adaptations of one base, or to forget less of what the base knew. All linear layers of the
 blocks; attention alone is clearly worse.
+The head of a classifier is trained as it is, beside the update.
 Cost: no gradients and no moments for the base's matrices; a step takes about as long as without it, or a third less.
 What goes wrong: its best learning rate is several times that of full fine-tuning, so both arms are to be tuned; it learns less than
 full fine-tuning at low rank. Merged into weights of few bits, what it added is rounded away.
@@ -20,7 +21,7 @@ from pydantic import Field
 from pliant.errors import PliantError
 from pliant.methods.method import Method, MethodState, Run
 from pliant.models.adapters import Adapter
-from pliant.models.modules import linear_layers
+from pliant.models.modules import head_weights, linear_layers
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class Lora(Method):
         wanted = {name: parameter.requires_grad for name, parameter in run.network.named_parameters()}
         with warnings.catch_warnings(action="ignore"):  # of what PEFT asks transformers for
             adapted: Any = LoraModel(run.network, {"default": LoraConfig(**config)}, "default")
+        if run.model.task.labelled:  # no update of few numbers would do for a head that is new
+            for name, parameter in run.network.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad or name in head_weights(run.network))
         state.objects |= {"adapted": adapted, "config": config}
         state.undo.callback(self._take_out, run.network, state, wanted)
 

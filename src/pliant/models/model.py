@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
-from pliant.models.modules import embedding_weights, head_weights
+from pliant.models.modules import embedding_weights, head_weights, places_before
 from pliant.models.tasks import task_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Model:
     def context(self) -> int:
         """Longest input in tokens; 2048 for architectures that state no limit."""
         lengths = (getattr(self.network.config, name, None) for name in CONTEXT_FIELDS)
-        return next((int(length) for length in lengths if length), UNLIMITED_CONTEXT)
+        return next((int(length) - places_before(self.network) for length in lengths if length), UNLIMITED_CONTEXT)
 
     @property
     def device(self) -> torch.device:

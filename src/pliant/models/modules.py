@@ -154,6 +154,13 @@ def token_embedding(network: nn.Module) -> nn.Embedding:
     return table
 
 
+def places_before(network: nn.Module) -> int:
+    """Rows of a table of positions that no token has: RoBERTa counts its positions from behind that of the padding."""
+    tables = (module for name, module in network.named_modules() if name.endswith("position_embeddings"))
+    padding = next((table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None), None)
+    return 0 if padding is None else int(padding) + 1
+
+
 def token_head(network: nn.Module) -> nn.Module | None:
     """What makes logits over the vocabulary; None for a network that answers with something else."""
     return _told(network, "get_output_embeddings")

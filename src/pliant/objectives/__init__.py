@@ -8,12 +8,15 @@ from pliant.data import Corpus, Part
 from pliant.objectives.answers import Answers
 from pliant.objectives.contrast import Contrast
 from pliant.objectives.dpo import Dpo
+from pliant.objectives.label import Label
+from pliant.objectives.masked import Masked
 from pliant.objectives.next_token import NextToken
 from pliant.objectives.objective import Batch, Examples, Losses, Objective
+from pliant.objectives.regression import Regression
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, Contrast)
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, Contrast, Masked, Label, Regression)
 
 AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]
 """The type of a field that holds an objective."""
@@ -28,4 +31,19 @@ def found_in(corpus: Corpus, part: Part) -> Objective:
     return next((found for found in asked if found is not None), None) or NextToken(data=corpus, part=part)
 
 
-__all__ = ["OBJECTIVES", "Answers", "AnyObjective", "Batch", "Contrast", "Dpo", "Examples", "Losses", "NextToken", "Objective", "found_in"]
+__all__ = [
+    "OBJECTIVES",
+    "Answers",
+    "AnyObjective",
+    "Batch",
+    "Contrast",
+    "Dpo",
+    "Examples",
+    "Label",
+    "Losses",
+    "Masked",
+    "NextToken",
+    "Objective",
+    "Regression",
+    "found_in",
+]
