@@ -58,6 +58,9 @@ def finetune_command(
         print_json(told) if as_json else _print(told)
         return
     assert out is not None
+    needs = change.learned.needs()
+    if adapter and needs is not None and (needs.labels is not None or needs.task != loaded.task.name):
+        raise PliantError("--adapter: an adapter keeps no head, and this one is trained; leave it out, and the whole model is saved")
     with change.applied(loaded, seed) as changed:
         if adapter and changed.adapter is None:
             raise PliantError("--adapter: no method here keeps an update apart; try --method lora")
@@ -117,15 +120,29 @@ def _described(change: Finetune, model: Model) -> dict[str, Any]:
     return {
         "objective": learned.kind,
         "data": learned.told() or "text; every token is learned",
-        "counts": getattr(getattr(examples, "sequences", None), "counts", {"tokens": examples.unique}),
+        "counts": _counts(examples),
+        **({"labels": list(model.labels)} if model.labels else {}),
         "steps": recipe.steps,
         "examples_a_step": recipe.batch * recipe.accumulate,
-        "length": recipe.length or model.context,
+        **({"length": recipe.length or model.context} if model.task.text else {}),
     }
+
+
+def _counts(examples: Any) -> dict[str, int]:
+    """What became of the data's records, where there are any; else how much there is to learn from."""
+    parts = (examples, *(getattr(examples, name, None) for name in ("sequences", "pictures", "examples")))
+    told: dict[str, int] | None = next((counts for part in parts if (counts := getattr(part, "counts", None)) is not None), None)
+    return told if told is not None else {"tokens": examples.unique}
+
+
+def _read(told: dict[str, Any]) -> str:
+    return "read" if "labels" in told else "predicted"
 
 
 def _print(told: dict[str, Any]) -> None:
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told["counts"].items())
     print(f"data: {told['data']}")
-    print(f"      {counts}; at most {told['length']} tokens are predicted in an example")
+    print(f"      {counts}" + (f"; at most {told['length']} tokens are {_read(told)} in an example" if "length" in told else ""))
+    if "labels" in told:
+        print(f"      the head answers with {', '.join(told['labels'][:12])}{' ...' if len(told['labels']) > 12 else ''}")
     print(f"training: {told['steps']:,} steps of {told['examples_a_step']} examples")

@@ -26,7 +26,8 @@ class LabelNoise(Spec):
 
     fraction: float = Field(gt=0, le=1, description="Share of the examples whose label becomes a wrong one")
     flips: Literal["symmetric", "asymmetric"] = Field(
-        "symmetric", description="symmetric: any other class, each as likely; asymmetric: the class that comes next, of the last one the first"
+        "symmetric",
+        description="symmetric: any other class, each as likely; asymmetric: the class that comes next, of the last one the first",
     )
     seed: int = Field(0, ge=0, description="Which examples, and which labels")
 

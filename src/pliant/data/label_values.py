@@ -17,6 +17,8 @@ def class_label(value: Any) -> str | Distribution:
 
     Raises PliantError for what is missing, empty or not a number, and for probabilities that are none.
     """
+    if _missing(value):
+        raise PliantError("has no label")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
@@ -25,8 +27,6 @@ def class_label(value: Any) -> str | Distribution:
         return value.strip()
     if isinstance(value, (list, tuple)) and value:
         return _distribution(cast("Sequence[Any]", value))
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        raise PliantError("has no label")
     raise PliantError(f"has the label {str(value)[:40]!r}, which is no class (a name or a whole number) and no list of probabilities")
 
 
@@ -35,7 +35,7 @@ def number_label(value: Any) -> tuple[float, ...]:
     values = cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else (value,)
     found: list[float] = []
     for part in values:
-        if part is None or part == "" or (isinstance(part, float) and math.isnan(part)):
+        if _missing(part):
             raise PliantError("has no number for a label")
         try:
             number = float(part)
@@ -47,6 +47,15 @@ def number_label(value: Any) -> tuple[float, ...]:
     if not found:
         raise PliantError("has no number for a label")
     return tuple(found)
+
+
+def _missing(value: Any) -> bool:
+    """Null, empty and NaN are one thing, also where a table of text spells them."""
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and value.strip().lower() in ("", "nan"))
+    )
 
 
 def classes_of(labels: Iterable[str | Distribution], names: Sequence[str], source: str) -> tuple[str, ...]:
@@ -62,7 +71,9 @@ def classes_of(labels: Iterable[str | Distribution], names: Sequence[str], sourc
     numbers = {label for label in named if label.lstrip("-").isdecimal()}
     if numbers and numbers != named:
         other = min(named - numbers)
-        raise PliantError(f"{source}: some labels are numbers and some are names ({min(numbers)}, {other[:40]}); make them all one or the other")
+        raise PliantError(
+            f"{source}: some labels are numbers and some are names ({min(numbers)}, {other[:40]}); make them all one or the other"
+        )
     if len(widths) > 1:
         raise PliantError(f"{source}: some labels are probabilities of {min(widths)} classes and some of {max(widths)}")
     if widths:
@@ -79,7 +90,9 @@ def _of_distributions(named: set[str], width: int, names: Sequence[str], source:
     if width < 2:
         raise PliantError(f"{source}: labels are probabilities of one class; there is nothing to tell apart")
     if unknown := named - set(classes):
-        raise PliantError(f"{source}: label {min(unknown)[:40]!r} stands beside probabilities of {width} classes; give probabilities everywhere")
+        raise PliantError(
+            f"{source}: label {min(unknown)[:40]!r} stands beside probabilities of {width} classes; give probabilities everywhere"
+        )
     return classes
 
 

@@ -128,7 +128,8 @@ class LabelledTexts(Examined):
 
         Raises PliantError for whatever is wrong with the table.
         """
-        return _classes(self, self.fingerprint())
+        asked: Any = self
+        return _classes(asked, self.fingerprint())
 
     def rows(self, tokenizer: Tokenizer, part: Part, length: int) -> LabelledRows:
         """The examples of a part as `tokenizer` has them, in at most `length` tokens each; labels are numbers.
@@ -186,13 +187,13 @@ def _place(label: str, classes: tuple[str, ...]) -> int:
 
 
 @lru_cache(maxsize=16)
-def _labels(data: LabelledTexts, fingerprint: str) -> frozenset[str | tuple[float, ...]]:
+def _labels(data: Any, fingerprint: str) -> frozenset[str | tuple[float, ...]]:
     """Every label that comes, of all parts."""
     return frozenset(example.label for _, example, _ in data.examined("all", Counter()))
 
 
 @lru_cache(maxsize=16)
-def _classes(data: LabelledTexts, fingerprint: str) -> tuple[str, ...]:
+def _classes(data: Any, fingerprint: str) -> tuple[str, ...]:
     labels = _labels(data, fingerprint)
     if not data.numbers:
         return classes_of(labels, _names(data), data.source)
@@ -204,7 +205,7 @@ def _classes(data: LabelledTexts, fingerprint: str) -> tuple[str, ...]:
     return (column,) if width == 1 else tuple(f"{column}_{number}" for number in range(width))
 
 
-def _soft(data: LabelledTexts, fingerprint: str) -> bool:
+def _soft(data: Any, fingerprint: str) -> bool:
     return any(not isinstance(label, str) for label in _labels(data, fingerprint))
 
 

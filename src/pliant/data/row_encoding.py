@@ -28,10 +28,11 @@ def encoded_rows(tokenizer: Tokenizer, texts: Sequence[tuple[str, ...]], length:
     inner: Any = tokenizer.tokenizer
     pairs = len(texts[0]) == 2
     if pairs and not _separates(inner):
-        texts, pairs = [("\n".join(row),) for row in texts], False
+        joined: list[tuple[str, ...]] = [("\n".join(row),) for row in texts]
+        texts, pairs = joined, False
     if length <= inner.num_special_tokens_to_add(pair=pairs):
         raise PliantError(f"length {length} leaves no room for a text between the tokens that this tokenizer puts around one")
-    first, second = [row[0] for row in texts], [row[1] for row in texts] if pairs else None
+    first, second = [row[0] for row in texts], [row[-1] for row in texts] if pairs else None
     found = inner(first, second, truncation=True, max_length=length, padding=False, return_token_type_ids=True, verbose=False)
     whole = inner(first, second, truncation=False, padding=False, verbose=False)["input_ids"]
     rows = zip(found["input_ids"], found["token_type_ids"], whole, strict=True)

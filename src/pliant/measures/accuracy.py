@@ -57,7 +57,9 @@ class Accuracy(Measure):
         """
         check_loaded(model)
         if not model.labels:
-            raise PliantError(f"{model.checkpoint.address} is {model.task.called}; accuracy is read off a classifier, such as one fine-tuned on labels")
+            raise PliantError(
+                f"{model.checkpoint.address} is {model.task.called}; accuracy is read off a classifier, such as one fine-tuned on labels"
+            )
         examples = Label(data=self.data, part=self.part).examples(model, None)
         count = min(len(examples.ids), self.samples or len(examples.ids))
         try:

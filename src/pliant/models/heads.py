@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def with_head(model: Model, task: str, labels: Sequence[str] | None = None, seed: int = 0) -> Model:
+def with_head(model: Model, task: str, labels: Sequence[str] | None = None, seed: int = 0, *, numbers: bool = False) -> Model:
     """The same trunk with a fresh head; the global random state is left untouched.
 
     Args:
@@ -33,6 +33,7 @@ def with_head(model: Model, task: str, labels: Sequence[str] | None = None, seed
         task: What the new network answers with (see `tasks`).
         labels: What the head has an output for, in order; one label is a number. None for tasks without labels.
         seed: Seed of the head's numbers.
+        numbers: Whether each label is a number to predict, not a class; transformers then takes the squared error for its loss, too.
 
     Raises PliantError for an architecture that has no such network, and for labels that are none or repeated.
     """
@@ -45,6 +46,7 @@ def with_head(model: Model, task: str, labels: Sequence[str] | None = None, seed
     if labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: number for number, name in enumerate(labels)}
+        config.problem_type = "regression" if numbers else None
     if wanted.text and model.words is not None:
         config.get_text_config().pad_token_id = padding_id(model)
     try:
@@ -66,7 +68,7 @@ def fitted(model: Model, needs: Needs | None, seed: int = 0) -> Model:
     if needs is None:
         return model
     if model.task.name != needs.task or needs.fresh:
-        return with_head(model, needs.task, needs.labels, seed)
+        return with_head(model, needs.task, needs.labels, seed, numbers=needs.numbers)
     if needs.labels is not None and needs.numbers and len(needs.labels) != len(model.labels):
         told = f"its head has {len(model.labels)} outputs ({_some(model.labels)}), where {len(needs.labels)} are needed"
         raise PliantError(f"{model.checkpoint.address}: {told}; ask for a fresh head")

@@ -157,8 +157,8 @@ def token_embedding(network: nn.Module) -> nn.Embedding:
 def places_before(network: nn.Module) -> int:
     """Rows of a table of positions that no token has: RoBERTa counts its positions from behind that of the padding."""
     tables = (module for name, module in network.named_modules() if name.endswith("position_embeddings"))
-    padding = next((table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None), None)
-    return 0 if padding is None else int(padding) + 1
+    found: list[Any] = [padding for table in tables if (padding := getattr(table, "padding_idx", None)) is not None]
+    return found[0] + 1 if found else 0
 
 
 def token_head(network: nn.Module) -> nn.Module | None:

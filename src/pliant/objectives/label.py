@@ -65,7 +65,8 @@ class Label(Objective):
 
     def data_for(self, tokenizer: Tokenizer) -> TrainingData:
         """The texts, uncut, or the images."""
-        return self.data.pictures(self.part) if isinstance(self.data, Images) else self.data.rows(tokenizer, self.part, UNCUT)
+        found: Any = self.data.pictures(self.part) if isinstance(self.data, Images) else self.data.rows(tokenizer, self.part, UNCUT)
+        return found
 
     def examples(self, model: Model, length: int | None) -> LabelledImages | LabelledTextRows | Relabelled:
         """The examples as `model` reads them; `length` is the most tokens of a text.
@@ -109,7 +110,9 @@ class Label(Objective):
         output = network(**batch.inputs)
         logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
         soft = batch.targets.is_floating_point()
-        return Losses(cross_entropy(logits, batch.targets.to(logits.dtype) if soft else batch.targets, reduction="none"), batch.weights, output)
+        return Losses(
+            cross_entropy(logits, batch.targets.to(logits.dtype) if soft else batch.targets, reduction="none"), batch.weights, output
+        )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,10 @@ class LabelledTextRows:
 
     @classmethod
     def of(cls, data: LabelledTexts, model: Model, part: Part, length: int | None) -> LabelledTextRows:
-        """The examples of a part as `model` reads them. Raises PliantError for labels unknown to its head, and for a length beyond its context."""
+        """The examples of a part as `model` reads them.
+
+        Raises PliantError for labels unknown to its head, and for a length beyond its context.
+        """
         if length is not None and length > model.context:
             raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
         classes = data.classes()

@@ -70,4 +70,4 @@ def _framed(ids: NDArray[np.int64], before: tuple[int, ...], after: tuple[int, .
 def draws(key: int, counter: int, rows: int, length: int) -> NDArray[np.float64]:
     """(3, rows, length) uniform in [0, 1), from the Philox counter-based generator, whose stream is fixed for all versions of numpy."""
     raw = np.random.Philox(key=key, counter=[0, 0, counter, 3]).random_raw(3 * rows * length)
-    return (raw >> np.uint64(11)).reshape(3, rows, length) * 2.0**-53
+    return (raw >> np.uint64(11)).reshape(3, rows, length).astype(np.float64) * 2.0**-53

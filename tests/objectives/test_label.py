@@ -1,0 +1,248 @@
+"""Classification of texts and images: transformers' own loss, heads, noise, and runs that go on where they were killed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from pliant.changes import CHANGES
+from pliant.data import load_tokenizer
+from pliant.data.images import Images
+from pliant.data.labelled_texts import LabelledTexts
+from pliant.data.pretrained import PretrainedTokenizer
+from pliant.errors import PliantError
+from pliant.methods import Method
+from pliant.models import Checkpoint, Model, build, load, save, with_head
+from pliant.models.heads import fitted
+from pliant.objectives import OBJECTIVES, Label, Regression
+from pliant.train import Recipe, train
+from pliant.train.new_model import NewModel
+
+COLOURS = ["red", "green", "blue"]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(records):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        path.write_text("\n".join(map(json.dumps, records)))
+        return str(path)
+
+    return write
+
+
+def coloured(count=60):
+    """The label stands in the text."""
+    return [{"text": f"{n} is {COLOURS[n % 3]}" + "." * (n % 7), "label": COLOURS[n % 3]} for n in range(count)]
+
+
+def tiny(seed=0):
+    return build("llama-16x2", load_tokenizer("ascii"), seed, context=32)
+
+
+def bert(tmp_path, labels):
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
+    BertTokenizer(vocab={name: number for number, name in enumerate(names)}).save_pretrained(tmp_path / "words")
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_dropout_prob": 0.0}
+    torch.manual_seed(0)
+    network = BertForSequenceClassification(BertConfig(vocab_size=13, id2label=dict(enumerate(labels)), initializer_range=0.3, **shape))
+    return Model(network.eval(), PretrainedTokenizer.load(tmp_path / "words"), Checkpoint(name="bert"))
+
+
+def test_losses_of_decoders_are_those_of_transformers(table):
+    objective = Label(data=table(coloured()), part="all")
+    model = fitted(tiny(), objective.needs(), 3)
+    batch = objective.examples(model, None).at(np.arange(20))
+    found = objective.losses(model.network, batch)
+    for row in range(20):
+        inputs = {name: tensor[row : row + 1, : int(batch.inputs["attention_mask"][row].sum())] for name, tensor in batch.inputs.items()}
+        reference = model.network(**inputs, labels=batch.targets[row : row + 1]).loss
+        assert float(found.values[row].detach()) == pytest.approx(float(reference.detach()), abs=1e-6)
+    whole = model.network(**batch.inputs, labels=batch.targets).loss
+    assert float(found.mean().detach()) == pytest.approx(float(whole.detach()), abs=1e-6)
+
+
+def test_losses_of_pairs_are_those_of_transformers_from_text_on(table, tmp_path):
+    records = [
+        {"premise": "a b c", "hypothesis": "d", "label": "no"},
+        {"premise": "e", "hypothesis": "f g h a b", "label": "yes"},
+        {"premise": "a", "hypothesis": "a", "label": "no"},
+    ]
+    model = bert(tmp_path, ["yes", "no"])
+    objective = Label(data=table(records), part="all")
+    examples = objective.examples(model, 8)
+    found = objective.losses(model.network, examples.at(np.arange(3)))
+    inner = model.tokenizer.tokenizer
+    for row, record in enumerate(records):
+        inputs = inner(record["premise"], record["hypothesis"], truncation=True, max_length=8, return_tensors="pt")
+        label = torch.tensor([["yes", "no"].index(record["label"])])
+        reference = model.network(**inputs, labels=label).loss
+        assert float(found.values[row].detach()) == pytest.approx(float(reference.detach()), abs=1e-6)
+
+
+def test_soft_labels_are_a_cross_entropy_between_distributions(table):
+    records = [{"text": f"text {n}", "label": [0.2, 0.3, 0.5]} for n in range(4)]
+    objective = Label(data=table(records), part="all")
+    model = with_head(tiny(), "sequence", ["2", "0", "1"])
+    batch = objective.examples(model, None).at(np.arange(4))
+    assert batch.targets[0].tolist() == pytest.approx([0.5, 0.2, 0.3])
+    found = objective.losses(model.network, batch)
+    logs = found.output.logits.log_softmax(-1)
+    assert torch.allclose(found.values, -(logs * torch.tensor([0.5, 0.2, 0.3])).sum(-1), atol=1e-6)
+    one = table([{"text": f"text {n}", "label": [0, 0, 1]} for n in range(4)])
+    hard = table([{"text": f"text {n}", "label": f"{2 - n // 4}"} for n in range(6)])
+    losses = [Label(data=data, part="all") for data in (one, hard)]
+    values = [o.losses(model.network, o.examples(model, None).at(np.arange(4))).values for o in losses]
+    assert torch.allclose(*values, atol=1e-6)
+
+
+def test_numbers_are_squared_errors_as_transformers_has_them(table):
+    records = [{"text": f"text {n}", "score": n / 2} for n in range(6)]
+    objective = Regression(data=table(records), part="all")
+    model = fitted(tiny(), objective.needs())
+    assert model.labels == ("score",)
+    batch = objective.examples(model, None).at(np.arange(6))
+    found = objective.losses(model.network, batch)
+    reference = model.network(**batch.inputs, labels=batch.targets).loss
+    assert float(found.mean().detach()) == pytest.approx(float(reference.detach()), rel=1e-6)
+    assert torch.allclose(found.values, (found.output.logits[:, 0] - torch.arange(6) / 2).square())
+    assert objective.examples(model, None).chance == pytest.approx(np.var(np.arange(6) / 2))
+    vectors = Regression(data=table([{"text": f"text {n}", "label": [n, -n]} for n in range(6)]), part="all")
+    two = fitted(tiny(), vectors.needs())
+    batch = vectors.examples(two, None).at(np.arange(6))
+    found = vectors.losses(two.network, batch)
+    assert float(found.mean().detach()) == pytest.approx(float(two.network(**batch.inputs, labels=batch.targets).loss.detach()), rel=1e-6)
+    with pytest.raises(PliantError, match=r"its head has 1 outputs \(score\), where 2 are needed; ask for a fresh head"):
+        train(model, vectors, Recipe(lr=1e-3, steps=1, batch=2), quiet=True)
+
+
+def test_it_learns_and_what_is_saved_answers_in_transformers(table, tmp_path):
+    objective = Label(data=table(coloured()), part="all")
+    model = tiny()
+    log = train(model, objective, Recipe(lr=2e-2, steps=60, batch=16), quiet=True)
+    assert log.losses[0] > 0.9
+    assert np.mean(log.losses[-5:]) < 0.3
+    save(model, tmp_path / "out")
+    again = load(tmp_path / "out")
+    assert (again.labels, again.weights()) == (("blue", "green", "red"), model.weights())
+    from transformers import pipeline
+
+    answer = pipeline("text-classification", str(tmp_path / "out"), device="cpu")("7 is green..")[0]
+    assert answer["label"] == "green"
+
+
+def test_a_head_keeps_its_labels_and_refuses_others(table):
+    model = with_head(tiny(), "sequence", ["green", "red", "blue"])
+    examples = Label(data=table(coloured()), part="all").examples(model, None)
+    assert {int(target) for target in examples.at(np.arange(60)).targets} == {0, 1, 2}
+    assert int(examples.at(np.array([0])).targets) == 1  # the first text is red
+    other = table([*coloured(), {"text": "a", "label": "pink"}])
+    with pytest.raises(PliantError, match="label 'pink' is unknown to its head, which has green, red, blue"):
+        train(model, Label(data=other), Recipe(lr=1e-3, steps=1), quiet=True)
+    train(model, Label(data=other, fresh_head=True), Recipe(lr=1e-3, steps=1, batch=2), quiet=True)
+    assert model.labels == ("blue", "green", "pink", "red")
+
+
+def test_wrong_labels_are_a_fixed_set_that_training_sees(table):
+    data = table(coloured(90))
+    model = fitted(tiny(), Label(data=data).needs())
+    clean, noisy = (Label(data=data, part="all", noise=noise).examples(model, None) for noise in (None, {"fraction": 0.3}))
+    numbers = np.arange(90)
+    wrong = clean.at(numbers).targets != noisy.at(numbers).targets
+    assert int(wrong.sum()) == 27
+    assert list(clean.ids) == list(noisy.ids)
+    assert clean.fingerprint != noisy.fingerprint
+    batch = noisy.batch(3, 10, seed=1)
+    assert torch.equal(batch.targets, noisy.at(batch.numbers).targets)
+    soft = table([{"text": f"text {n}", "label": [0.5, 0.5]} for n in range(4)])
+    with pytest.raises(PliantError, match="probabilities, which noise cannot flip"):
+        Label(data=soft, noise={"fraction": 0.3}).examples(with_head(tiny(), "sequence", ["0", "1"]), None)
+
+
+class Stop(Method):
+    at: int
+
+    def after_step(self, run, state):
+        if run.step == self.at:
+            raise KeyboardInterrupt
+
+    def canonical(self):
+        return {"kind": self.kind}
+
+
+@pytest.mark.parametrize("objective", ["label", "regression", "images"])
+def test_a_killed_run_goes_on_bit_for_bit(objective, table, tmp_path):
+    if objective == "images":  # with batch norm, whose statistics are part of the state
+        learned = Label(data=Images(source="builtin:digits", augment={"crop": 1}), noise={"fraction": 0.1})
+        make = lambda: NewModel(preset="resnet-8x4").build(0, learned.needs())  # noqa: E731
+    elif objective == "label":
+        learned, make = Label(data=table(coloured())), tiny
+    else:
+        learned, make = Regression(data=table([{"text": f"text {n}", "score": n / 50} for n in range(50)])), tiny
+    recipe = Recipe(lr=1e-2, steps=12, batch=4, accumulate=2)
+
+    def trained(at, folder):
+        subject = make()
+        log = train(subject, learned, recipe, methods=[Stop(at=at)], folder=folder, save_every=0, quiet=True)
+        return subject.weights(), log.losses
+
+    whole, losses = trained(99, None)
+    with pytest.raises(KeyboardInterrupt):
+        trained(6, tmp_path / "state")
+    assert trained(99, tmp_path / "state") == (whole, losses)
+
+
+def test_images_are_told_apart_by_their_source_and_learned():
+    learned = OBJECTIVES.parse({"label": {"data": "builtin:digits"}})
+    assert isinstance(learned.data, Images)
+    assert learned.needs().labels == tuple("0123456789")
+    model = NewModel(preset="mlp-32x1").build(0, learned.needs())
+    log = train(model, learned, Recipe(lr=3e-2, steps=60, batch=32), quiet=True)
+    assert (log.tokens, log.unique_tokens) == (60 * 32, log.unique_tokens)
+    assert np.mean(log.losses[-5:]) < 0.7
+    assert model.network.training is False or model.network.training is True
+    with pytest.raises(PliantError, match="reads images, not text"):
+        Label(data="nowhere.jsonl", part="all").data.rows(model.tokenizer, "all", 5)
+
+
+def test_forms_say_which_kind_they_are(table, tmp_path):
+    texts = Label(data=table(coloured()))
+    images = Label(data={"source": "anything", "size": 8})
+    assert isinstance(texts.data, LabelledTexts)
+    assert isinstance(images.data, Images)
+    for found in (
+        texts,
+        images,
+        Label(data={"source": "x.csv", "label_column": "y"}),
+        Label(data="builtin:digits", noise={"fraction": 0.5}),
+    ):
+        assert OBJECTIVES.parse(found.canonical()) == found
+    with pytest.raises(PliantError, match="label_colum"):
+        Label(data={"source": "x.csv", "label_colum": "y"})
+    with pytest.raises(PliantError, match="data"):
+        Label(data=3)
+    change = CHANGES.parse({"finetune": {"objective": {"label": {"data": texts.data.source}}, "lr": 1e-3}})
+    assert change.title() == f"Fine-tuning on {texts.data.source.rsplit('/', 1)[-1]}, objective label, 30 steps"
+    assert CHANGES.parse(change.canonical()) == change
+
+
+def test_images_of_another_size_than_the_model_reads_are_refused():
+    needs = Label(data="builtin:digits").needs()
+    model = NewModel(preset="mlp-32x1").build(0, needs)
+    with pytest.raises(PliantError, match="images of 12 x 12 pixels, and the model reads 8 x 8"):
+        Label(data={"source": "builtin:digits", "size": 12}).examples(model, None)
+
+
+def test_a_text_beyond_the_context_is_refused_or_cut(table):
+    model = fitted(tiny(), Label(data=table(coloured())).needs())
+    long = table([{"text": "x" * 40, "label": "red"}, {"text": "y", "label": "blue"}])
+    assert Label(data=long, part="all").examples(model, None).counts["truncated"] == 1
+    with pytest.raises(PliantError, match="length 64 is more than the model's context of 32 tokens"):
+        Label(data=long).examples(model, 64)
