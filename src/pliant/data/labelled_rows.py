@@ -20,7 +20,7 @@ FACTS = "rows.json"
 ARRAYS = ("tokens", "texts", "offsets", "numbers", "labels")
 
 
-class Row(NamedTuple):
+class LabelledRow(NamedTuple):
     """One example: what names it, its token ids, which text each is of, and its label as numbers."""
 
     number: int
@@ -66,7 +66,7 @@ class LabelledRows:
         return self._tokens[place], self._texts[place]
 
 
-def built(target: Path, name: str, rows: Iterable[Row], counts: Mapping[str, int]) -> LabelledRows:
+def built(target: Path, name: str, rows: Iterable[LabelledRow], counts: Mapping[str, int]) -> LabelledRows:
     """The rows, written to `target` unless they are there whole; `counts` is filled while they are made.
 
     Raises PliantError where there are none, and for a full or read-only disk.

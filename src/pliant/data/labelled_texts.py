@@ -20,7 +20,7 @@ from pliant.data.examined import Examined
 from pliant.data.formats import Format, named
 from pliant.data.image_sources import Columns, told_names
 from pliant.data.label_values import class_label, classes_of, number_label
-from pliant.data.labelled_rows import LabelledRows, Row, built
+from pliant.data.labelled_rows import LabelledRow, LabelledRows, built
 from pliant.data.locate import TABLES, kind_of, locate
 from pliant.data.row_encoding import encoded_rows
 from pliant.data.rows import rows
@@ -143,7 +143,7 @@ class LabelledTexts(Examined):
         key = digest(json.dumps([_FORMAT, self.fingerprint(), tokenizer.fingerprint, classes, part, length]))
         return built(cache_folder() / "labelled" / key, name, self._rows(tokenizer, part, length, classes, counts), counts)
 
-    def _rows(self, tokenizer: Tokenizer, part: Part, length: int, classes: tuple[str, ...], counts: Counter[str]) -> Iterator[Row]:
+    def _rows(self, tokenizer: Tokenizer, part: Part, length: int, classes: tuple[str, ...], counts: Counter[str]) -> Iterator[LabelledRow]:
         soft = not self.numbers and _soft(self, self.fingerprint())
         for group in _grouped(self.examined(part, counts)):
             texts = [example.texts for _, example in group]
@@ -151,7 +151,7 @@ class LabelledTexts(Examined):
                 counts["records"] += 1
                 counts["truncated"] += cut
                 if ids:
-                    yield Row(number, ids, marks, _as_numbers(example.label, classes, soft))
+                    yield LabelledRow(number, ids, marks, _as_numbers(example.label, classes, soft))
                 else:
                     counts["left_out"] += 1
 
