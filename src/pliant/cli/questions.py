@@ -118,6 +118,8 @@ def show(decision: Decision, as_json: bool) -> None:
     for run in decision.answer if isinstance(decision.answer, list) else ():
         size = ", ".join(f"{name} {_plain(value)}" for name, value in run.items() if name != "compute")
         print(f"  run    {size}: {run['compute']:.3g} FLOPs")
+    for warning in decision.warnings:
+        print(f"  note   {warning}")
     for audit in decision.audit:
         print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
     for other in decision.alternatives:

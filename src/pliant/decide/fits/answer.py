@@ -47,6 +47,8 @@ class Decision:
     evidence: dict[str, Any] = field(default_factory=dict[str, Any])
     next: dict[str, Any] | None = None
     """The affordable run that would narrow this decision most."""
+    warnings: list[str] = field(default_factory=list[str])
+    """What the answer holds for, and what it must not be taken for."""
 
     @property
     def name(self) -> str:
@@ -85,6 +87,7 @@ def conclude(
         "audit": [{"law": fit.law.name, **fit.audit} for fit in fits],
         "evidence": {**evidence, "distance": distances(fits, setting)},
         "next": next_run(fits, narrow, affordable),
+        "warnings": warnings_of(fits),
     }
     if reason := obstacle(fits, setting):
         return Decision(verdict="refused", reason=reason, **shared)
@@ -93,6 +96,11 @@ def conclude(
         why = f"the held-out audit of law {unsure[0].law.name} is undetermined: {unsure[0].audit.get('reason')}"
         answer = {**answer, "verdict": "undetermined", "reason": f"{answer['reason']}, but {why}"}
     return Decision(**answer, **shared)
+
+
+def warnings_of(fits: Sequence[BootstrappedFit]) -> list[str]:
+    """What the fits say of their runs' learning rates, each sentence once."""
+    return list(dict.fromkeys(fit.schedule for fit in fits if fit.schedule))
 
 
 def distances(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pliant.errors import PliantError
+from pliant.laws.tables.annealing import MARK
 from pliant.spec import nearest
 from pliant.statistics import Array
 
@@ -34,6 +35,8 @@ class BootstrappedFit:
     """Which value of the column that parameters are split by (a pool's name); None where they are not."""
     target: Array | None = None
     """What was measured in those runs, in the law's unit; None where it is not known."""
+    schedule: str | None = None
+    """What the fit says of its runs' learning rates; see `pliant.laws.tables.annealing`."""
 
     @classmethod
     def of(cls, fit: Fit | BootstrappedFit) -> BootstrappedFit:
@@ -49,7 +52,8 @@ class BootstrappedFit:
                 f"this fit of law {fit.law.name} has one value per {column!r}; fit one {column} alone (where) to decide on it"
             )
         logs, audit = fit.residual == "log", fit.audit.to_json()
-        return cls(fit.law, _stacked(fit, None), fit.columns, fit.noise, logs, audit, target=fit.target)
+        schedule = next((remark for remark in fit.remarks if remark.startswith(MARK)), None)
+        return cls(fit.law, _stacked(fit, None), fit.columns, fit.noise, logs, audit, target=fit.target, schedule=schedule)
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.decide.fits.answer import Decision, distances, interval, obstacle
+from pliant.decide.fits.answer import Decision, distances, interval, obstacle, warnings_of
 from pliant.decide.fits.asked import fits_for, possible
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.next_run import cost
@@ -66,9 +66,9 @@ def decide(fit: Fit, budget: float, compute: float | None = None, at: Mapping[st
     if price.min() > budget:
         raise PliantError(f"the budget of {budget:.3g} FLOPs is below the cheapest run within the table's regime, {price.min():.3g} FLOPs")
     wanted, spread, setting, words = _answer(fit, drawn, compute, at)
-    audit = [{"law": fit.law.name, **drawn.audit}]
+    audit, told_of = [{"law": fit.law.name, **drawn.audit}], warnings_of([drawn])
     if reason := obstacle([drawn], setting):
-        return Decision(QUESTION, "refused", reason, audit=audit, evidence={"distance": distances([drawn], setting)})
+        return Decision(QUESTION, "refused", reason, audit=audit, evidence={"distance": distances([drawn], setting)}, warnings=told_of)
     known, slopes = _information(fit, fit.columns), _slopes(fit, able)
     chosen = best_plan(known, slopes, wanted, price, budget, runs)
     share = float(np.sqrt(variance(known + slopes[chosen].T @ slopes[chosen], wanted) / variance(known, wanted)))
@@ -91,7 +91,7 @@ def decide(fit: Fit, budget: float, compute: float | None = None, at: Mapping[st
         "distance": distances([drawn], setting),
     }
     reason = f"{len(plan)} runs for {spent:.3g} FLOPs{told}"
-    return Decision(QUESTION, "answered" if plan else "undetermined", reason, answer=plan, audit=audit, evidence=evidence)
+    return Decision(QUESTION, "answered" if plan else "undetermined", reason, answer=plan, audit=audit, evidence=evidence, warnings=told_of)
 
 
 def candidates(fit: BootstrappedFit) -> dict[str, Array]:

@@ -150,7 +150,7 @@ def _fitted(
         restarts=Restarts(found.tried, found.reached, found.let_go, found.converged),
         unidentifiable=left_open(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
-        remarks=(*runs.remarks, *_search_remarks(found, moved.names), *_bound_remarks(moved, theta)),
+        remarks=(*runs.remarks, *filter(None, [runs.schedule]), *_search_remarks(found, moved.names), *_bound_remarks(moved, theta)),
     )
 
 

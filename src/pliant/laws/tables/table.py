@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pliant.errors import PliantError
 from pliant.laws.law import LARGEST, Array, Law
+from pliant.laws.tables.annealing import annealing
 from pliant.laws.tables.numerals import shown
 from pliant.laws.tables.source import opened, quoted
 from pliant.spec import nearest
@@ -41,6 +42,8 @@ class RunTable:
     texts: dict[str, NDArray[np.str_]] = field(default_factory=dict[str, NDArray[np.str_]])
     """Columns that name things: clusters, groups."""
     remarks: list[str] = field(default_factory=list[str])
+    schedule: str | None = None
+    """Whether the runs ended their learning rates alike; None where it does not matter."""
 
     def __len__(self) -> int:
         return len(self.target)
@@ -81,13 +84,15 @@ def read_runs(
         copies = source.drop_copies(names)
         numbers = {name: source.numbers(name, expression, counts=name in counts) for name, expression in expressions.items()}
         words = {name: source.words(name, expression) for name, expression in texts_sql.items()}
+        schedule = annealing(law, names, lambda name: source.words(name, f"coalesce(cast({quoted(name)} as varchar), 'unknown')"))
     target = _in_nats(numbers.pop(law.target), law, expressions[law.target], unit)
     positive = {column.name for column in law.columns if column.positive}
     for name, values in {**numbers, law.target: target}.items():
         _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
     measured = {name: values for name, values in numbers.items() if name in names or name in columns}
     small = [name for name, values in measured.items() if name in counts and values.max() < SMALL_COUNT]
-    return RunTable(numbers, target, words, [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)])
+    remarks = [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)]
+    return RunTable(numbers, target, words, remarks, schedule)
 
 
 def read_columns(law: Law, table: Any, *, texts: Sequence[str] = ()) -> dict[str, Any]:
