@@ -105,3 +105,21 @@ def test_what_has_no_answer_says_so_in_one_line_and_the_others_answer(tmp_path, 
     words = ["at least two", "ValueError: several lines", "nothing was found", "unknown question 'of_another_package'"]
     assert all(word in one.undecided for word, one in zip(words, found, strict=True))
     assert found[3].json()["question"] == {"of_another_package": {"x": 1}}
+
+
+def test_groups_of_ladders_are_compared_at_a_larger_budget(tmp_path):
+    """Two schedules with the same table behind them: as good as each other; one alone is no choice."""
+    question = {"between": {"by": "schedule", "compute": 6 * 8784 * 64e6, "measure": "generic"}}
+    once = synthetic_ledger(tmp_path, samples=16)
+    with pytest.raises(PliantError, match="one group only"):
+        decide.ask(question, once)
+    both = synthetic_ledger(tmp_path, samples=16, schedule="constant", study="other", name="llama-16x2-b")
+    (found,) = decide.ask(question, both)
+    assert (found.verdict, set(found.ties)) == ("undetermined", {"cosine", "constant"})
+    assert found.evidence.common_scales == 6
+    assert found.evidence.seed_sd is not None  # three seeds at every budget
+    assert {one.question for one in decide.ask({"between": {"by": "schedule", "compute": 1e12}}, both)} == {
+        "which schedule is best at compute 1e+12"
+    }
+    with pytest.raises(PliantError, match="no unchanged checkpoints"):
+        decide.ask({"between": {"by": "schedule", "compute": 1e12, "measure": "none"}}, both)

@@ -53,7 +53,7 @@ def between_command(
 def _show(found: GroupDecision, by: str) -> None:
     """The answer with its caveats, the groups, and what would settle it."""
     print(f"{found.sentence()}.")
-    print(f"A wrong choice costs {found.regret:.2g} on average, of a loss of {found.ranking[0].value:.4g}.")
+    print(f"Choosing it gives away about {found.regret:.2g} to the best, of a loss of {found.ranking[0].value:.4g}.")
     for caveat in found.caveats:
         print(f"But: {caveat}.")
     rows = [[one.group, f"{one.value:.4f}", f"{one.low:.4f}", f"{one.high:.4f}", f"{one.probability:.0%}"] for one in found.ranking[:SHOWN]]

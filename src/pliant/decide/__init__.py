@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from pliant.decide.fits.tokens import decide as tokens
     from pliant.decide.groups.answer import GroupDecision
     from pliant.decide.groups.between import decide as between
-    from pliant.decide.questions import QUESTIONS, BestCheckpoint, BitsAlongLadder, Question, ask
+    from pliant.decide.questions import QUESTIONS, BestCheckpoint, BetterGroup, BitsAlongLadder, Question, ask
 
 __all__ = [
     "QUESTIONS",
     "BestCheckpoint",
+    "BetterGroup",
     "BitsAlongLadder",
     "CheckpointDecision",
     "Curve",
@@ -53,6 +54,7 @@ __all__ = [
 _HOMES = {
     "QUESTIONS": "questions.QUESTIONS",
     "BestCheckpoint": "questions.BestCheckpoint",
+    "BetterGroup": "questions.BetterGroup",
     "BitsAlongLadder": "questions.BitsAlongLadder",
     "CheckpointDecision": "curves.checkpoint.CheckpointDecision",
     "Curve": "curves.curve.Curve",

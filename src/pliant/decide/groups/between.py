@@ -156,7 +156,7 @@ def _caveats(cells: Cells, names: Sequence[str], target: float) -> list[str]:
     if behind:
         found.append(f"not measured at the largest common scale, and judged from smaller ones: {some(behind)}")
     if left := sorted(set(names) - set(cells.names)):
-        found.append(f"left out, since no other group was measured at the same scale: {some(left)}")
+        found.append(f"left out, having no scale in common with others near the one asked for: {some(left)}")
     if cells.interpolated:
         found.append("groups were measured at different compute: losses are read off between each one's own runs")
     return found

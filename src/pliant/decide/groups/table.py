@@ -63,7 +63,7 @@ def runs_by_group(
         raise PliantError(f"column {by} names one group only ({names[0]}): a choice takes two or more")
     size, tokens = read.columns.get("N"), read.columns.get("D")
     compute = read.columns["compute"] if "compute" in asked else FLOPS * read.columns["N"] * read.columns["D"]
-    remarks = [remark for remark in read.remarks if "has one value" not in remark]
+    remarks = [remark for remark in read.remarks if "has one value" not in remark and "rows repeat" not in remark]  # those are of laws
     if lacking:
         remarks.append(f"rows without a value were left out: {lacking}")
     return GroupRuns([str(name) for name in names], np.ravel(group), compute, read.target, size, tokens), remarks

@@ -13,7 +13,7 @@ import numpy as np
 
 from pliant.decide.groups.cells import Cells, GroupRuns, Scale, cells_of
 
-SHARED = Path(os.environ.get("PLIANT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")) / "runs"
+SHARED = Path(os.environ.get("PLIANT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "runs"
 Row = tuple[str, float, float, float, float]
 """Group, size, tokens, compute, loss."""
 
