@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pliant.data.images import Images
 from pliant.data.selection import Selection
+from pliant.data.table import Table
 from pliant.errors import PliantError
 
 IDS = [f"{number:016x}" for number in np.random.default_rng(0).permutation(50)]
@@ -83,3 +85,25 @@ def test_tables_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
         Selection(keep=0.6, skip=0.5, order="random")
     with pytest.raises(PliantError, match="no such file"):
         kept(IDS, scores=str(tmp_path / "missing.parquet"), keep=0.5)
+
+
+def dialogues(path: Path, count: int = 40) -> str:
+    path.write_text("\n".join(json.dumps({"question": f"What is {n}?", "answer": f"It is number {n}."}) for n in range(count)))
+    return str(path)
+
+
+def test_dialogues_are_selected_by_their_ids(tmp_path: Path) -> None:
+    from pliant.data import load_tokenizer
+
+    words, source = load_tokenizer("ascii"), dialogues(tmp_path / "qa.jsonl")
+    whole = Table(source=source).sequences(words, "train", 64)
+    values = np.random.default_rng(0).random(len(whole))
+    scores = table(tmp_path / "s.csv", whole.ids, values)
+    half = Table(source=source, select={"scores": scores, "keep": 0.5}).sequences(words, "train", 64)
+    count = round(len(whole) / 2)
+    assert set(half.ids) == {whole.ids[i] for i in np.argsort(-values)[:count]}
+    assert half.counts["unselected"] == len(whole) - count
+    assert half.fingerprint != whole.fingerprint
+    assert Table(source=source).canonical() == {"kind": "table", "source": source, "format": None, "skip_bad": False}  # as before
+    with pytest.raises(PliantError, match="these examples have none"):
+        Table(source=source, select={"keep": 0.5, "order": "random", "balanced": True}).sequences(words, "train", 64)

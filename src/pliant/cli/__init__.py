@@ -49,9 +49,11 @@ def _register() -> None:
         report,
         run,
         schema,
+        score,
         show,
     )
     from pliant.measures import MEASURES
+    from pliant.scores import SCORES
 
     app.command("demo")(demo.demo_command)
     app.command("run")(run.run_command)
@@ -85,6 +87,16 @@ def _register() -> None:
             "Read one measure off a model.\n\nExample: pliant measure loss --model M --data text.jsonl",
         ),
         name="measure",
+    )
+    app.add_typer(
+        fields.catalog_app(
+            SCORES,
+            score.score_command,
+            "score",
+            "Give every training example a number.\n\nExample: pliant score perplexity --model M --data text.jsonl -o scores.parquet",
+            score.EXAMPLES,
+        ),
+        name="score",
     )
     app.command("findings")(findings.findings_command)
     app.command("schema")(schema.schema_command)

@@ -22,9 +22,9 @@ _STREAM = 2  # of Philox's counter, so that no draw here is one of the order of 
 class Augmentation(Spec):
     """Random crops and flips, drawn anew each time an example is seen."""
 
-    crop: int = Field(0, ge=0, le=1024, description="Pixels of padding around an image, out of which one of its own size is cut")
-    flip: bool = Field(False, description="Mirror every other image, left to right")
-    reflect: bool = Field(False, description="Pad with the image mirrored at its edge, not with black")
+    crop: int = Field(default=0, ge=0, le=1024, description="Pixels of padding around an image, out of which one of its own size is cut")
+    flip: bool = Field(default=False, description="Mirror every other image, left to right")
+    reflect: bool = Field(default=False, description="Pad with the image mirrored at its edge, not with black")
 
     def __call__(self, pixels: NDArray[np.uint8], ids: NDArray[np.uint64], step: int, seed: int) -> NDArray[np.uint8]:
         """Images (rows, height, width, channels), each under its id, as they look at one step of one run.

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from pliant.data.content import contents
 from pliant.data.fields import TEXT_FIELDS
@@ -21,6 +21,7 @@ from pliant.data.locate import LINES, TABLES, kind_of, locate
 from pliant.data.located import Located
 from pliant.data.rendering import Piece, chat_template, tokenised
 from pliant.data.rows import SEPARATED, records, rows
+from pliant.data.selection import Selection
 from pliant.data.sequences import Sequences, built
 from pliant.data.split import Part, held_out_share
 from pliant.errors import PliantError
@@ -53,6 +54,13 @@ class Examined(Located):
         default=False, description="Leave out, and count, records that cannot be learned from, instead of refusing the table"
     )
 
+    select: Selection | None = Field(default=None, description="Which examples are kept: `{scores: scores.parquet, keep: 0.5}`")
+
+    @model_serializer(mode="wrap")
+    def _without_selection(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `select` where all are kept, so that records from before there was a choice keep their keys."""
+        return {name: value for name, value in handler(self).items() if name != "select" or value is not None}
+
     @field_validator("format")
     @classmethod
     def _known(cls, name: str | None) -> str | None:
@@ -84,8 +92,9 @@ class Examined(Located):
         return self.size
 
     def fingerprint(self) -> str:
-        """Of what the files hold."""
-        return digest(json.dumps([_FORMAT, contents(locate(self.source)), self.format, self.skip_bad]))
+        """Of what the files hold, and of what is selected."""
+        selected = [] if self.select is None else [self.select.fingerprint()]
+        return digest(json.dumps([_FORMAT, contents(locate(self.source)), self.format, self.skip_bad, *selected]))
 
     def form(self) -> Format:
         """What its columns are: as `format` says, or as the first record's are called. Raises PliantError where that cannot be told."""
@@ -139,6 +148,19 @@ class Examined(Located):
                     raise PliantError(f"{where}: {error}; `skip_bad: true` leaves such records out") from None
                 skipped["skipped"] += 1
 
+    def chosen(self, part: Part, skipped: Counter[str], template: Any = None) -> Iterator[tuple[int, Any, list[list[Piece]]]]:
+        """Those of `examined` that are selected, the others counted in `skipped` as unselected. Raises PliantError as it does."""
+        if self.select is None:
+            yield from self.examined(part, skipped, template)
+            return
+        names = [f"{number:016x}" for number, _, _ in self.examined(part, Counter(), template)]
+        kept = self.select.kept(names)
+        for keep, found in zip(kept, self.examined(part, skipped, template), strict=True):
+            if keep:
+                yield found
+            else:
+                skipped["unselected"] += 1
+
     @property
     def size(self) -> int:
         """Bytes of its files, by which the share that is held out is chosen, as of any corpus."""
@@ -159,7 +181,7 @@ class Examined(Located):
         counts = Counter({"records": 0, "truncated": 0, "left_out": 0})
 
         def found() -> Iterator[tuple[int, list[int], list[bool]]]:
-            for group in _grouped(self.examined(part, counts, template)):
+            for group in _grouped(self.chosen(part, counts, template)):
                 flat = iter(self.tokens([member for _, _, members in group for member in members], tokenizer, template, length))
                 for number, _, members in group:
                     cut, short = zip(*(next(flat) for _ in members), strict=True)

@@ -27,14 +27,16 @@ class Images(Located):
         description="An archive (.npz), a folder of class folders, a table (.parquet, .arrow), a glob, builtin:digits, "
         "or hub:owner/name[:config][@revision][[split]]",
     )
-    image_column: str | None = Field(None, description="Column of a table that holds the images; by default image or img")
-    label_column: str | None = Field(None, description="Column of a table that holds the labels; by default label")
+    image_column: str | None = Field(default=None, description="Column of a table that holds the images; by default image or img")
+    label_column: str | None = Field(default=None, description="Column of a table that holds the labels; by default label")
     size: int | tuple[int, int] | None = Field(
-        None, description="Pixels of a side, or height and width, that images are brought to; by default they stay as they are"
+        default=None, description="Pixels of a side, or height and width, that images are brought to; by default they stay as they are"
     )
-    skip_bad: bool = Field(False, description="Leave out, and count, images that cannot be read or have no label, instead of refusing all")
-    augment: Augmentation | None = Field(None, description="Random crops and flips in training: `{crop: 4, flip: true}`")
-    select: Selection | None = Field(None, description="Which examples are kept: `{scores: scores.parquet, keep: 0.5}`")
+    skip_bad: bool = Field(
+        default=False, description="Leave out, and count, images that cannot be read or have no label, instead of refusing all"
+    )
+    augment: Augmentation | None = Field(default=None, description="Random crops and flips in training: `{crop: 4, flip: true}`")
+    select: Selection | None = Field(default=None, description="Which examples are kept: `{scores: scores.parquet, keep: 0.5}`")
 
     @field_validator("size")
     @classmethod
@@ -62,12 +64,15 @@ class Images(Located):
 
         Raises PliantError for a source that cannot be read, and for whatever is wrong with what it holds.
         """
+        chosen = self.whole(size).part(part)
+        return chosen if self.select is None else chosen.where(self.select.kept(chosen.ids, chosen.labels))
+
+    def whole(self, size: tuple[int, int] | None = None) -> Pictures:
+        """The images of all parts, selected or not. Raises as `pictures` does."""
         wanted = self._size or size
         columns = Columns(self.image_column, self.label_column)
         place = cache_folder() / "images" / self._decoding(wanted)
-        decoded = built(place, self.source, found(self.source, columns), lambda: told_names(self.source, columns), wanted, self.skip_bad)
-        chosen = decoded.part(part)
-        return chosen if self.select is None else chosen.where(self.select.kept(chosen.ids, chosen.labels))
+        return built(place, self.source, found(self.source, columns), lambda: told_names(self.source, columns), wanted, self.skip_bad)
 
     @property
     def _size(self) -> tuple[int, int] | None:

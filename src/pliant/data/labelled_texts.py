@@ -145,7 +145,7 @@ class LabelledTexts(Examined):
 
     def _rows(self, tokenizer: Tokenizer, part: Part, length: int, classes: tuple[str, ...], counts: Counter[str]) -> Iterator[LabelledRow]:
         soft = not self.numbers and _soft(self, self.fingerprint())
-        for group in _grouped(self.examined(part, counts)):
+        for group in _grouped(self.chosen(part, counts)):
             texts = [example.texts for _, example in group]
             for (number, example), (ids, marks, cut) in zip(group, encoded_rows(tokenizer, texts, length), strict=True):
                 counts["records"] += 1

@@ -34,12 +34,14 @@ VALUES = ("score", "value")
 class Selection(Content):
     """Keep a fraction of the examples: those with the highest or lowest values in a table, or any."""
 
-    scores: str | None = Field(None, min_length=1, description="Table with the columns id and score, as `pliant score` writes")
+    scores: str | None = Field(default=None, min_length=1, description="Table with the columns id and score, as `pliant score` writes")
     keep: float = Field(gt=0, le=1, description="Fraction of the examples that is kept")
-    order: Literal["highest", "lowest", "random"] = Field("highest", description="Which come first: the highest values, the lowest, or any")
-    skip: float = Field(0.0, ge=0, lt=1, description="Fraction at the beginning of that order that is passed over")
-    balanced: bool = Field(False, description="Keep that fraction of every class, where there are classes")
-    seed: int = Field(0, ge=0, description="Of a random order")
+    order: Literal["highest", "lowest", "random"] = Field(
+        default="highest", description="Which come first: the highest values, the lowest, or any"
+    )
+    skip: float = Field(default=0.0, ge=0, lt=1, description="Fraction at the beginning of that order that is passed over")
+    balanced: bool = Field(default=False, description="Keep that fraction of every class, where there are classes")
+    seed: int = Field(default=0, ge=0, description="Of a random order")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -61,8 +63,10 @@ class Selection(Content):
             ids: Of the examples to choose from.
             labels: The class of each, (examples,), for a choice within classes.
 
-        Raises PliantError for a table that cannot be read, and where an example has no value in it.
+        Raises PliantError for a table that cannot be read, where an example has no value in it, and for classes where there are none.
         """
+        if self.balanced and labels is None:
+            raise PliantError("`balanced` keeps a fraction of every class, and these examples have none; leave it out")
         keys = self._keys(ids)
         classes = labels if self.balanced and labels is not None else np.zeros(len(ids), np.int64)
         kept = np.zeros(len(ids), bool)

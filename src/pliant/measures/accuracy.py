@@ -4,7 +4,8 @@ Idea: `accuracy` is the share of examples whose likeliest class is the right one
 the squared distance of the probabilities from it. `calibration_error` is the expected calibration error: examples are put into `bins` by
 the probability of the likeliest class, and it is the mean over examples of | share right - mean probability | of their bin. Beside these
 stands the accuracy within each class.
-When to use it: any classifier of text or images; before and after a change, and against it on other data.
+When to use it: any classifier of text or images; before and after a change, and against it on other data. A dual encoder (CLIP) is asked
+with prompts, `templates` with the names of the classes in them.
 Cost: one forward pass over the examples.
 What goes wrong: accuracy moves in steps of one example. The calibration error is never negative, so few examples in many bins make it too
 large. Its values are (probability - right), with the sign that their bin has as a whole, so that their mean is the calibration error and
@@ -15,7 +16,7 @@ Source: arXiv 1706.04599 (15 bins of equal width); Brier, Monthly Weather Review
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,18 +24,25 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data import Part
+from pliant.data.images import Images
 from pliant.errors import PliantError
 from pliant.measures.measure import Measure, Reading, check_loaded
 from pliant.models.modules import evaluating
+from pliant.models.zero_shot import TEMPLATES, class_embeddings, zero_shot_logits
 from pliant.numbers import Count
 from pliant.objectives import Label
-from pliant.objectives.labelled import LabelledExamples
+from pliant.objectives.labelled import LabelledExamples, LabelledImages
 from pliant.objectives.labelled_data import AnyLabelled
 from pliant.progress import progress
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pliant.models import Model
+    from pliant.objectives import Batch
     from pliant.statistics import Array
+
+Answer = Callable[["Batch"], "Tensor"]
 
 TYPICAL_EXAMPLES, TYPICAL_LENGTH = 1000, 64
 
@@ -46,6 +54,9 @@ class Accuracy(Measure):
     part: Part = Field("heldout", description="Which part of it: heldout, train or all")
     samples: Count | None = Field(None, ge=1, description="How many examples, from the first; null for all")
     bins: int = Field(15, ge=1, le=1000, description="Bins of equal width for the calibration error")
+    templates: tuple[str, ...] = Field(
+        TEMPLATES, description="Of a dual encoder such as CLIP: the texts that stand for a class, {} being its name"
+    )
     per_class: bool = Field(True, description="Also the accuracy within each class")
     batch: int = Field(64, ge=1, exclude=True, description="Examples that go through the network together; the result is the same")
 
@@ -56,17 +67,30 @@ class Accuracy(Measure):
         no numbers.
         """
         check_loaded(model)
-        if not model.labels:
+        examples, names, answer = self._asked(model)
+        count = min(len(examples.ids), self.samples or len(examples.ids))
+        try:
+            chances, labels = _answers(model, examples, answer, len(names), count, self.batch)
+        except PliantError as error:
+            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
+        return self._told(names, list(examples.ids[:count]), examples.fingerprint, chances, labels)
+
+    def _asked(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Answer]:
+        """The examples, the classes in the order of the answers, and what gives logits (rows, classes) for a batch."""
+        if model.labels:
+            return (
+                Label(data=self.data, part=self.part).examples(model, None),
+                model.labels,
+                lambda batch: model.network(**batch.inputs).logits,
+            )
+        if not (model.task.text and model.task.images and isinstance(self.data, Images)):
             raise PliantError(
                 f"{model.checkpoint.address} is {model.task.called}; accuracy is read off a classifier, such as one fine-tuned on labels"
             )
-        examples = Label(data=self.data, part=self.part).examples(model, None)
-        count = min(len(examples.ids), self.samples or len(examples.ids))
-        try:
-            chances, labels = _answers(model, examples, count, self.batch)
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
-        return self._told(model.labels, list(examples.ids[:count]), examples.fingerprint, chances, labels)
+        pictures = self.data.pictures(self.part, model.images.size)
+        embeddings = class_embeddings(model, pictures.classes, self.templates)
+        examples = LabelledImages(pictures, model.images, tuple(range(len(pictures.classes))))
+        return examples, pictures.classes, lambda batch: zero_shot_logits(model, batch.inputs["pixel_values"], embeddings)
 
     def _told(self, names: Sequence[str], ids: list[str], data: str, chances: Array, labels: Array) -> list[Reading]:
         right = (chances.argmax(1) == labels.argmax(1)).astype(float)
@@ -95,11 +119,10 @@ def calibration_values(sure: Array, right: Array, bins: int) -> Array:
     return signs[places] * (sure - right)
 
 
-def _answers(model: Model, examples: LabelledExamples, count: int, rows: int) -> tuple[Array, Array]:
+def _answers(model: Model, examples: LabelledExamples, answer: Answer, width: int, count: int, rows: int) -> tuple[Array, Array]:
     """Probabilities (examples, classes) that the model gives, and those of the labels: 0 and 1, where they are not soft."""
     import torch
 
-    width = len(model.labels)
     chances, labels = np.zeros((count, width)), np.zeros((count, width))
     lengths: NDArray[np.int64] = getattr(examples, "lengths", np.zeros(count, np.int64))[:count]
     order = np.argsort(-lengths, kind="stable")  # texts of one length together, so that little is padded
@@ -107,7 +130,7 @@ def _answers(model: Model, examples: LabelledExamples, count: int, rows: int) ->
         for start in range(0, count, rows):
             numbers = order[start : start + rows]
             batch = examples.at(numbers).to(model.device)
-            logits = model.network(**batch.inputs).logits
+            logits = answer(batch)
             if not torch.isfinite(logits).all():
                 raise PliantError("the model's answers are no finite numbers; its weights are damaged")
             chances[numbers] = logits.double().softmax(-1).cpu().numpy()

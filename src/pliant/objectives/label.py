@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from pliant.data import Tokenizer
+    from pliant.data import Corpus, Tokenizer
     from pliant.models import Model
     from pliant.objectives.objective import TrainingData
 
@@ -55,11 +55,17 @@ class Label(Objective):
     noise: LabelNoise | None = Field(default=None, description="Wrong labels on purpose: `{fraction: 0.3, flips: symmetric}`")
     fresh_head: bool = Field(default=False, description="Put a new head on a model that has one already")
 
+    @classmethod
+    def found_in(cls, corpus: Corpus, part: Part) -> Label | None:
+        """Where a source holds images: tables of texts are corpora unless they are asked for as labelled."""
+        images = corpus.field is None and Images.recognised(corpus.source)
+        return cls(data=Images(source=corpus.source), part=part) if images else None
+
     def needs(self) -> Needs:
         """A classifier with an output for each class, and for images what they look like."""
         if not isinstance(self.data, Images):
             return Needs("sequence", self.data.classes(), fresh=self.fresh_head)
-        pictures = self.data.pictures("all")
+        pictures = self.data.whole()
         height, width, channels = pictures.shape
         return Needs("image", pictures.classes, images=ImageInput((height, width), channels), fresh=self.fresh_head)
 
@@ -84,8 +90,16 @@ class Label(Objective):
             labels = labels[:, 0].astype(np.int64)
         if self.noise is None:
             return found
-        wrong = np.array(places, np.int64)[self.noise(found.ids, labels, len(places))]
+        if self.data.select is None:
+            wrong = np.array(places, np.int64)[self.noise(found.ids, labels, len(places))]
+        else:  # the same ones are wrong, whatever is selected
+            whole: Any = self._unselected().examples(model, length)
+            given = dict(zip(whole.ids, whole.targets.tolist(), strict=True))
+            wrong = np.array([given[name] for name in found.ids], np.int64)
         return Relabelled(found, wrong, digest(f"{found.fingerprint} {self.noise.canonical_json()}"))
+
+    def _unselected(self) -> Label:
+        return self.model_copy(update={"data": self.data.model_copy(update={"select": None})})
 
     def _images(self, data: Images, model: Model) -> tuple[LabelledImages, NDArray[np.int64], list[int]]:
         pictures = data.pictures(self.part, model.images.size)
@@ -98,7 +112,7 @@ class Label(Objective):
     def told(self) -> str:
         """The columns that were found."""
         if isinstance(self.data, Images):
-            return f"images of {len(self.data.pictures('all').classes)} classes; the class is learned"
+            return f"images of {len(self.data.whole().classes)} classes; the class is learned"
         *texts, label = self.data.form().needs
         return f"a table of {' and '.join(texts)} with {len(self.data.classes())} classes in {label}; the class is learned"
 

@@ -63,6 +63,11 @@ class LabelledImages:
         return self.pictures.ids
 
     @property
+    def counts(self) -> dict[str, int]:
+        """What became of the source's images, and how many of them these are."""
+        return {**self.pictures.counts, "examples": len(self.pictures)}
+
+    @property
     def unique(self) -> int:
         """Images."""
         return len(self.pictures)
@@ -106,4 +111,4 @@ def network_input(pixels: NDArray[np.uint8], form: ImageInput) -> Tensor:
 
     held = torch.from_numpy(np.ascontiguousarray(as_channels(pixels, form.channels))).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(numbers, dtype=torch.float32).view(1, -1, 1, 1) for numbers in (form.mean, form.std))
-    return ((held.to(torch.float32) / 255 - mean) / std).contiguous()
+    return (held.to(torch.float32) / 255 - mean) / std  # in memory channels stay last, which convolutions are faster on

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pliant.scores.el2n import El2n
+from pliant.scores.grand import Grand
 from pliant.scores.perplexity import Perplexity
 from pliant.scores.score import Score
 from pliant.scores.scores import Scores
 from pliant.spec import Catalog
 
-SCORES: Catalog[Score] = Catalog("score", Perplexity)
+SCORES: Catalog[Score] = Catalog("score", Perplexity, El2n, Grand)
 
-__all__ = ["SCORES", "Perplexity", "Score", "Scores"]
+__all__ = ["SCORES", "El2n", "Grand", "Perplexity", "Score", "Scores"]

@@ -25,6 +25,8 @@ class Score(Spec):
     """Of a value."""
     better: ClassVar[Better] = "lower"
     """Which values speak for an example, to the models that were asked."""
+    reads: ClassVar[str] = "next_token"
+    """The objective whose examples it scores, by its kind."""
 
     def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
         """The score of every example that has one, averaged over `models`, which are left as they were.

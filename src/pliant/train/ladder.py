@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from pliant.data import Corpus
 from pliant.files import cache_folder
@@ -24,7 +24,7 @@ from pliant.methods import Methods
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.ladder import Ladder
 from pliant.numbers import Count, Rate
-from pliant.objectives import NextToken, Objective
+from pliant.objectives import AnyObjective, NextToken, Objective
 from pliant.train.new_model import NewModel
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.rung import TrainedRung
@@ -37,8 +37,13 @@ class TrainedLadder(Optimisation, Ladder):
     seeded: ClassVar[bool] = True
 
     model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
-    corpus: Corpus = Field(description="The training text; its held-out part is left for measures")
-    tokens: tuple[Count, ...] = Field(min_length=1, description="Token budgets, one run each; rounded to whole steps")
+    corpus: Corpus | None = Field(None, description="The training text; its held-out part is left for measures")
+    objective: AnyObjective | None = Field(
+        None, description="What to learn, instead of text: `label: {data: builtin:digits}`; the network's head is made for it"
+    )
+    tokens: tuple[Count, ...] = Field(
+        min_length=1, description="Token budgets, one run each; rounded to whole steps. Where a row has one label, it counts as a token"
+    )
     lr: Rate | None = Field(None, description="Peak learning rate; by default what suits the preset's width")
     methods: Methods = ()
 
@@ -54,9 +59,24 @@ class TrainedLadder(Optimisation, Ladder):
             raise ValueError("a budget of no tokens trains nothing")
         return tuple(sorted(set(tokens)))
 
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if (self.corpus is None) == (self.objective is None):
+            raise ValueError("give what to learn as corpus or as objective, one of the two")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not given, so that records from before there were objectives keep their keys."""
+        absent = {name for name in ("corpus", "objective") if getattr(self, name) is None}
+        return {name: value for name, value in super()._plain(handler).items() if name not in absent}
+
     @property
-    def objective(self) -> Objective:
+    def learned(self) -> Objective:
         """What every rung is trained on."""
+        if self.objective is not None:
+            return self.objective
+        assert self.corpus is not None  # see `_one_thing`
         return NextToken(data=self.corpus)
 
     def along(self, checkpoints: Sequence[Checkpoint]) -> str:
@@ -83,9 +103,9 @@ class TrainedLadder(Optimisation, Ladder):
         along = self.schedule.open_ended and not self.methods
         if along:
             longest = Recipe(**shared, tokens=self.tokens[-1])
-            shared["warmup"] = longest.warmup_steps(longest.step_count(model.context, self.objective.row_tokens))
+            shared["warmup"] = longest.warmup_steps(longest.step_count(model.context, self.learned.row_tokens))
         rungs: list[TrainedRung] = []
         for tokens in self.tokens:
             previous = rungs[-1] if along and rungs else None
-            rungs.append(TrainedRung(model, self.objective, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
+            rungs.append(TrainedRung(model, self.learned, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
         return rungs

@@ -48,6 +48,11 @@ class Vit(Pictured):
         return super().name + ("" if self.patch is None else f"p{self.patch}")
 
     @property
+    def learning_rate(self) -> float:
+        """Peak AdamW learning rate to start tuning from."""
+        return float(f"{3e-3 * (32 / self.width) ** 0.73:.1g}")
+
+    @property
     def head_width(self) -> int:
         """Width of one attention head."""
         return 16 if self.width < 128 else 32 if self.width < 256 else 64
