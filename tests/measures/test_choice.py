@@ -40,22 +40,22 @@ def by_hand(model, context, continuation):
 
 def test_the_likelihood_of_a_continuation_by_hand(model):
     pairs = [("Question: Largest?\nAnswer:", " nine"), ("a ", "b"), ("abc", " something longer")]
-    for (context, continuation), found in zip(pairs, continuation_likelihoods(model, pairs), strict=True):
+    for (context, continuation), [found] in zip(pairs, continuation_likelihoods(model, [[pair] for pair in pairs]), strict=True):
         moved = (context.rstrip(), context[len(context.rstrip()) :] + continuation)
         assert found == pytest.approx(by_hand(model, *moved), abs=1e-5)
 
 
 def test_a_long_context_loses_its_beginning(model):
     long = "x" * 30 + "Question: Largest?\nAnswer:"
-    (found,) = continuation_likelihoods(model, [(long, " nine")])
+    [[found]] = continuation_likelihoods(model, [[(long, " nine")]])
     assert found == pytest.approx(by_hand(model, (long + " nine")[-49:-5], " nine"), abs=1e-5)
     with pytest.raises(PliantError, match="an answer of 60 tokens cannot be scored in a context of 48"):
-        continuation_likelihoods(model, [("a", "b" * 60)])
+        continuation_likelihoods(model, [[("a", "b" * 60)]])
 
 
 def test_three_ways_to_choose_and_a_probability(model, tmp_path):
     readings = {reading.metric: reading for reading in Choice(data=stored(tmp_path, RECORDS)).readings(model)}
-    assert list(readings) == ["accuracy", "accuracy_per_character", "accuracy_per_token", "probability"]
+    assert list(readings) == ["accuracy", "accuracy_per_character", "accuracy_per_token", "accuracy_unconditional", "probability"]
     for place, record in enumerate(RECORDS):
         answers = record["choices"]["text"]
         right = record["choices"]["label"].index(record["answerKey"])
@@ -64,6 +64,8 @@ def test_three_ways_to_choose_and_a_probability(model, tmp_path):
         assert readings["accuracy"].values[place] == (totals.argmax() == right)
         assert readings["accuracy_per_character"].values[place] == ((totals / [len(a) for a in answers]).argmax() == right)
         assert readings["accuracy_per_token"].values[place] == ((totals / [len(part) for part in parts]).argmax() == right)
+        alone = np.array([by_hand(model, "\0", f" {answer}").sum() for answer in answers])  # id 0 stands for nothing, without a better
+        assert readings["accuracy_unconditional"].values[place] == ((totals - alone).argmax() == right)
         assert readings["probability"].values[place] == pytest.approx(np.exp(totals[right]) / np.exp(totals).sum(), rel=1e-4)
     assert {reading.better for reading in readings.values()} == {"higher"}
 
@@ -93,7 +95,7 @@ FORMATS = [
     (
         {"premise": "It fell.", "choice1": "She ran.", "choice2": "He sat.", "question": "effect", "label": 0},
         "It fell therefore",
-        [" she ran.", " he sat."],
+        ["  she ran.", "  he sat."],
         0,
     ),
     ({"passage": "p", "question": "is it", "answer": False}, "p\nQuestion: is it?\nAnswer:", [" no", " yes"], 0),

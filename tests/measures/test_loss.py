@@ -102,7 +102,7 @@ def test_memory_settings_are_no_part_of_the_description(text: str, model: Model)
 
 
 def test_long_contexts_are_read_in_windows_of_2048() -> None:
-    from pliant.measures.loss import LONGEST_WINDOW
+    from pliant.measures.windows import LONGEST_WINDOW
     from pliant.models.presets import build
 
     assert Loss(data="x").length(build("llama-16x2", load_tokenizer("ascii"), context=8192)) == LONGEST_WINDOW

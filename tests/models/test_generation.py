@@ -4,8 +4,13 @@ import pytest
 
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
-from pliant.models import build, load
-from pliant.models.generation import generate
+from pliant.models import build, generation, load
+
+
+def generate(*arguments, **settings):
+    """The texts alone."""
+    return [said.text for said in generation.generate(*arguments, **settings)]
+
 
 PROMPTS = ["the quick brown", "a", "once upon a time there was a king who had a", "x y z", "and then the"]
 

@@ -12,7 +12,7 @@ from pliant.cli.change import DeviceOption, JsonOption, ModelOption, SeedOption
 from pliant.cli.fields import check_texts, yaml_option
 from pliant.cli.output import print_json, print_table
 from pliant.measures import Measure, Reading
-from pliant.measures.measure import by_metric
+from pliant.measures.measure import Read, by_metric
 from pliant.models.ladder import Loading
 from pliant.progress import remark
 
@@ -48,9 +48,10 @@ def measure_command(
         raise PliantError(f"--change stands for {len(changes)} changes; a sweep belongs in a study file")
     check_texts(measure, *changes)
     loaded = load(model, device=device, **loading.loading())
-    times = [measure.readings(loaded)]
+    [read] = measure.in_shares(loaded, 1)  # before any change: some measures keep what they compare with
+    times = [read(loaded)]
     if changes:
-        times.append(_after(changes[0], loaded, measure, seed))
+        times.append(_after(changes[0], loaded, measure, read, seed))
     names = ["unchanged", *(change.label() for change in changes)]
     found = [(readings[0], _estimates(names, readings)) for readings in by_metric(times)]
     if as_json:
@@ -80,11 +81,11 @@ def _spread(estimate: Estimate) -> tuple[str, str]:
     return f"{estimate.stderr:.4f}", f"{estimate.low:.4f} to {estimate.high:.4f}"
 
 
-def _after(change: Change, model: Model, measure: Measure, seed: int) -> Sequence[Reading]:
+def _after(change: Change, model: Model, measure: Measure, read: Read, seed: int) -> Sequence[Reading]:
     """What the measure reads after `change`: over all its draws where they share the samples, else under the first."""
     if change.pooled:
         return change.readings(model, measure, seed)
     if change.draws > 1:
         remark(f"the rise of 1 of {change.draws} draws; a study averages over all of them")
     with change.applied(model, seed) as changed:
-        return measure.readings(changed)
+        return read(changed)

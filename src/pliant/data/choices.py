@@ -139,7 +139,7 @@ def _social(record: Mapping[str, Any]) -> Made:
 
 def _copa(record: Mapping[str, Any]) -> Made:
     joined = {"cause": "because", "effect": "therefore"}[record["question"]]
-    answers = [record[name][0].lower() + record[name][1:] for name in ("choice1", "choice2")]
+    answers = [f" {record[name][0].lower()}{record[name][1:]}" for name in ("choice1", "choice2")]  # the harness joins with two spaces
     return f"{record['premise'].strip()[:-1]} {joined}", answers, int(record["label"])
 
 

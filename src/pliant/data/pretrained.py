@@ -44,6 +44,8 @@ class PretrainedTokenizer:
         behind = template.index(cast("int", ends[0])) if ends else len(template)
         self.frame: tuple[tuple[int, ...], tuple[int, ...]] = (tuple(template[:behind]), tuple(template[behind:]))
         """The ids that its own template puts before and behind a text: `[CLS]` and `[SEP]`."""
+        self.opening_id: int | None = cast("int | None", tokenizer.bos_token_id if tokenizer.bos_token_id is not None else self.end_id)
+        """The id of its beginning token, whether its template puts it first or not; of its end token where it has none."""
         self.added_tokens = {number: (token.content, token.special) for number, token in tokenizer.added_tokens_decoder.items()}
         """Id -> (text, whether it is special: control, padding ...) of the tokens that were added to the vocabulary."""
 

@@ -62,6 +62,11 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def opening_id(self) -> int | None:
+        """The id to begin with where a text is predicted from nothing: its beginning token, whether it puts one or not, or its end."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits; equal for tokenizers that give equal ids."""
         ...
@@ -111,6 +116,11 @@ class ByteTokenizer:
     @property
     def end_id(self) -> None:
         """None: documents follow each other directly."""
+        return None
+
+    @property
+    def opening_id(self) -> None:
+        """None: there is no such byte."""
         return None
 
     @property

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from pliant.measures.accuracy import Accuracy
 from pliant.measures.choice import Choice
+from pliant.measures.divergence import Divergence
+from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.preference import Preference
-from pliant.measures.solve import Solve
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Solve, Preference, Accuracy, MaskedLoss)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Generate, Divergence, Preference, Accuracy, MaskedLoss)
 
-__all__ = ["MEASURES", "Accuracy", "Choice", "Difference", "Loss", "MaskedLoss", "Measure", "Preference", "Reading", "Solve"]
+__all__ = [
+    "MEASURES",
+    "Accuracy",
+    "Choice",
+    "Difference",
+    "Divergence",
+    "Generate",
+    "Loss",
+    "MaskedLoss",
+    "Measure",
+    "Preference",
+    "Reading",
+]

@@ -13,7 +13,7 @@ What goes wrong: a model with attention to the right (an encoder) has no such li
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -60,9 +60,9 @@ def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch
 
     if not sequences:
         return []
-    _check(network, sequences)
+    check_sequences(network, sequences)
     device = next(network.parameters()).device
-    budget = batch_tokens or BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+    budget = batch_tokens or batch_budget(device)
     lengths = [len(sequence) - 1 for sequence in sequences]
     order, found = [], []
     with torch.no_grad(), evaluating(network), progress("loss", sum(lengths)) as advance:
@@ -76,6 +76,11 @@ def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch
     ends = np.cumsum([lengths[index] for index in order])
     pieces = dict(zip(order, np.split(flat, ends[:-1]), strict=True))
     return [pieces[index] for index in range(len(sequences))]
+
+
+def batch_budget(device: torch.device) -> int:
+    """Tokens that go through a network at once where nobody says."""
+    return BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -108,22 +113,27 @@ def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torc
         real = torch.arange(longest - 1, device=device) < lengths[:, None]
         targets = targets[real]
     losses: list[Tensor] = []
-    for logits in _logits(network, inputs, real):
+    for logits in token_logits(network, inputs, real):
         done = sum(len(loss) for loss in losses)
         losses.append(token_losses(logits, targets[done : done + len(logits)]))
     return torch.cat(losses)
 
 
-def _logits(network: Any, inputs: Tensor, real: Tensor | None) -> Iterator[Tensor]:
-    """Logits (positions, vocabulary) of the real positions of `inputs` in order, a slice at a time."""
+def token_logits(network: Any, inputs: Tensor, real: Tensor | None, read: Callable[[Any], Any] | None = None) -> Iterator[Tensor]:
+    """Logits (positions, vocabulary) of the real positions of `inputs` (rows, length) in order, a slice at a time.
+
+    `read` runs the decoder, or the network whole, and gives its output for all positions, where rows are no plain text. Raises
+    PliantError for a network that has no such likelihood. To be used without gradients, in evaluation mode.
+    """
+    read = read or (lambda module: module(input_ids=inputs, use_cache=False))
     if network not in _splits:
         _splits[network] = _can_split(network, inputs[:1, :32])
     if not _splits[network]:
-        logits = network(input_ids=inputs, use_cache=False).logits
+        logits = read(network).logits
         yield logits.flatten(0, 1) if real is None else logits[real]
         return
     body = decoder(network)
-    output = body(input_ids=inputs, use_cache=False)
+    output = read(body)
     hidden = output.last_hidden_state
     hidden = hidden.flatten(0, 1) if real is None else hidden[real]
     head: Any = token_head(network)
@@ -185,7 +195,8 @@ def _can_split(network: Any, inputs: Tensor) -> bool:
     return bool(error <= torch.finfo(expected.dtype).eps ** 0.5 * scale)
 
 
-def _check(network: Any, sequences: Sequence[Tokens]) -> None:
+def check_sequences(network: Any, sequences: Sequence[Tokens]) -> None:
+    """Raises PliantError for a sequence of fewer than two tokens, and for a token outside the vocabulary."""
     if min(len(sequence) for sequence in sequences) < 2:
         raise PliantError("a loss needs samples of at least two tokens")
     check_ids(token_embedding(network), max(int(np.max(sequence)) for sequence in sequences))

@@ -1,20 +1,26 @@
 """Generation: what a model says next, for many prompts at once. The one home of it.
 
-Idea: prompts of like length go through together, padded on the left, each with a cache of keys and values; a row is done at its end
-token or a stop string, and a batch when all its rows are. transformers' own loop decodes, so every architecture it knows is served.
-Cost: a batch takes as many steps as its longest answer.
-What goes wrong: sampled text depends on what it was batched with only through the random numbers, which are drawn for the batch;
-greedy text may differ between batch sizes where two tokens are equally likely to the last digit.
+Idea: prompts of like length go through together, padded on the left, with a cache of keys and values. A row that is done (at its end
+token, a stop string or its limit) makes room at once: its keys and values are dropped, and when enough rows are free the next
+prompts are read and join the others. So no row waits for the longest answer. Drawn tokens come from random numbers of each prompt's own,
+so that what a prompt is answered with depends on nothing it is batched with.
+Cost: a forward pass of one token a row and step; keys and values of the rows at work.
+What goes wrong: greedy text may differ between batch sizes where two tokens are equally likely to the last digit. What cannot be cached
+so (recurrent networks) is found out with the first prompt, and goes one row at a time without a cache, slowly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.models.key_values import KeyValues, can_cache
+from pliant.models.modules import evaluating
 from pliant.progress import progress
 
 if TYPE_CHECKING:
@@ -24,6 +30,17 @@ if TYPE_CHECKING:
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 """Tokens of prompts and answers that are held at once."""
+
+REFILL = 0.25
+"""Free rows, as a fraction of all, at which new prompts join: reading a few at a time costs more than waiting a little."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model said; `ended`: by itself or with a stop string, not at the limit."""
+
+    text: str
+    ended: bool
 
 
 def generate(
@@ -36,8 +53,8 @@ def generate(
     top_p: float = 1.0,
     seed: int = 0,
     batch_tokens: int | None = None,
-) -> list[str]:
-    """What follows each prompt, up to `most` tokens, the end token or the first of the `stop` strings, which is left out.
+) -> list[Said]:
+    """What follows each prompt, up to `most` tokens, an end token or the first of the `stop` strings, which is left out.
 
     Args:
         model: A causal language model with its tokenizer.
@@ -49,23 +66,41 @@ def generate(
         seed: Of what is drawn. The caller's random state is left untouched.
         batch_tokens: Tokens held at once, where the default needs too much memory.
 
-    Raises PliantError for an empty prompt, and for `most` beyond the context.
+    Raises PliantError for an empty prompt, for `most` beyond the context, and for logits that are no numbers.
     """
     import torch
 
     if not 0 < most < model.context:
         raise PliantError(f"answers of {most} tokens leave no room for a prompt in a context of {model.context}")
-    encoded = _encoded(model, prompts, model.context - most)
+    if not prompts:
+        return []
+    asked = [_Row(number, ids) for number, ids in enumerate(_encoded(model, prompts, model.context - most))]
+    asked.sort(key=lambda row: len(row.prompt))  # the shortest is taken last: joining rows are never longer than those at work
+    rules = _Rules(model, most, stop, temperature, top_p, seed)
     budget = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
-    answers = [""] * len(prompts)
-    cuda = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(cuda), torch.no_grad(), progress("generating", len(prompts)) as advance:
-        torch.manual_seed(seed)
-        for batch in _batches([len(ids) for ids in encoded], most, budget):
-            for row, text in zip(batch, _answers(model, [encoded[row] for row in batch], most, stop, temperature, top_p), strict=True):
-                answers[row] = text
-            advance(len(batch))
-    return answers
+    with torch.no_grad(), evaluating(model.network), progress("generating", len(prompts)) as advance:
+        cached = can_cache(model.network, asked[-1].prompt)
+        size = max(1, budget // (len(asked[-1].prompt) + most)) if cached else 1
+        done: list[_Row] = []
+        rows: list[_Row] = []
+        state = KeyValues(model.network, cached)
+        while asked or rows:
+            if asked and len(rows) <= size * (1 - REFILL):
+                joining = [asked.pop() for _ in range(min(size - len(rows), len(asked)))]
+                state.join([row.prompt for row in joining])
+                rows += joining
+            for row, token in zip(rows, rules.next_tokens(state.logits, rows), strict=True):
+                row.said.append(token)
+            over = [rules.over(row) for row in rows]
+            if any(over):
+                done += [row for row, ended in zip(rows, over, strict=True) if ended]
+                advance(sum(over))
+                kept = [number for number, ended in enumerate(over) if not ended]
+                rows = [rows[number] for number in kept]
+                state.keep(kept)
+            if rows:
+                state.step([row.said[-1] for row in rows])
+    return [rules.text(row) for row in sorted(done, key=lambda row: row.number)]
 
 
 def _encoded(model: Model, prompts: Sequence[str], longest: int) -> list[list[int]]:
@@ -79,64 +114,65 @@ def _encoded(model: Model, prompts: Sequence[str], longest: int) -> list[list[in
     return found
 
 
-def _batches(lengths: Sequence[int], most: int, budget: int) -> Iterator[list[int]]:
-    """Rows of like length, longest first, whose padded prompts and answers stay within `budget` tokens."""
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    while order:
-        rows = max(1, budget // (lengths[order[0]] + most))
-        yield order[:rows]
-        order = order[rows:]
+@dataclass
+class _Row:
+    number: int
+    prompt: list[int]
+    said: list[int] = field(default_factory=list[int])
 
 
-def _answers(model: Model, rows: Sequence[Sequence[int]], most: int, stop: Sequence[str], temperature: float, top_p: float) -> list[str]:
-    import torch
-    from transformers import GenerationConfig, StoppingCriteriaList
+class _Rules:
+    """How tokens are chosen, and when an answer is over."""
 
-    longest = max(map(len, rows))
-    ids = np.zeros((len(rows), longest), np.int64)
-    real = np.zeros((len(rows), longest), np.int64)
-    for row, tokens in enumerate(rows):
-        ids[row, longest - len(tokens) :], real[row, longest - len(tokens) :] = tokens, 1
-    end = model.tokenizer.end_id
-    sampling: dict[str, Any] = (
-        {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {"do_sample": False}
-    )
-    config = GenerationConfig(max_new_tokens=most, pad_token_id=end if end is not None else 0, eos_token_id=end, **sampling)
-    network: Any = model.network
-    was_training = network.training
-    network.eval()
-    try:
-        found: Tensor = network.generate(
-            input_ids=torch.from_numpy(ids).to(model.device),
-            attention_mask=torch.from_numpy(real).to(model.device),
-            generation_config=config,
-            stopping_criteria=StoppingCriteriaList([_Stops(model, longest, stop)] if stop else []),
+    def __init__(self, model: Model, most: int, stop: Sequence[str], temperature: float, top_p: float, seed: int) -> None:
+        self.tokenizer, self.most, self.stop, self.temperature, self.top_p, self.seed = (
+            model.tokenizer,
+            most,
+            stop,
+            temperature,
+            top_p,
+            seed,
         )
-    finally:
-        network.train(was_training)
-    return [_text(model, row[longest:].tolist(), stop) for row in found.cpu()]
+        own: Any = getattr(getattr(model.network, "generation_config", None), "eos_token_id", None)
+        self.ends = {model.tokenizer.end_id, *(own if isinstance(own, list) else [own])} - {None}
+        self.longest = max(map(len, stop), default=0)
+        self.draws: dict[int, NDArray[np.float64]] = {}
 
-
-class _Stops:
-    """Rows that have said one of the stop strings are done."""
-
-    def __init__(self, model: Model, start: int, stop: Sequence[str]) -> None:
-        self.model, self.start, self.stop = model, start, stop
-        self.longest = max(map(len, stop))
-
-    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
-        """One flag a row. A stop string holds at most as many tokens as characters, so only the last ones are looked at."""
+    def next_tokens(self, logits: Tensor, rows: Sequence[_Row]) -> list[int]:
+        """One for each row of logits (rows, vocabulary)."""
         import torch
 
-        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.longest - 1) :].tolist()
-        texts = [self.model.tokenizer.decode(tail) for tail in tails]
-        done = [any(word in text for word in self.stop) for text in texts]
-        return torch.tensor(done, device=input_ids.device)
+        if not self.temperature:
+            return logits.argmax(-1).tolist()
+        likely, tokens = (logits.float() / self.temperature).softmax(-1).sort(dim=-1, descending=True)
+        before = likely.cumsum(-1) - likely
+        likely = likely.masked_fill(before >= self.top_p, 0.0)
+        drawn = torch.tensor([[self._draw(row)] for row in rows], dtype=torch.float64, device=logits.device)
+        total = likely.double().cumsum(-1)
+        places = torch.searchsorted(total, drawn * total[:, -1:], right=True).clamp(max=logits.shape[-1] - 1)
+        return tokens.gather(-1, places)[:, 0].tolist()
 
+    def _draw(self, row: _Row) -> float:
+        """The uniform random number of a prompt's next token."""
+        if row.number not in self.draws:
+            self.draws[row.number] = np.random.default_rng([self.seed, row.number]).random(self.most)
+        return float(self.draws[row.number][len(row.said)])
 
-def _text(model: Model, tokens: Sequence[int], stop: Sequence[str]) -> str:
-    """The answer up to its end token or the first stop string."""
-    end = model.tokenizer.end_id
-    kept = tokens[: tokens.index(end)] if end is not None and end in tokens else tokens
-    text = model.tokenizer.decode(np.asarray(kept, np.int64)) if kept else ""
-    return text[: min((text.find(word) for word in stop if word in text), default=len(text))]
+    def over(self, row: _Row) -> bool:
+        """Whether it has said its last token."""
+        return len(row.said) >= self.most or row.said[-1] in self.ends or self._stopped(row)
+
+    def _stopped(self, row: _Row) -> bool:
+        """Whether a stop string is there. It holds at most as many tokens as characters, so only the last ones are looked at."""
+        if not self.stop:
+            return False
+        text = self.tokenizer.decode(np.asarray(row.said[-self.longest - 1 :]))
+        return any(word in text for word in self.stop)
+
+    def text(self, row: _Row) -> Said:
+        """The answer up to its end token or the first stop string."""
+        ended = row.said[-1] in self.ends
+        kept = row.said[:-1] if ended else row.said
+        text = self.tokenizer.decode(np.asarray(kept, np.int64)) if kept else ""
+        end = min((text.find(word) for word in self.stop if word in text), default=None)
+        return Said(text[:end], ended or end is not None)

@@ -21,8 +21,8 @@ from pydantic import Field
 
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
-from pliant.measures.loss import LONGEST_WINDOW
 from pliant.measures.measure import check_loaded, documents
+from pliant.measures.windows import LONGEST_WINDOW
 from pliant.numbers import Count
 from pliant.objectives.next_token import Crops
 from pliant.scores.score import Score

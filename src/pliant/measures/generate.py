@@ -1,11 +1,11 @@
-"""Solving: whether what a model writes ends in the right number. For GSM8K, SVAMP and tables of questions and answers.
+"""Generation: whether what a model writes is the right answer. For GSM8K, SVAMP and tables of questions and answers.
 
 Idea: the model answers greedily, or by drawing; the number is taken out of its answer in two ways. `strict` wants it behind `####`, as
-GSM8K's own answers have it; `flexible` takes the last number there is.
+GSM8K's own answers have it; `flexible` takes the last number there is. Beside them stands how many answers ended by themselves.
 When to use it: skills that are learned in fine-tuning, and lost in other changes.
 Cost: generation, about as many forward passes as an answer has tokens.
 What goes wrong: a model that was never shown `####` scores nothing strictly; give `shots`, which are shown first. Small models solve
-nothing, and differences then show in losses only.
+nothing, and differences then show in losses only. An answer that never ends is cut at `most` tokens: see the fraction that ended.
 Source: the two filters of the field's harness for GSM8K (strict-match and flexible-extract) and its exact match, which ignores
 commas, dollar signs and a full stop at the end.
 """
@@ -22,9 +22,8 @@ from pydantic import Field
 
 from pliant.data.problems import Problem, ProblemSet
 from pliant.measures.measure import Measure, Reading, check_loaded
-from pliant.models.generation import generate
+from pliant.models.generation import Said, generate
 from pliant.numbers import Count
-from pliant.statistics import Array
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -35,7 +34,7 @@ IGNORED = (re.compile(","), re.compile(r"\$"), re.compile(r"(?s).*#### "), re.co
 STOP = ("Question:", "</s>", "<|im_end|>")
 
 
-class Solve(Measure):
+class Generate(Measure):
     """Fraction of problems whose number the model finds."""
 
     data: ProblemSet = Field(description="Problems with answers: a set, or its source")
@@ -47,21 +46,32 @@ class Solve(Measure):
     seed: int = Field(0, ge=0, description="Of what is drawn")
 
     def readings(self, model: Model) -> Sequence[Reading]:
-        """`exact_match_flexible` and `exact_match_strict`, one value a problem. Raises PliantError as `generate` does."""
+        """`exact_match_flexible`, `exact_match_strict` and `ended`, one value a problem. Raises PliantError as `generate` does."""
         check_loaded(model)
-        problems = list(islice(self.data.problems(), self.samples))
-        before = "".join(f"Question: {shot.question}\nAnswer: {shot.answer}\n\n" for shot in self._shots())
-        prompts = [f"{before}Question: {problem.question}\nAnswer:" for problem in problems]
-        said = generate(model, prompts, most=self.most, stop=STOP, temperature=self.temperature, seed=self.seed)
-        ids, ones = [f"{problem.id}:{number}" for number, problem in enumerate(problems)], np.ones(len(problems))
-        found = {"exact_match_flexible": flexible, "exact_match_strict": strict}
+        problems = self.problems()
+        said = self.said(model, problems)
+        answered = list(zip(said, problems, strict=True))
+        found = {
+            metric: [same(taken(answer.text), problem.answer) for answer, problem in answered] for metric, taken in EXTRACTIONS.items()
+        }
+        found["ended"] = [answer.ended for answer in said]
+        units = {"ended": "fraction of answers"}
+        ids, ones, data = problem_ids(problems), np.ones(len(problems)), self.data.fingerprint()
         return [
-            Reading(metric, "fraction right", ids, _matches(said, problems, taken), ones, self.data.fingerprint(), better="higher")
-            for metric, taken in found.items()
+            Reading(metric, units.get(metric, "fraction right"), ids, np.array(values, float), ones, data, better="higher")
+            for metric, values in found.items()
         ]
 
-    def _shots(self) -> list[Problem]:
-        return list(islice(self.shots.problems(), self.shown)) if self.shots is not None else []
+    def problems(self) -> list[Problem]:
+        """Those that are asked. Raises PliantError that names the line at fault."""
+        return list(islice(self.data.problems(), self.samples))
+
+    def said(self, model: Model, problems: Sequence[Problem]) -> list[Said]:
+        """What the model answers each problem, asked as the harness asks GSM8K. Raises PliantError as `generate` does."""
+        shots = list(islice(self.shots.problems(), self.shown)) if self.shots is not None else []
+        before = "".join(f"Question: {shot.question}\nAnswer: {shot.answer}\n\n" for shot in shots)
+        prompts = [f"{before}Question: {problem.question}\nAnswer:" for problem in problems]
+        return generate(model, prompts, most=self.most, stop=STOP, temperature=self.temperature, seed=self.seed)
 
     def tokens(self) -> float:
         """As many forward passes as answers have tokens."""
@@ -80,16 +90,22 @@ def flexible(answer: str) -> str:
     return next((part for part in found[-1] if part), "").strip() if found else "[invalid]"
 
 
+EXTRACTIONS: dict[str, Callable[[str], str]] = {"exact_match_flexible": flexible, "exact_match_strict": strict}
+"""How the number is taken out of an answer, by the metric that says how often it is the right one."""
+
+
 def same(answer: str, right: str) -> bool:
     """Whether two numbers are written alike, but for what is ignored."""
-    return _plain(answer) == _plain(right)
+    return plain(answer) == plain(right)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Without what is ignored."""
     for pattern in IGNORED:
         text = pattern.sub("", text)
     return text.lower()
 
 
-def _matches(said: Sequence[str], problems: Sequence[Problem], taken: Callable[[str], str]) -> Array:
-    return np.array([float(same(taken(answer), problem.answer)) for answer, problem in zip(said, problems, strict=True)])
+def problem_ids(problems: Sequence[Problem]) -> list[str]:
+    """Problems that a set repeats are samples of their own, told apart by their place."""
+    return [f"{problem.id}:{number}" for number, problem in enumerate(problems)]

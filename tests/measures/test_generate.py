@@ -7,8 +7,9 @@ import pytest
 from pliant.data import load_tokenizer
 from pliant.data.problems import ProblemSet
 from pliant.errors import PliantError
-from pliant.measures.solve import Solve, flexible, same, strict
+from pliant.measures.generate import Generate, flexible, same, strict
 from pliant.models import build
+from pliant.models.generation import Said
 
 
 @pytest.mark.parametrize(
@@ -41,14 +42,15 @@ def test_a_model_that_says_the_number_solves_the_problem(tmp_path, monkeypatch):
 
     def said(model, prompts, **settings):
         asked.extend(prompts)
-        return ["So it is\n#### 4", "6, I think", "#### 9"]
+        return [Said("So it is\n#### 4", True), Said("6, I think", True), Said("#### 9", False)]
 
-    monkeypatch.setattr("pliant.measures.solve.generate", said)
+    monkeypatch.setattr("pliant.measures.generate.generate", said)
     model = build("llama-16x2", load_tokenizer("ascii"), 0)
-    found = Solve(data=str(path), shots=str(path), shown=1).readings(model)
+    found = Generate(data=str(path), shots=str(path), shown=1).readings(model)
     assert {reading.metric: reading.values.tolist() for reading in found} == {
         "exact_match_flexible": [1, 1, 0],
         "exact_match_strict": [1, 0, 0],
+        "ended": [1, 1, 0],
     }
     assert asked[1] == "Question: 2 and 2?\nAnswer: It is 4.\n#### 4\n\nQuestion: 3 and 3?\nAnswer:"
     assert {reading.better for reading in found} == {"higher"}
