@@ -12,7 +12,7 @@ from scipy.special import rel_entr, softmax
 from pliant.changes import Perturb, Quantize
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
-from pliant.measures.divergence import Divergence, divergences
+from pliant.measures.divergence import PredictionDivergence, divergences
 from pliant.models import build
 
 TOKENS = [np.arange(5, 30), np.arange(40, 48), np.array([7, 9])]
@@ -82,7 +82,7 @@ def text(tmp_path, monkeypatch):
 
 def test_a_change_is_compared_with_what_it_changed(text):
     base = model()
-    measure = Divergence(data=text, part="all", samples=16)
+    measure = PredictionDivergence(data=text, part="all", samples=16)
     read = measure.against(base)
     with Quantize(bits=3).applied(base) as changed:
         found = read(changed)

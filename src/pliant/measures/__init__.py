@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pliant.measures.accuracy import Accuracy
 from pliant.measures.choice import Choice
-from pliant.measures.divergence import Divergence
+from pliant.measures.divergence import PredictionDivergence
 from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
@@ -12,18 +12,18 @@ from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.preference import Preference
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Generate, Divergence, Preference, Accuracy, MaskedLoss)
+MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss)
 
 __all__ = [
     "MEASURES",
     "Accuracy",
     "Choice",
     "Difference",
-    "Divergence",
     "Generate",
     "Loss",
     "MaskedLoss",
     "Measure",
+    "PredictionDivergence",
     "Preference",
     "Reading",
 ]

@@ -42,13 +42,15 @@ METRICS = {
 """With their units."""
 
 
-class Divergence(TextMeasure):
+class PredictionDivergence(TextMeasure):
     """Divergence of a changed model's predictions from the unchanged model's."""
+
+    kind = "divergence"
 
     def against(self, model: Model) -> Read:
         """What reads the divergence from `model` as it is now::
 
-        read = Divergence(data="wikitext.txt").against(base)
+        read = PredictionDivergence(data="wikitext.txt").against(base)
         with Quantize(bits=4).applied(base) as changed:
             kl, reverse, jensen_shannon, flips = read(changed)
         """
