@@ -25,6 +25,7 @@ from pliant.data.table import Table
 from pliant.errors import PliantError
 from pliant.objectives.next_token import token_losses
 from pliant.objectives.objective import Batch, Losses, Objective
+from pliant.objectives.padding import by_length
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,10 +67,16 @@ class Answers(Objective):
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the next tokens where they are an answer's, and -100 elsewhere."""
-        output = network(**batch.inputs, use_cache=False)
-        learned = batch.targets >= 0
-        losses = token_losses(output.logits, batch.targets.clamp(min=0)).where(learned, 0.0)
-        return Losses(losses.sum(-1), batch.weights, output)
+        import torch
+
+        totals, outputs = [], []
+        groups = by_length(batch.targets >= 0, sum(parameter.numel() for parameter in network.parameters()))
+        for rows, length in groups:
+            inputs, targets = {name: tensor[rows, :length] for name, tensor in batch.inputs.items()}, batch.targets[rows, :length]
+            outputs.append(network(**inputs, use_cache=False))
+            totals.append(token_losses(outputs[-1].logits, targets.clamp(min=0)).where(targets >= 0, 0.0).sum(-1))
+        order = torch.cat([rows for rows, _ in groups]).argsort()
+        return Losses(torch.cat(totals)[order], batch.weights, outputs)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Losses:
     totals: Tensor
     weights: Tensor
     output: Any
-    """What the network answered, as it answered it."""
+    """What the network answered, as it answered it; a list where a pass was made in several."""
 
     @property
     def values(self) -> Tensor:
