@@ -25,6 +25,7 @@ from pliant.laws.tables.simulate import simulate
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "laws"))
 from designs import DESIGNS, Design  # noqa: E402
+from extrapolation_report import section  # noqa: E402
 
 STORE, REPORT = ROOT / "bench" / "coverage.json", ROOT / "docs" / "laws-coverage.md"
 FEW, DRAWS, SEED = 8, 200, 50_000
@@ -95,7 +96,8 @@ def report(results: dict[str, dict[str, Any]]) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(figures)} | {result['undetermined']} | {result['seconds_a_fit']} |")
     lines.append("\nUndetermined: tables in which some parameter had no interval because the runs do not determine it; it is not counted.")
-    return "\n".join(lines) + "\n"
+    extrapolation = ROOT / "bench" / "extrapolation.json"
+    return "\n".join(lines) + "\n" + (section(json.loads(extrapolation.read_text())) if extrapolation.exists() else "")
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 The largest runs are always held out once, and the audit travels with the fit. `ordered` repeats that along the scale:
 fitted to the smallest half of the runs it predicts the next tenth, fitted to that too the one after, and so on.
 
-Verdicts: `holds` when the mean error of the held-out runs is under 1% or no more than noise and the uncertainty of the smaller
-fit explain for 95% of tables; `fails` when it is more; `undetermined` when there are too few runs to refit without the largest,
-or the smaller fit allows so much (25%) that hardly anything could fail. Percentages are of the measured value, or, where
+Verdicts: `holds` when the mean error of the held-out runs is under 3%, or no more than noise and the uncertainty of the smaller
+fit explain for 95% of tables; `fails` when it is more, so that an answer would mislead; `undetermined` when there are too few
+runs to refit without the largest, or the smaller fit allows so much (25%) that hardly anything could fail. A verdict is coarse: what
+the steps say is graded (`expected_error`), at the distance that is asked. Percentages are of the measured value, or, where
 residuals are differences, of the range that the target takes.
 Cost: six more problems in the same batch.
 What goes wrong: one largest run is one draw of noise; held-out runs of the same size as fitted ones are no extrapolation,
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from pliant.laws.fitting.objective import FitObjective
 
 Verdict = Literal["holds", "fails", "undetermined"]
-NEGLIGIBLE = 0.01
+NEGLIGIBLE, MISLEADING = 0.01, 0.03
+"""An error below the first needs no explanation; one above the second, and above what noise explains, would mislead."""
+GROWTH, TYPICAL = 0.54, 1.25
+"""Errors grow with the distance x as (log x + 1/2)^0.54, learned on tables whose larger runs exist; they are understated by a quarter."""
 USELESS = 0.25
 LARGEST = 0.1
 """Share of the rows, at least, that is held out as the largest."""
+DISTANCES = (1.0, 2.0, 5.0, 10.0, 20.0, 100.0)
 FRACTIONS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
@@ -64,15 +69,36 @@ class Audit:
     reason: str
     ordered: tuple[AuditStep, ...] = ()
 
+    def expected_error(self, times: float) -> float | None:
+        """The error to expect of a run so many times larger than the largest, from the errors of the steps; None without any."""
+        steps = [(step.beyond, step.error, step.held_out) for step in self.ordered] + [(self.beyond, self.error, self.held_out)]
+        known = [(_grown(beyond), error, count) for beyond, error, count in steps if beyond and error is not None and math.isfinite(error)]
+        if not known:
+            return None
+        level = sum(error / grown * math.sqrt(count) for grown, error, count in known) / sum(math.sqrt(count) for _, _, count in known)
+        return TYPICAL * level * _grown(times)
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values, the three that scripts rely on first."""
-        return _finite(asdict(self))
+        """Plain values, the three that scripts rely on first; `expected` is the error to expect by how many times larger a run is."""
+        told = {f"{times:g}": self.expected_error(times) for times in DISTANCES}
+        return _finite({**asdict(self), "expected": told})
+
+    def graded(self, times: float) -> str:
+        """What was tried and what that says at the distance asked, in one sentence."""
+        error = self.expected_error(times)
+        if error is None:
+            return "never tried beyond its runs"
+        return f"audited to {self.beyond:.3g} times, asked at {max(times, 1.0):.3g} times: expected error {error:.2g}"
 
     @classmethod
     def from_json(cls, form: dict[str, Any]) -> Audit:
         """The reverse of `to_json`."""
         fields: dict[str, Any] = {**form, "ordered": tuple(AuditStep(**step) for step in form["ordered"])}
         return cls(**fields)
+
+
+def _grown(times: float) -> float:
+    return (math.log(max(times, 1.0)) + 0.5) ** GROWTH
 
 
 def _finite(value: Any) -> Any:
@@ -171,6 +197,8 @@ def _verdict(error: float, allowed: float) -> tuple[Verdict, str]:
         return "undetermined", f"the smaller runs would allow an error of {allowed:.0%}"
     if error <= allowed:
         return "holds", f"the error {error:.2%} is within what noise and the smaller fit allow ({allowed:.2%})"
+    if error <= MISLEADING:
+        return "holds", f"the error {error:.2%} is more than noise and the smaller fit allow ({allowed:.2%}): the form is off, if by little"
     return "fails", f"the error {error:.2%} is more than noise and the smaller fit allow ({allowed:.2%})"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pliant.laws.fitting.newton import minimise
 from pliant.laws.fitting.objective import FitObjective, Prior
-from pliant.laws.fitting.resample import Bootstrap, drawn_weights, leverage, noise_level, residual_errors, wild_errors
+from pliant.laws.fitting.resample import Bootstrap, drawn_weights, noise_level, residual_errors, wild_errors
 from pliant.laws.law import Array
 
 STEPS, CONVERGED = 40, 1e-7
@@ -35,7 +35,7 @@ def bootstrap_samples(
         if how.kind == "residual":
             errors = residual_errors(residuals, k, corner, how.samples, generator)
         else:
-            errors = wild_errors(residuals, leverage(jacobian), k, corner, clusters, how.samples, generator)
+            errors = wild_errors(residuals, jacobian, corner, clusters, how.samples, generator)
         changed = objective.targets.numpy() - residuals + errors
         varied = objective.varied(targets=np.exp(changed) if objective.logs else changed)
     if varied.prior is not None:

@@ -24,6 +24,7 @@ from pliant.laws.fitting.fitted import FitOptions, Restarts
 from pliant.laws.fitting.identify import left_open
 from pliant.laws.fitting.limits import not_too_much, open_ended, plain_numbers
 from pliant.laws.fitting.resample import Bootstrap, noise_level
+from pliant.laws.fitting.residuals import error_structure, trend
 from pliant.laws.fitting.result import Fit
 from pliant.laws.fitting.robust import RobustLoss
 from pliant.laws.forms import law_named
@@ -95,13 +96,14 @@ def fit(
     if not 0 <= seed < 2**63:
         raise PliantError(f"seed {str(seed)[:40]}: write a whole number from 0 to 2^63 - 1")
     how = Bootstrap.parse(bootstrap, clusters is not None)
+    open_kind = clusters is None and (bootstrap is None or str(bootstrap).isdecimal())
     texts = set((by or {}).values()) | ({clusters} if clusters else set[str]())
     runs = read_runs(law, table, columns=columns, where=where, unit=unit, texts=sorted(texts), residual=residual)
     options = FitOptions(plain_numbers(fix), dict(tie or {}), open_ended(bounds), dict(priors or {}), dict(by or {}), clusters)
     moved = coordinates(law, fix=options.fix, tie=tie, bounds=options.bounds, by=by, groups=runs.texts)
     _enough(law, len(runs), len(moved))
     not_too_much(len(runs), len(moved), how.samples, restarts)
-    return _fitted(law, runs, options, moved, RobustLoss.parse(loss), residual, restarts, how, seed)
+    return _fitted(law, runs, options, moved, RobustLoss.parse(loss), residual, restarts, how, seed, open_kind)
 
 
 def _fitted(
@@ -114,6 +116,7 @@ def _fitted(
     restarts: str | int,
     how: Bootstrap,
     seed: int,
+    open_kind: bool,
 ) -> Fit:
     from pliant.laws.fitting.bootstrap import bootstrap_samples
     from pliant.laws.fitting.objective import FitObjective
@@ -132,6 +135,11 @@ def _fitted(
     residuals, theta = objective.targets[0].numpy() - fitted, found.theta.numpy()
     noise = noise_level(residuals, len(moved), loss.corner)
     clusters = np.unique(runs.texts[options.clusters], return_inverse=True)[1] if options.clusters else None
+    structure = error_structure(law, runs.columns, residuals, noise, scale_of(law, runs.columns))
+    if open_kind and structure.wild:
+        how, clusters = Bootstrap("wild", how.samples), structure.clusters
+    shown = structure.remarks if open_kind else ()
+    bent = trend(residuals, scale_of(law, runs.columns))
     return Fit(
         law=law,
         columns=runs.columns,
@@ -150,7 +158,12 @@ def _fitted(
         restarts=Restarts(found.tried, found.reached, found.let_go, found.converged),
         unidentifiable=left_open(found, objective, jacobian.T, noise),
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
-        remarks=(*runs.remarks, *filter(None, [runs.schedule]), *_search_remarks(found, moved.names), *_bound_remarks(moved, theta)),
+        remarks=(
+            *runs.remarks,
+            *filter(None, [runs.schedule, *shown, bent]),
+            *_search_remarks(found, moved.names),
+            *_bound_remarks(moved, theta),
+        ),
     )
 
 

@@ -29,6 +29,8 @@ KINDS: tuple[Kind, ...] = ("residual", "wild", "run", "cluster")
 SMOOTHING, WILD_SMOOTHING = 1.0, 0.6
 """Width of the smoothing of errors, in standard deviations times rows^-1/5, the usual rate for densities."""
 SAMPLES = 400
+LEAST_LEFT = 0.1
+"""Of a direction of a cluster's errors so much at least is taken to be left in the residuals."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,30 @@ def leverage(jacobian: Array) -> Array:
     scale = np.linalg.norm(jacobian, axis=0)
     left, singular, _ = np.linalg.svd(jacobian / np.where(scale > 0, scale, 1.0), full_matrices=False)
     return np.clip((left[:, singular > 1e-9 * singular[0]] ** 2).sum(axis=1), 0.0, 0.99)
+
+
+def cluster_adjusted(residuals: Array, jacobian: Array, clusters: NDArray[np.int64]) -> tuple[Array, float]:
+    """Residuals (rows,) as large as errors are, cluster by cluster, and the degrees of freedom that clusters leave.
+
+    A fit bends towards a whole cluster: its residuals are multiplied by (I - H_gg)^(-1/2) (the correction CR2). Few clusters
+    carry a parameter (the smallest and largest sizes an exponent): Satterthwaite's degrees of freedom, of the parameter
+    that has the fewest, from what each cluster's common error moves it by.
+    Source: Bell and McCaffrey 2002; Imbens and Kolesar 2016.
+    """
+    scale = np.linalg.norm(jacobian, axis=0)
+    left, singular, right = np.linalg.svd(jacobian / np.where(scale > 0, scale, 1.0), full_matrices=False)
+    kept = singular > 1e-9 * singular[0]
+    left, moves = left[:, kept], (right[kept].T / singular[kept]) @ left[:, kept].T
+    adjusted = residuals.copy()
+    for cluster in range(int(clusters.max()) + 1):
+        rows = clusters == cluster
+        hat = left[rows] @ left[rows].T
+        values, vectors = np.linalg.eigh(np.eye(len(hat)) - hat)
+        adjusted[rows] = vectors @ ((vectors.T @ residuals[rows]) / np.sqrt(np.maximum(values, LEAST_LEFT)))
+    shares = np.stack([np.bincount(clusters, move) ** 2 for move in moves])
+    shares = shares[shares.sum(axis=1) > 0]
+    freedom = shares.sum(axis=1) ** 2 / (shares**2).sum(axis=1)
+    return adjusted, max(float(freedom.min(initial=float(len(shares[0])))) if len(shares) else 1.0, 2.0)
 
 
 def pinned(residuals: Array, parameters: int, corner: float) -> int:
@@ -92,25 +118,27 @@ def residual_errors(residuals: Array, parameters: int, corner: float, samples: i
 
 def wild_errors(
     residuals: Array,
-    hat: Array,
-    parameters: int,
+    jacobian: Array,
     corner: float,
     clusters: NDArray[np.int64] | None,
     samples: int,
     generator: np.random.Generator,
 ) -> Array:
-    """Errors (samples, rows) to add to the fit: each run's own, widened by its leverage, with its cluster's random sign.
+    """Errors (samples, rows) to add to the fit: each run's own, widened by its leverage (its cluster's), with its cluster's random sign.
 
     Pinned runs borrow another's; all are smoothed a little, since two values per run are a poor distribution, and
     widened from the normal's tail to Student's.
     """
     from scipy import stats
 
-    rows = len(residuals)
+    rows, parameters = jacobian.shape
     groups = rows if clusters is None else len(np.unique(clusters))
-    degrees_of_freedom = max(groups - (parameters if clusters is None else 1), 1)
+    if clusters is None:
+        adjusted, degrees_of_freedom = residuals / np.sqrt(1 - leverage(jacobian)), max(rows - parameters, 1.0)
+    else:
+        adjusted, degrees_of_freedom = cluster_adjusted(residuals, jacobian, clusters)
     tail = float(stats.t.ppf(0.95, degrees_of_freedom) / stats.norm.ppf(0.95))
-    own = np.broadcast_to(residuals / np.sqrt(1 - hat), (samples, rows)).copy()
+    own = np.broadcast_to(adjusted, (samples, rows)).copy()
     lowest = np.argsort(np.abs(residuals))[: pinned(residuals, parameters, corner)]
     borrowed = generator.choice(error_sizes(residuals, parameters, corner), (samples, len(lowest)))
     own[:, lowest] = borrowed * _signs(generator, borrowed.shape)
