@@ -66,6 +66,27 @@ def test_a_law_that_breaks_at_scale_fails() -> None:
     assert audit.allowed < audit.error
 
 
+def test_no_cliff_at_one_percent_and_an_error_for_the_distance_asked() -> None:
+    """A form that is off by 2% at the largest runs is said to be, and answers; the further it is asked, the more it errs."""
+    table = runs(0.001)
+    scale = table["N"] * table["D"]
+    bent = table | {"loss": table["loss"] * np.where(scale >= np.quantile(scale, 0.95), 1.02, 1.0)}
+    audit = fit("chinchilla", bent, bootstrap=0).audit
+    assert audit.verdict == "holds"
+    assert "the form is off" in audit.reason
+    assert audit.allowed < audit.error
+    errors = [audit.expected_error(times) for times in (0.5, 1, 2, 10, 100)]
+    assert errors[0] == errors[1] < errors[2] < errors[3] < errors[4]
+    assert audit.expected_error(2) < fit("chinchilla", broken(table), bootstrap=0).audit.expected_error(2)
+    assert audit.graded(16).startswith(f"audited to {audit.beyond:.3g} times, asked at 16 times: expected error ")
+    assert audit.to_json()["expected"]["10"] == errors[3]
+
+
+def broken(table: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    scale = table["N"] * table["D"]
+    return table | {"loss": table["loss"] * np.where(scale >= np.quantile(scale, 0.95), 1.05, 1.0)}
+
+
 def test_too_few_runs_to_hold_any_out() -> None:
     table = {name: values[[0, 4, 7, 12, 18, 24]] for name, values in runs().items()}
     audit = fit("chinchilla", table, bootstrap=0).audit

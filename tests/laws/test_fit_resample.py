@@ -84,12 +84,12 @@ def test_residual_errors_have_the_size_and_no_sign() -> None:
 
 def test_wild_errors_stay_with_their_run_and_their_cluster() -> None:
     residuals = np.where(np.arange(40) < 20, 0.1, 10.0)
-    hat = np.full(40, 0.1)
-    errors = wild_errors(residuals, hat, 2, np.inf, None, 3000, GENERATOR(0))
+    jacobian = np.stack([np.ones(40), (-1.0) ** np.arange(40)], axis=1)
+    errors = wild_errors(residuals, jacobian, np.inf, None, 3000, GENERATOR(0))
     small, large = errors[:, :20].std(), errors[:, 20:].std()
     assert large / small > 2  # smoothing alone would make them equal
     clusters = np.repeat(np.arange(8), 5)
-    together = wild_errors(np.full(40, 5.0), hat, 2, np.inf, clusters, 200, GENERATOR(0))
+    together = wild_errors(np.full(40, 5.0), jacobian, np.inf, clusters, 200, GENERATOR(0))
     signs = np.sign(together.reshape(200, 8, 5))
     agreement = np.abs(signs.mean(axis=2))
     assert np.median(agreement) == 1.0

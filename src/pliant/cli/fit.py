@@ -195,11 +195,23 @@ def _show(fit: Fit) -> None:
     audit = fit.audit
     beyond = f", up to {audit.beyond:.3g} times larger than the rest" if audit.beyond else ""
     print(f"audit: {audit.verdict}; {audit.held_out} largest runs held out{beyond}: {audit.reason}")
+    if (near := audit.expected_error(2)) is not None:
+        ahead = (
+            f"{near:.2g} at twice the largest run, {audit.expected_error(10):.2g} at 10 times, {audit.expected_error(100):.2g} at 100 times"
+        )
+        print(f"error to expect of this law: {ahead} {'(relative)' if fit.residual == 'log' else fit.law.unit}; see `pliant predict`")
     ends = fit.restarts
     print(f"restarts: {ends.reached_best} of {ends.tried} reached the best objective, {ends.let_go} were let go on the way")
     print(f"noise of one run: {fit.noise:.3g}" + (" (relative)" if fit.residual == "log" else f" {fit.law.unit}"))
     for sentence in fit.unidentifiable.sentences:
         print(f"unidentifiable: {sentence}")
+    if fit.unidentifiable.parameters:
+        names = ", ".join(fit.unidentifiable.parameters)
+        print(
+            f"  no run here would notice if {names} moved together, so quote predictions instead of them; {fit.law.identifiability}".rstrip(
+                "; "
+            )
+        )
     for remark in fit.remarks:
         note(f"pliant: {remark}")
 

@@ -115,9 +115,13 @@ def distances(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> 
 
 
 def obstacle(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> str | None:
-    """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way."""
+    """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way.
+
+    A failed audit is about larger runs: it does not stand in the way of a question inside the measured ranges.
+    """
     for fit in fits:
-        if fit.audit.get("verdict") == "fails":
+        inside = bool(setting) and all(distance <= 1 for distance in distances([fit], setting).values())
+        if fit.audit.get("verdict") == "fails" and not inside:
             return f"the held-out audit of law {fit.law.name} failed: {fit.audit.get('reason')}"
         for column in fit.law.columns:
             if column.unit == "bits" and column.name in fit.measured and setting.get(column.name, np.inf) < fit.range(column.name)[0]:

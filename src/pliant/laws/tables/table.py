@@ -88,7 +88,8 @@ def read_runs(
     target = _in_nats(numbers.pop(law.target), law, expressions[law.target], unit)
     positive = {column.name for column in law.columns if column.positive}
     for name, values in {**numbers, law.target: target}.items():
-        _check_values(name, values, positive=name in positive or (name == law.target and residual == "log"), expression=expressions[name])
+        above = name in positive or (name == law.target and residual == "log")
+        _check_values(name, values, positive=above, expression=expressions[name], target=name == law.target)
     measured = {name: values for name, values in numbers.items() if name in names or name in columns}
     small = [name for name, values in measured.items() if name in counts and values.max() < SMALL_COUNT]
     remarks = [*_remarks(measured, target, copies), *(_small_count(name, measured[name]) for name in small)]
@@ -144,7 +145,7 @@ def _in_nats(values: Array, law: Law, expression: str, unit: str | None) -> Arra
     return values
 
 
-def _check_values(name: str, values: Array, *, positive: bool, expression: str) -> None:
+def _check_values(name: str, values: Array, *, positive: bool, expression: str, target: bool = False) -> None:
     bad = np.flatnonzero(~(np.abs(values) <= LARGEST))
     if len(bad):
         raise PliantError(
@@ -152,6 +153,11 @@ def _check_values(name: str, values: Array, *, positive: bool, expression: str) 
             f"leave them out with where 'isfinite({expression.strip(chr(34))})'"
         )
     bad = np.flatnonzero(values <= 0) if positive else bad
+    if len(bad) == len(values) and target:
+        raise PliantError(
+            f"column {name}: no row is above zero, so it has no logarithm; choose residual difference (--residual difference), "
+            "or change its sign"
+        )
     if len(bad):
         raise PliantError(
             f"column {name}: {len(bad)} of {len(values)} rows are not above zero (first: row {bad[0] + 1}, {values[bad[0]]:g}); "
