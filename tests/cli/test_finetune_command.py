@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pliant.changes import Finetune
 from pliant.data import load_tokenizer
 from pliant.models import build, load, save
 
@@ -59,3 +60,26 @@ def test_what_can_be_put_right_is_one_line(places, pliant, tmp_path, monkeypatch
     assert (code, out) == (2, "")
     assert message in told.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_run_goes_on_where_it_was(places, pliant, tmp_path):
+    """A state on the way, as a killed run leaves it: the same command ends with the weights of a run that was never interrupted."""
+    whole = json.loads(pliant(*places, "-o", tmp_path / "whole", "--json")[1])
+    Finetune(data=str(tmp_path / "sums.jsonl"), part="all", steps=3, lr=1e-2).tune(
+        load(tmp_path / "model"), 0, tmp_path / "out.unfinished", until=2, quiet=True
+    )
+    code, out, told = pliant(*places, "-o", tmp_path / "out", "--json")
+    assert (code, json.loads(out)["weights"]) == (0, whole["weights"])
+    assert "goes on from step 2" in told
+    assert not (tmp_path / "out.unfinished").exists()
+    assert not (tmp_path / "whole.unfinished").exists()
+
+
+def test_a_state_of_other_arguments_is_one_line(places, pliant, tmp_path):
+    Finetune(data=str(tmp_path / "sums.jsonl"), part="all", steps=3, lr=1e-3).tune(
+        load(tmp_path / "model"), 0, tmp_path / "out.unfinished", until=2, quiet=True
+    )
+    code, _, told = pliant(*places, "-o", tmp_path / "out")
+    assert code == 2
+    assert "is of another run" in told.splitlines()[-1]
+    assert "remove it to start afresh" in told.splitlines()[-1]

@@ -1,14 +1,16 @@
 """Adapter folders are checkpoints: PEFT's own, and those written here."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import IA3Config, LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
-from pliant.models import build, load, save
+from pliant.models import FolderLadder, build, load, save
 from pliant.models.adapters import CONFIG, WEIGHTS
 
 
@@ -67,3 +69,57 @@ def test_what_is_wrong_with_an_adapter_is_one_line(adapter, how, message):
     with pytest.raises(PliantError, match=message) as caught:
         load(adapter[1])
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(r=2, use_rslora=True, init_lora_weights=False),
+        LoraConfig(r=2, use_dora=True, init_lora_weights=False),
+        IA3Config(feedforward_modules=["down_proj"], init_ia3_weights=False),
+    ],
+    ids=["rslora", "dora", "ia3"],
+)
+def test_every_update_of_weights_is_measured(base, tmp_path, config):
+    config.target_modules = {"q_proj", "down_proj"}
+    adapted = get_peft_model(load(base).network, config)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    adapted.save_pretrained(tmp_path / "adapter")
+    ids = torch.randint(0, 128, (2, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = load(tmp_path / "adapter").network(ids).logits
+        assert torch.allclose(found, adapted.eval()(ids).logits, atol=1e-5)
+        assert not torch.allclose(found, load(base).network(ids).logits, atol=1e-3)
+
+
+def test_prompts_are_refused_in_one_line(adapter):
+    config = json.loads((adapter[1] / CONFIG).read_text())
+    (adapter[1] / CONFIG).write_text(json.dumps(config | {"peft_type": "PREFIX_TUNING"}))
+    with pytest.raises(PliantError, match="PREFIX_TUNING learns prompts, not an update of weights"):
+        load(adapter[1])
+
+
+def test_adapter_checkpoints_of_the_trainer_are_rungs(base, adapter, tmp_path):
+    for step in (100, 1000, 500):
+        folder = tmp_path / "run" / f"checkpoint-{step}"
+        shutil.copytree(adapter[1], folder)
+        state = {"global_step": step, "log_history": [{"learning_rate": 1e-4, "step": step}]}
+        (folder / "trainer_state.json").write_text(json.dumps(state))
+        tensors = load_file(folder / WEIGHTS)
+        save_file({name: tensor * step for name, tensor in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    pickled = tmp_path / "run" / "checkpoint-2000"
+    pickled.mkdir()
+    (pickled / CONFIG).write_text((adapter[1] / CONFIG).read_text())
+    (pickled / "adapter_model.bin").write_bytes(b"x")
+    ladder = FolderLadder(folders=(str(tmp_path / "run" / "checkpoint-*"),))
+    rungs = ladder.rungs()
+    assert [rung.checkpoint.steps for rung in rungs] == [100, 500, 1000]
+    assert ladder.along([rung.checkpoint for rung in rungs]) == "steps"
+    assert [*ladder.skipped().values()] == [
+        "holds an adapter, but no adapter_model.safetensors; save it with safetensors, or merge it with peft"
+    ]
+    assert len({rung.identity for rung in rungs}) == 3
+    assert rungs[0].outline() is not None
+    assert {rung.checkpoint.params for rung in rungs} == {load(base).checkpoint.params}
+    with rungs[2].open() as model:
+        assert (model.checkpoint.steps, model.checkpoint.name) == (1000, str(tmp_path / "run" / "checkpoint-1000"))

@@ -85,3 +85,25 @@ def test_arms_have_one_axis(ladder, folders, text):
     study = {"checkpoints": two, "measures": {"generic": {"loss": {"data": str(text)}}}}
     with pytest.raises(PliantError, match="they run over tokens and steps; a study has one axis"):
         plan(Study.parse(study))
+
+
+def test_a_ladder_of_another_objective_has_budgets_in_steps_or_examples(ladder, tmp_path):
+    table = tmp_path / "sums.jsonl"
+    table.write_text("\n".join(f'{{"question": "{n} plus {n}", "answer": "{2 * n}"}}' for n in range(40)))
+    objective = {"answers": {"data": str(table), "part": "all"}}
+    fields = {name: value for name, value in ladder.items() if name not in ("corpus", "tokens")} | {"objective": objective}
+    found = parse_ladder({"ladder": fields | {"examples": [8, 16]}})
+    rungs = found.rungs(0, tmp_path / "trained")
+    assert [(rung.steps, rung.checkpoint.revision) for rung in rungs] == [(2, "step2-seed0"), (4, "step4-seed0")]
+    assert found.along([rung.checkpoint for rung in rungs]) == "steps"
+    assert parse_ladder(found.form()) == found
+    same = parse_ladder({"ladder": fields | {"steps": [4]}}).rungs(0, tmp_path / "trained")
+    assert same[0].identity == rungs[1].identity
+    with rungs[1].open() as model:
+        assert model.checkpoint.steps == 4
+    both = parse_ladder({"ladder": fields | {"objective": [objective, {"next_token": {"data": str(table)}}], "steps": 2}})
+    names = [rung.checkpoint.name for rung in both.rungs()]
+    assert names == ["llama-16x1, objective answers of sums.jsonl", "llama-16x1, objective next_token of sums.jsonl"]
+    for wrong in ({"corpus": str(table), "steps": 2}, {}, {"steps": 2, "tokens": 3}, {"steps": [0]}):
+        with pytest.raises(PliantError):
+            parse_ladder({"ladder": fields | wrong})

@@ -20,7 +20,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
-from pliant.data import Corpus, Part
+from pliant.data import Part
+from pliant.data.mixture import Mixture, Text
 from pliant.methods import Methods
 from pliant.models.heads import fit
 from pliant.models.stored_model import StoredModel
@@ -50,7 +51,7 @@ class Finetune(Optimisation, Change):
 
     strength_field = rate_field = "lr"
     untold = frozenset({"draws", "data", "objective"})
-    data: Corpus | None = Field(
+    data: Text | None = Field(
         None,
         description="What to learn: a corpus, every token of it; a table, what its columns call for, such as answers",
     )
@@ -99,7 +100,7 @@ class Finetune(Optimisation, Change):
         if self.objective is not None:
             return self.objective
         assert self.data is not None  # see `_one_thing`
-        return found_in(self.data, self.part)
+        return NextToken(data=self.data, part=self.part) if isinstance(self.data, Mixture) else found_in(self.data, self.part)
 
     @property
     def trains_on(self) -> tuple[Content, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from pliant.errors import PliantError
 from pliant.methods import METHODS
 from pliant.models.heads import fitted
 from pliant.models.ladder import Loading
+from pliant.progress import remark
 from pliant.spec import nearest
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def finetune_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes a folder that transformers loads, or with --adapter one that PEFT loads.
+    """Writes a folder that transformers loads, or with --adapter one that PEFT loads. Killed, the same command goes on where it was.
 
     Example: pliant finetune --model ./checkpoint-1000 --data gsm8k.jsonl --method lora --rank 8 --steps 200 --lr 1e-3 -o tuned
     """
@@ -61,19 +63,35 @@ def finetune_command(
     needs = change.learned.needs()
     if adapter and needs is not None and (needs.labels is not None or needs.task != loaded.task.name):
         raise PliantError("--adapter: an adapter keeps no head, and this one is trained; leave it out, and the whole model is saved")
-    with change.applied(loaded, seed) as changed:
-        if adapter and changed.adapter is None:
-            raise PliantError("--adapter: no method here keeps an update apart; try --method lora")
-        if adapter and changed.adapter is not None:
-            save_adapter(changed.adapter, out, model)
-        else:
-            save(changed, out)
-        result = {**told, "out": str(out), "adapter": adapter, "weights": changed.weights()}
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    _train(change, loaded, seed, unfinished)
+    if adapter and loaded.adapter is None:
+        raise PliantError("--adapter: no method here keeps an update apart; try --method lora")
+    if adapter and loaded.adapter is not None:
+        save_adapter(loaded.adapter, out, model)
+    else:
+        save(loaded, out)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    result = {**told, "out": str(out), "adapter": adapter, "weights": loaded.weights()}
     if as_json:
         print_json(result)
     else:
         _print(told)
         print(f"wrote {out}")
+
+
+def _train(change: Finetune, model: Model, seed: int, unfinished: Path) -> None:
+    """In place. A run that was killed goes on from the state it left; one that diverges leaves none."""
+    from pliant.train import Diverged
+    from pliant.train.state import STATE_FILE, steps_made
+
+    if made := steps_made(unfinished / STATE_FILE):
+        remark(f"goes on from step {made}, which an earlier run left in {unfinished}")
+    try:
+        change.tune(model, seed, unfinished)
+    except Diverged:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def _methods(names: list[str], options: list[str]) -> list[Any]:

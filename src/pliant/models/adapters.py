@@ -26,6 +26,10 @@ PREFIX = "base_model.model."
 """What PEFT puts before the names that layers have in the network."""
 
 
+PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
+"""What PEFT calls kinds of adapters that leave the weights as they are."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """An update that can be kept apart from the weights it belongs to, as PEFT stores it."""
@@ -81,6 +85,10 @@ def merged(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """`network` with the adapter in `folder` merged into its weights. Raises PliantError for an adapter that does not fit or is pickled."""
     from peft import PeftModel
 
+    described: Any = read_json(folder / CONFIG)
+    kind = str(described.get("peft_type")) if isinstance(described, dict) else ""
+    if kind in PROMPTS:
+        raise PliantError(f"{folder}: {kind} learns prompts, not an update of weights, so there is nothing to merge into its base")
     if not (folder / WEIGHTS).is_file():
         raise PliantError(f"{folder}: {WEIGHTS} is missing; save the adapter with safetensors")
     try:

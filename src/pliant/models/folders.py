@@ -1,4 +1,4 @@
-"""A ladder of local folders: `./run/checkpoint-*` of the transformers Trainer, or any `from_pretrained` folders.
+"""A ladder of local folders: `./run/checkpoint-*` of the transformers Trainer, any `from_pretrained` folders, PEFT's adapters.
 
 Idea: facts come from what lies beside the weights (`pliant.json`, `trainer_state.json`), then from the folder's name, read
 like a hub revision; what the user states wins over both.
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from pliant.data.content import contents
 from pliant.data.patterns import is_pattern, matching
 from pliant.errors import PliantError
 from pliant.files import expanded
+from pliant.models.adapters import CONFIG, WEIGHTS, base_of, is_adapter
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.gguf import gguf_parameters
 from pliant.models.ladder import Stored
@@ -95,7 +97,7 @@ class FolderLadder(Stored):
         """What is known without loading. A folder that cannot be read is reported when it is opened."""
         facts, damage = facts_beside(path, self.batch_tokens) if path.is_dir() else ({}, None)
         with contextlib.suppress(PliantError):
-            facts["params"] = gguf_parameters(path) if path.is_file() else stored_parameters(weight_files(path))
+            facts["params"] = gguf_parameters(path) if path.is_file() else stored_parameters(weight_files(_network_of(path)))
         told = (self.tokens or {}).get(path.name)
         known = {**self._facts_in_name(path.name), **facts, "name": str(path), "revision": None}
         checkpoint = Checkpoint.parse(known if told is None else known | {"tokens": told}, str(path))
@@ -129,13 +131,18 @@ class FolderRung:
         path = Path(self.path)
         if path.is_file():
             return self.ladder.identity_of(content_hash(path.parent, [path]))
-        return self.ladder.identity_of(content_hash(path, weight_files(path)))
+        base = _network_of(path)
+        update = contents([path / CONFIG, path / WEIGHTS]) if base != path else []
+        return self.ladder.identity_of(" ".join([content_hash(base, weight_files(base)), *update]))
 
     def outline(self) -> PreTrainedModel | None:
         """The network without numbers, where its configuration tells."""
         from pliant.models.outline import folder_outline
 
-        return folder_outline(Path(self.path))
+        try:
+            return folder_outline(_network_of(Path(self.path)))
+        except PliantError:  # said when it is opened
+            return None
 
     @contextlib.contextmanager
     def open(self) -> Generator[Model]:
@@ -185,7 +192,13 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 def _holds_weights(folder: Path) -> bool:
-    return any(os.path.lexists(folder / name) for name in (SINGLE, INDEX))
+    """Of a model, or of an adapter."""
+    return any(os.path.lexists(folder / name) for name in (SINGLE, INDEX)) or (is_adapter(folder) and os.path.lexists(folder / WEIGHTS))
+
+
+def _network_of(path: Path) -> Path:
+    """The folder that holds the network: of an adapter its base. Raises PliantError where that is not on this machine."""
+    return base_of(path) if is_adapter(path) else path
 
 
 def _why_not(path: Path) -> str:

@@ -37,7 +37,7 @@ UNUSABLE = (
         "holds only the sharded state of DeepSpeed ({0}); merge it with its zero_to_fp32.py --safe_serialization, and put config and "
         "tokenizer beside",
     ),
-    (r"^adapter_(config|model)\.", "holds an adapter, not a model; merge it into its base with peft (merge_and_unload) and save that"),
+    (r"^adapter_(config|model)\.", "holds an adapter, but no adapter_model.safetensors; save it with safetensors, or merge it with peft"),
     (r"\.gguf$", f"no {SINGLE}, but a GGUF; name that file, or load it with gguf_file={{0!r}}"),
     (
         r"\.(bin|pt|pth|ckpt|pkl)$",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pliant.data import Corpus, Packed, Part, Tokenizer, packed
+from pliant.data import Packed, Part, Tokenizer
+from pliant.data.mixture import Mixed, Text, text_tokens
 from pliant.errors import PliantError
 from pliant.models.modules import token_embedding
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -29,12 +30,12 @@ class NextToken(Objective):
     """Predict each token of a text from the tokens before it."""
 
     unit = "nats/token"
-    data: Corpus = Field(description="The text: a corpus, or its source")
+    data: Text = Field(description="The text: a corpus, or its source; or a mixture of several")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
 
-    def data_for(self, tokenizer: Tokenizer) -> Packed:
+    def data_for(self, tokenizer: Tokenizer) -> Packed | Mixed:
         """The text, tokenised once."""
-        return packed(self.data, tokenizer, self.part)
+        return text_tokens(self.data, tokenizer, self.part)
 
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
@@ -62,11 +63,11 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 class Crops:
     """Random crops of packed text, `length` predicted tokens each; an example's number is where its crop starts."""
 
-    text: Packed
+    text: Packed | Mixed
     length: int
 
     @classmethod
-    def of(cls, text: Packed, model: Model, length: int | None) -> Crops:
+    def of(cls, text: Packed | Mixed, model: Model, length: int | None) -> Crops:
         """Crops for `model`. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
         vocabulary = len(token_embedding(model.network).weight)
         if text.vocab_size > vocabulary:

@@ -88,7 +88,7 @@ def _place(loc: Sequence[int | str], spec: type[BaseModel]) -> tuple[list[str], 
     for part in loc:
         alternatives = [member for member in members(annotation) if member is not types.NoneType]
         if len(alternatives) > 1:
-            annotation = Any  # the part says which alternative
+            annotation = next((one for one in alternatives if getattr(one, "kind", None) == part), Any)  # the part says which
             continue
         place.append(f"#{part + 1}" if isinstance(part, int) else part)
         inside = alternatives[0]

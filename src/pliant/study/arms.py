@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from pliant.changes.told import detail
+from pliant.changes.told import corpus_name, detail
 from pliant.errors import PliantError
 from pliant.models import Ladder
 from pliant.models.checkpoint import Checkpoint
-from pliant.spec import digest
+from pliant.spec import Content, Spec, digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,6 +98,8 @@ def _apart(arm: Ladder, rivals: Sequence[Ladder]) -> str:
 
 def _told(name: str, value: Any) -> str:
     """A field in which arms differ."""
+    if isinstance(value, Spec) and not isinstance(value, Content) and (data := [corpus_name(content) for content in value.content()]):
+        return f"{name} {value.kind} of {', '.join(data)}"
     return f"no {name}" if value in (None, ()) else detail(name, value)
 
 

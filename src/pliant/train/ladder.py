@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from pliant.data import Corpus
+from pliant.data.mixture import Text
 from pliant.files import cache_folder
 from pliant.methods import Methods
 from pliant.models.checkpoint import Checkpoint
@@ -31,44 +31,44 @@ from pliant.train.rung import TrainedRung
 
 
 class TrainedLadder(Optimisation, Ladder):
-    """Models trained here, one for every size and token budget."""
+    """Models trained here, one for every size and budget."""
 
     key: ClassVar[str] = "ladder"
     seeded: ClassVar[bool] = True
 
     model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
-    corpus: Corpus | None = Field(None, description="The training text; its held-out part is left for measures")
-    objective: AnyObjective | None = Field(
-        None, description="What to learn, instead of text: `label: {data: builtin:digits}`; the network's head is made for it"
-    )
-    tokens: tuple[Count, ...] = Field(
-        min_length=1, description="Token budgets, one run each; rounded to whole steps. Where a row has one label, it counts as a token"
-    )
+    corpus: Text | None = Field(None, description="The training text, or a mixture of several; the held-out part is left for measures")
+    objective: AnyObjective | None = Field(None, description="What to learn, instead of text: `label: {data: builtin:digits}`")
+    tokens: tuple[Count, ...] = Field((), description="Token budgets, one run each, in whole steps; a row with one label is a token")
+    steps: tuple[Annotated[Count, Field(gt=0)], ...] = Field((), description="Budgets in optimizer steps, instead of tokens")
+    examples: tuple[Annotated[Count, Field(gt=0)], ...] = Field((), description="Budgets in examples, repeats included, instead of tokens")
     lr: Rate | None = Field(None, description="Peak learning rate; by default what suits the preset's width")
     methods: Methods = ()
 
-    @field_validator("model", "tokens", mode="before")
+    @field_validator("model", "tokens", "steps", "examples", mode="before")
     @classmethod
     def _one(cls, form: Any) -> Any:
         return form if isinstance(form, (list, tuple)) else (form,)
 
-    @field_validator("tokens")
+    @field_validator("tokens", "steps", "examples")
     @classmethod
-    def _rising(cls, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        if min(tokens) == 0:
+    def _rising(cls, budgets: tuple[int, ...]) -> tuple[int, ...]:
+        if 0 in budgets:
             raise ValueError("a budget of no tokens trains nothing")
-        return tuple(sorted(set(tokens)))
+        return tuple(sorted(set(budgets)))
 
     @model_validator(mode="after")
-    def _one_thing(self) -> Self:
+    def _one_of_each(self) -> Self:
         if (self.corpus is None) == (self.objective is None):
             raise ValueError("give what to learn as corpus or as objective, one of the two")
+        if sum(map(bool, (self.tokens, self.steps, self.examples))) != 1:
+            raise ValueError("give at least one budget, in tokens, steps or examples, one of the three")
         return self
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what is not given, so that records from before there were objectives keep their keys."""
-        absent = {name for name in ("corpus", "objective") if getattr(self, name) is None}
+        """Without what is not given, so that ladders from before there was a choice keep their form."""
+        absent = {name for name in ("corpus", "objective", "tokens", "steps", "examples") if not getattr(self, name)}
         return {name: value for name, value in super()._plain(handler).items() if name not in absent}
 
     @property
@@ -76,13 +76,20 @@ class TrainedLadder(Optimisation, Ladder):
         """What every rung is trained on."""
         if self.objective is not None:
             return self.objective
-        assert self.corpus is not None  # see `_one_thing`
+        assert self.corpus is not None  # see `_one_of_each`
         return NextToken(data=self.corpus)
 
+    @property
+    def budgets(self) -> list[dict[str, int]]:
+        """Of every rung, as a recipe has it."""
+        rows = self.batch * self.accumulate
+        counted = [{"steps": steps} for steps in self.steps] + [{"steps": max(1, round(count / rows))} for count in self.examples]
+        return counted or [{"tokens": tokens} for tokens in self.tokens]
+
     def along(self, checkpoints: Sequence[Checkpoint]) -> str:
-        """Tokens, and at a single budget parameters: rounded to whole steps, it is not quite the same at every size."""
+        """Tokens or steps, and at a single budget parameters: rounded to whole steps, it is not quite the same at every size."""
         sizes = {checkpoint.params for checkpoint in checkpoints}
-        return "params" if len(self.tokens) == 1 and len(sizes) > 1 else "tokens"
+        return "params" if len(self.budgets) == 1 and len(sizes) > 1 else "tokens" if self.tokens else "steps"
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[TrainedRung]:
         """One rung for every budget and size, in the order of their budgets, then of their sizes.
@@ -93,7 +100,7 @@ class TrainedLadder(Optimisation, Ladder):
         """
         place = folder if folder is not None else cache_folder() / "trained"
         rungs = [rung for model in self.model for rung in self._rungs_of(model, seed, place)]
-        return sorted(rungs, key=lambda rung: (rung.recipe.tokens, rung.counts[0]))
+        return sorted(rungs, key=lambda rung: (rung.recipe.tokens or rung.steps, rung.counts[0]))
 
     def _rungs_of(self, model: NewModel, seed: int, folder: Path) -> list[TrainedRung]:
         """The rungs of one size; along a trajectory each knows the one before it."""
@@ -102,10 +109,10 @@ class TrainedLadder(Optimisation, Ladder):
         # a method may look at the length of its run, so only a run without any is the beginning of a longer one
         along = self.schedule.open_ended and not self.methods
         if along:
-            longest = Recipe(**shared, tokens=self.tokens[-1])
+            longest = Recipe(**shared, **self.budgets[-1])
             shared["warmup"] = longest.warmup_steps(longest.step_count(model.context, self.learned.row_tokens))
         rungs: list[TrainedRung] = []
-        for tokens in self.tokens:
+        for budget in self.budgets:
             previous = rungs[-1] if along and rungs else None
-            rungs.append(TrainedRung(model, self.learned, Recipe(**shared, tokens=tokens), self.methods, seed, folder, previous))
+            rungs.append(TrainedRung(model, self.learned, Recipe(**shared, **budget), self.methods, seed, folder, previous))
         return rungs

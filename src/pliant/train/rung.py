@@ -69,7 +69,7 @@ class TrainedRung:
         params, inner = self.counts
         return Checkpoint(
             name="-".join([self.model.preset, *self._variant()]),
-            revision=f"{format_count(self.recipe.tokens or self.tokens)}-seed{self.seed}",
+            revision=f"{format_count(self.recipe.tokens) if self.recipe.tokens else f'step{self.steps}'}-seed{self.seed}",
             params=params,
             params_non_embedding=inner,
             tokens=self.tokens,

@@ -89,7 +89,7 @@ class Series:
         except PliantError:
             return False
         read = list(measure.content())
-        return any(content in read for content in self.change.trains_on)
+        return any(part in read for content in self.change.trains_on for part in content.content())
 
     def curve(self) -> Curve:
         """The metric along the axis. Raises PliantError as `Curve.from_samples` does."""
