@@ -182,7 +182,7 @@ LEFT_OUT = {
     "dcp": (["__0_0.distcp", ".metadata"], "FSDP.*merge"),
     "deepspeed": (["global_step300/mp_rank_00_model_states.pt", "zero_to_fp32.py", "latest"], "DeepSpeed.*zero_to_fp32"),
     "global_step300": (["zero_pp_rank_0_mp_rank_00_optim_states.pt", "mp_rank_00_model_states.pt"], "DeepSpeed.*zero_to_fp32"),
-    "adapter": (["adapter_config.json", "adapter_model.safetensors", "optimizer.pt"], "adapter.*merge_and_unload"),
+    "adapter": (["adapter_config.json", "adapter_model.bin", "optimizer.pt"], "adapter.*save it with safetensors"),
     "half": (["config.json", "tokenizer.json", "trainer_state.json"], "no weights"),
     "no-weights": (["config.json", "tokenizer.json"], "cut short"),
     "pickled": (["config.json", "pytorch_model.bin", "training_args.bin"], r"pickled \(pytorch_model.bin\).*save_pretrained"),

@@ -80,10 +80,12 @@ class TrainedLadder(Optimisation, Ladder):
         return NextToken(data=self.corpus)
 
     @property
-    def budgets(self) -> list[dict[str, int]]:
+    def budgets(self) -> list[dict[str, Any]]:
         """Of every rung, as a recipe has it."""
         rows = self.batch * self.accumulate
-        counted = [{"steps": steps} for steps in self.steps] + [{"steps": max(1, round(count / rows))} for count in self.examples]
+        counted: list[dict[str, Any]] = [{"steps": steps} for steps in self.steps] + [
+            {"steps": max(1, round(count / rows))} for count in self.examples
+        ]
         return counted or [{"tokens": tokens} for tokens in self.tokens]
 
     def along(self, checkpoints: Sequence[Checkpoint]) -> str:
