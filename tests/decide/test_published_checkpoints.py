@@ -88,3 +88,42 @@ def test_a_base_benchmark_that_keeps_rising_improves(shared_data):
     assert len(steps) == 7
     assert rows[-1]["model_id"] == "olmo1b_original_hf"
     assert found.verdict == "improves"
+
+
+@pytest.fixture(scope="module")
+def pythia(shared_data):
+    """(tokens, accuracy, standard error) of a size and task over training."""
+    with (shared_data / "runs" / "pythia-checkpoints" / "pythia.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if float(row["D"]) > 0]
+
+    def points(size, task, error):
+        found = {float(row["D"]): (float(row[task]), float(row[error])) for row in rows if row["size"] == size and row[task]}
+        return np.array([(tokens, *found[tokens]) for tokens in sorted(found)]).T
+
+    return points
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.5, 0.8])
+def test_small_pythias_forget_at_the_end_and_large_ones_keep_improving(pythia, shared):
+    """LAMBADA: 70M falls from .228 to .193, 160M from .374 to .313; 12B rises to .708 without a halt."""
+    verdicts = {
+        size: inflection(Curve.from_table(*pythia(size, "lambada_acc", "lambada_se"), shared=shared, higher_is_better=True)).verdict
+        for size in ("70m", "160m", "1.4b", "12b")
+    }
+    assert verdicts == {"70m": "degrades", "160m": "degrades", "1.4b": "improves", "12b": "improves"}
+
+
+def test_what_is_shared_decides_more_curves_and_undoes_none_that_turned(pythia):
+    """Seven sizes and two tasks, one run a point: errors taken for independent against half of them shared."""
+    tasks = {"lambada_acc": "lambada_se", "arc_easy": "arc_easy_se"}
+    decided = {0.0: 0, 0.5: 0}
+    for size in ("70m", "160m", "410m", "1.4b", "2.8b", "6.9b", "12b"):
+        for task, error in tasks.items():
+            verdicts = {
+                shared: inflection(Curve.from_table(*pythia(size, task, error), shared=shared, higher_is_better=True)).verdict
+                for shared in decided
+            }
+            assert verdicts[0.0] != "degrades" or verdicts[0.5] == "degrades"
+            for shared, verdict in verdicts.items():
+                decided[shared] += verdict != "undetermined"
+    assert decided[0.5] > decided[0.0]
