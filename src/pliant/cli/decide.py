@@ -125,6 +125,19 @@ def sweep(
     show(decide(fits_of(fit)[0], budget, compute, values_of(at), runs), as_json)
 
 
+@decide_app.command("accuracy")
+def accuracy(fit: FitOption, at: AtOption = "", afford: AffordOption = None, as_json: JsonOption = False) -> None:
+    """What accuracy a model will have: a fit of the loss, then one of the accuracy at a loss.
+
+    Example: pliant decide accuracy --fit loss.json --fit task.json --at N=7B,D=4T
+    """
+    from pliant.decide.fits.accuracy import decide
+
+    if len(fit) != 2:
+        raise PliantError("this question takes two: --fit LOSS --fit TASK, the second of a law that reads a loss L, such as accuracy")
+    show(decide(*fits_of(fit), values_of(at), afford), as_json)
+
+
 @decide_app.command("data")
 def data(
     fit: FitOption,

@@ -43,7 +43,7 @@ def fit_command(
     ] = None,
     columns: Annotated[list[str] | None, typer.Option(help="Where the law's columns are: N=params,D=tokens,loss=loss_c4")] = None,
     where: Annotated[str | None, typer.Option(help="SQL condition that chooses rows", show_default=False)] = None,
-    loss: Annotated[str, typer.Option(help="huber:CORNER, squares, or quantile:Q")] = "huber:1e-3",
+    loss: Annotated[str, typer.Option(help="huber:CORNER, huber:CORNER:PENALTY, squares, or quantile:Q")] = "huber:1e-3",
     residual: Annotated[str | None, typer.Option(help="log or difference; the law's own by default", show_default=False)] = None,
     starts: Annotated[str, typer.Option(help="grid, or how many random restarts")] = "grid",
     start: Annotated[list[str] | None, typer.Option(help="Where a parameter starts: a=0.3")] = None,

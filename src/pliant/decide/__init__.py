@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pliant.decide.curves.curve import Curve
     from pliant.decide.curves.inflection import Inflection, inflection
     from pliant.decide.curves.shared import shared_error
+    from pliant.decide.fits.accuracy import decide as accuracy
     from pliant.decide.fits.answer import Decision
     from pliant.decide.fits.bits import rounding as rounding_bits
     from pliant.decide.fits.bits import serving as serving_bits
@@ -35,6 +36,7 @@ __all__ = [
     "GroupDecision",
     "Inflection",
     "Question",
+    "accuracy",
     "ask",
     "between",
     "checkpoint",
@@ -62,6 +64,7 @@ _HOMES = {
     "GroupDecision": "groups.answer.GroupDecision",
     "Inflection": "curves.inflection.Inflection",
     "Question": "questions.Question",
+    "accuracy": "fits.accuracy.decide",
     "ask": "questions.ask",
     "between": "groups.between.decide",
     "checkpoint": "curves.checkpoint.decide",

@@ -69,7 +69,7 @@ def fit(
         table: a mapping of arrays, a data frame (pandas, polars, Arrow), rows, or a CSV, Parquet or JSON-lines file.
         columns: where the law's columns and target are found, {"N": "params"}; SQL expressions are understood.
         where: an SQL condition that chooses rows.
-        loss: `huber:1e-3`, `squares` or `quantile:0.9`, of the residuals.
+        loss: `huber:1e-3`, `squares` or `quantile:0.9`, of the residuals; `huber:1e-3:3` counts runs below the curve three times.
         residual: `log` or `difference`; the law's own by default.
         restarts: `grid`, the law's own start values, or how many random ones.
         bootstrap: how many samples (400 by default, 0 for none), or `residual:400`, `wild:400`, `run:400`, `cluster:400`; see
