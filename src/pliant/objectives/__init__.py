@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pliant.data import Corpus, Part
 from pliant.objectives.answers import Answers
+from pliant.objectives.bradley_terry import BradleyTerry
 from pliant.objectives.contrast import Contrast
 from pliant.objectives.dpo import Dpo
 from pliant.objectives.label import Label
@@ -16,7 +17,7 @@ from pliant.objectives.regression import Regression
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, Contrast, Masked, Label, Regression)
+OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, BradleyTerry, Contrast, Masked, Label, Regression)
 
 AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]
 """The type of a field that holds an objective."""
@@ -36,6 +37,7 @@ __all__ = [
     "Answers",
     "AnyObjective",
     "Batch",
+    "BradleyTerry",
     "Contrast",
     "Dpo",
     "Examples",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -40,7 +40,7 @@ class Contrast(Objective):
     """Embed a text near to what belongs to it, and away from the rest of the batch."""
 
     unit = "nats"
-    task: ClassVar[str] = ""
+    task = ""
     data: Triplets = Field(description="Texts that belong together, and hard negatives where there are any: a table, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
     temperature: float = Field(default=0.05, gt=0, description="What similarities are divided by")
