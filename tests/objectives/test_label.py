@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from pliant.attacks import Pgd
 from pliant.changes import CHANGES
 from pliant.data import load_tokenizer
 from pliant.data.images import Images
@@ -87,6 +88,18 @@ def test_losses_of_pairs_are_those_of_transformers_from_text_on(table, tmp_path)
         assert float(found.values[row].detach()) == pytest.approx(float(reference.detach()), abs=1e-6)
 
 
+@pytest.mark.parametrize("preset", ["llama-16x2", "bert-16x2"])
+def test_an_attack_on_embeddings_of_no_size_changes_nothing(preset, table):
+    """Decoders find the end of a row by ids, which embeddings do not have."""
+    objective = Label(data=table(coloured()), part="all")
+    model = fitted(build(preset, load_tokenizer("ascii"), 0, context=32), objective.needs(), 3)
+    batch = objective.examples(model, None).at(np.arange(12))
+    expected = objective.losses(model.network, batch).values
+    assert torch.allclose(objective.losses(model.network, Pgd(epsilon=0.0).perturb(model, batch, objective)).values, expected, atol=1e-6)
+    attacked = objective.losses(model.network, Pgd(epsilon=0.5).perturb(model, batch, objective)).values
+    assert (attacked > expected).all()
+
+
 def test_soft_labels_are_a_cross_entropy_between_distributions(table):
     records = [{"text": f"text {n}", "label": [0.2, 0.3, 0.5]} for n in range(4)]
     objective = Label(data=table(records), part="all")
@@ -119,7 +132,7 @@ def test_numbers_are_squared_errors_as_transformers_has_them(table):
     batch = vectors.examples(two, None).at(np.arange(6))
     found = vectors.losses(two.network, batch)
     assert float(found.mean().detach()) == pytest.approx(float(two.network(**batch.inputs, labels=batch.targets).loss.detach()), rel=1e-6)
-    with pytest.raises(PliantError, match=r"its head has 1 outputs \(score\), where 2 are needed; ask for a fresh head"):
+    with pytest.raises(PliantError, match=r"its head has 1 outputs \(score\), where 2 are needed; `fresh_head: true` puts"):
         train(model, vectors, Recipe(lr=1e-3, steps=1, batch=2), quiet=True)
 
 

@@ -71,7 +71,7 @@ def fitted(model: Model, needs: Needs | None, seed: int = 0) -> Model:
         return with_head(model, needs.task, needs.labels, seed, numbers=needs.numbers)
     if needs.labels is not None and needs.numbers and len(needs.labels) != len(model.labels):
         told = f"its head has {len(model.labels)} outputs ({_some(model.labels)}), where {len(needs.labels)} are needed"
-        raise PliantError(f"{model.checkpoint.address}: {told}; ask for a fresh head")
+        raise PliantError(f"{model.checkpoint.address}: {told}; `fresh_head: true` puts a new one there")
     if needs.labels is not None and not needs.numbers:
         outputs(model, needs.labels)
     return model
@@ -95,7 +95,7 @@ def outputs(model: Model, labels: Sequence[str]) -> list[int]:
     if unknown:
         raise PliantError(
             f"{model.checkpoint.address}: label {unknown[0][:40]!r} is unknown to its head, which has {_some(model.labels)}; rename it in "
-            "the data, or ask for a fresh head"
+            "the data; in training, `fresh_head: true` puts a new head there"
         )
     return [known[label] for label in labels]
 

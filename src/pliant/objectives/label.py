@@ -27,7 +27,7 @@ from pliant.models.images import ImageInput
 from pliant.models.tasks import Needs
 from pliant.objectives.labelled import LabelledImages
 from pliant.objectives.labelled_data import AnyLabelled
-from pliant.objectives.labelled_texts import LabelledTextRows
+from pliant.objectives.labelled_texts import LabelledTextRows, answered
 from pliant.objectives.objective import Batch, Losses, Objective
 from pliant.spec import digest
 
@@ -121,7 +121,7 @@ class Label(Objective):
         import torch
         from torch.nn.functional import cross_entropy
 
-        output = network(**batch.inputs)
+        output = answered(network, batch)
         logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
         soft = batch.targets.is_floating_point()
         return Losses(

@@ -16,9 +16,12 @@ from pliant.data.order import order
 from pliant.data.row_encoding import marks_texts
 from pliant.errors import PliantError
 from pliant.models.heads import outputs, padding_id
+from pliant.models.modules import looks_ahead
 from pliant.objectives.objective import Batch
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pliant.data import Part
     from pliant.data.labelled_texts import LabelledTexts
     from pliant.models import Model
@@ -105,6 +108,22 @@ class LabelledTextRows:
         arrays = {"input_ids": ids, "attention_mask": real} | ({"token_type_ids": texts} if self.marked else {})
         inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return Batch(numbers, inputs, torch.from_numpy(self.targets[numbers]), torch.ones(len(numbers)))
+
+
+def answered(network: nn.Module, batch: Batch) -> Any:
+    """What the network answers to each row.
+
+    A decoder finds the end of a row by its padding ids. Of embeddings, which have none (see `pliant.attacks.pgd`), it would take the
+    padding for the end: there each row goes through it alone, without.
+    """
+    import torch
+
+    embeds, real = (batch.inputs.get(name) for name in ("inputs_embeds", "attention_mask"))
+    if embeds is None or real is None or bool(real.all()) or looks_ahead(network):
+        return network(**batch.inputs)
+    alone = [network(inputs_embeds=embeds[row : row + 1, : int(real[row].sum())]) for row in range(len(batch))]
+    alone[0].logits = torch.cat([output.logits for output in alone])
+    return alone[0]
 
 
 def _class_targets(labels: NDArray[np.float64], places: Sequence[int], width: int) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from pliant.data import Part
 from pliant.data.labelled_rows import LabelledRows
 from pliant.data.labelled_texts import NumberedTexts
 from pliant.models.tasks import Needs
-from pliant.objectives.labelled_texts import LabelledTextRows
+from pliant.objectives.labelled_texts import LabelledTextRows, answered
 from pliant.objectives.objective import Batch, Losses, Objective
 
 if TYPE_CHECKING:
@@ -61,6 +61,6 @@ class Regression(Objective):
         """`batch.targets` (rows, outputs) are the numbers."""
         import torch
 
-        output = network(**batch.inputs)
+        output = answered(network, batch)
         found = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
         return Losses((found - batch.targets.to(found.dtype)).square().mean(-1), batch.weights, output)
