@@ -75,6 +75,20 @@ def test_every_kind_of_source_of_the_same_files_gives_the_same_examples(tmp_path
     assert all(Images.recognised(str(path)) for path in sources(tmp_path).values())
 
 
+def test_texts_with_a_picture_beside_them_are_no_source_of_images(tmp_path: Path) -> None:
+    place = tmp_path / "texts"
+    place.mkdir()
+    (place / "logo.png").write_bytes(png(PIXELS[0]))
+    for number in range(3):
+        (place / f"{number}.txt").write_text("some text")
+    assert not Images.recognised(str(place))
+    assert not Images.recognised("builtin:prose")
+    assert not Images.recognised(__file__)
+    records = folder(tmp_path / "records", 6)
+    (records / "captions.jsonl").write_text('{"text": "a cat"}')
+    assert not Images.recognised(str(records))
+
+
 @pytest.mark.parametrize("layout", ["last", "first", "fractions", "grey", "flat"])
 def test_arrays_of_pixels_in_every_layout(tmp_path: Path, layout: str) -> None:
     pixels = {

@@ -58,7 +58,8 @@ def score_command(
         print_json(told)
     else:
         low, middle, high = (f"{told['quantiles'][name]:.4g}" for name in ("0.05", "0.5", "0.95"))
-        print(f"{len(scores):,} examples: {score.kind} {middle} {scores.unit} in the middle, {low} to {high} for nine in ten\nwrote {out}")
+        unit = "" if scores.unit == "1" else f" {scores.unit}"
+        print(f"{len(scores):,} examples: {score.kind} {middle}{unit} in the middle, {low} to {high} for nine in ten\nwrote {out}")
 
 
 def _told(scores: Scores, out: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pliant.data.content import contents, regular
 from pliant.data.decoded_image import SUFFIXES
-from pliant.data.locate import TABLES, kind_of, locate
+from pliant.data.locate import LINES, TABLES, kind_of, locate
 from pliant.data.npz import class_names, examples
 from pliant.data.patterns import matching
 from pliant.data.rows import rows
@@ -59,11 +59,18 @@ def holds_images(source: str) -> bool:
     if any(path.suffix.lower() == ".npz" for path in files):
         return True
     if len(files) == 1 and files[0].is_dir():
-        return any(Path(name).suffix.lower() in SUFFIXES for _, _, names in os.walk(files[0]) for name in names)
+        return _mostly_images(files[0])
     if not files or kind_of(files[0]) not in TABLES:
         return False
     _, record = next(rows(files[:1]), ("", dict[str, Any]()))
-    return any(name in record for name in IMAGE_COLUMNS)
+    return all(any(name in record for name in names) for names in (IMAGE_COLUMNS, LABEL_COLUMNS))
+
+
+def _mostly_images(folder: Path) -> bool:
+    """Whether most files of a folder are images, and none are records: a folder of texts may hold a picture."""
+    names = [Path(name) for _, _, found in os.walk(folder) for name in found if not name.startswith(".")]
+    images = sum(name.suffix.lower() in SUFFIXES for name in names)
+    return 2 * images > len(names) and not any(kind_of(name) in LINES for name in names)
 
 
 def identity(source: str) -> str:
