@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pliant.measures.accuracy import Accuracy
+from pliant.measures.answer_loss import AnswerLoss
 from pliant.measures.choice import Choice
 from pliant.measures.divergence import PredictionDivergence
 from pliant.measures.generate import Generate
@@ -10,13 +11,17 @@ from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.preference import Preference
+from pliant.measures.tasks import Tasks
 from pliant.spec import Catalog
 
-MEASURES: Catalog[Measure] = Catalog("measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss)
+MEASURES: Catalog[Measure] = Catalog(
+    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks
+)
 
 __all__ = [
     "MEASURES",
     "Accuracy",
+    "AnswerLoss",
     "Choice",
     "Difference",
     "Generate",
@@ -26,4 +31,5 @@ __all__ = [
     "PredictionDivergence",
     "Preference",
     "Reading",
+    "Tasks",
 ]

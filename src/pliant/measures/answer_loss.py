@@ -1,0 +1,61 @@
+"""The loss of answers, given all that was said before them: nats per token of the assistant's, one value a dialogue.
+
+Idea: the same marks as the objective `answers` trains on, so that what fine-tuning lowers is what is measured.
+When to use it: skills of small models, which generate nothing right yet; it moves long before exact matches do.
+Cost: one forward pass over the dialogues.
+What goes wrong: a dialogue longer than the model's context is cut behind it, and one whose answers are cut to nothing is left out (a
+note says how many); the loss depends on the chat template, so compare models of one tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pliant.data import Part
+from pliant.data.table import Table
+from pliant.errors import PliantError
+from pliant.measures.likelihood import sequence_losses
+from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.numbers import Count
+from pliant.progress import remark
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+
+class AnswerLoss(Measure):
+    """Mean negative log-likelihood per token of answers."""
+
+    data: Table = Field(description="Questions with answers: a table, or its source")
+    part: Part = Field("all", description="Which part of it: all, heldout or train")
+    samples: Count | None = Field(None, ge=1, description="How many dialogues, from the first; null for all")
+
+    def __call__(self, model: Model) -> Reading:
+        """The loss of each dialogue's answers, weighted by their tokens.
+
+        Raises PliantError for a table that cannot be read, or in which no answer is left, and for losses that are no numbers.
+        """
+        check_loaded(model)
+        found = self.data.sequences(model.tokenizer, self.part, model.context)
+        for what in ("truncated", "left_out"):
+            if found.counts.get(what):
+                remark(f"{self.data.source}: {found.counts[what]} of {found.counts['records']} dialogues {what.replace('_', ' ')}")
+        chosen = range(min(len(found), self.samples or len(found)))
+        read = [found.tokens_of(number) for number in chosen]
+        try:
+            losses = sequence_losses(model.network, [tokens for tokens, _ in read])
+        except PliantError as error:
+            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
+        answers: Sequence[np.ndarray] = [loss[learned[1:]] for loss, (_, learned) in zip(losses, read, strict=True)]
+        return Reading(
+            metric="answer_loss",
+            unit="nats/token",
+            samples=[found.ids[number] for number in chosen],
+            values=np.array([loss.mean() for loss in answers]),
+            weights=np.array([float(len(loss)) for loss in answers]),
+            data=found.fingerprint,
+        )

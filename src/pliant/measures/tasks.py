@@ -1,0 +1,127 @@
+"""Any task of the field's harness (lm-eval) by its name, read off this model in memory, sample by sample.
+
+Idea: the harness asks, and scores; every metric it tells for single samples is a reading under the samples' own hashes, so that a changed
+model is paired with the unchanged one. A group of tasks is read as all its samples together.
+When to use it: benchmarks that `choice` and `generate` do not read, and scores to be compared with published ones.
+Cost: the harness's own loop, slower than pliant's measures. Its tasks' data are downloaded from the hub by the harness, unless a task of
+one's own (a folder of YAML files in `include`) names local files.
+What goes wrong: metrics that are made from all samples at once (F1, correlation) have no values of single samples and are left out, with
+a note; means of groups are over samples, where the harness may weigh tasks alike.
+Source: lm-evaluation-harness, extra `tasks`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from pliant.data.content import contents
+from pliant.data.located import Located
+from pliant.errors import PliantError, first_line
+from pliant.files import expanded
+from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.numbers import Count
+from pliant.progress import remark
+from pliant.spec import digest, nearest
+
+if TYPE_CHECKING:
+    from pliant.models import Model
+
+
+class TaskFolder(Located):
+    """A folder with tasks of one's own; a plain string is its `source`."""
+
+    def fingerprint(self) -> str:
+        """Of all its files. Raises PliantError where it is no folder."""
+        folder = expanded(self.source)
+        if not folder.is_dir():
+            raise PliantError(f"{self.source}: no such folder")
+        return digest(" ".join(contents(sorted(path for path in folder.rglob("*") if path.is_file()))))
+
+
+class Tasks(Measure):
+    """A task of lm-eval, sample by sample."""
+
+    task: str = Field(min_length=1, description="Its name, as lm-eval has it: a task or a group")
+    include: TaskFolder | None = Field(None, description="A folder with tasks of one's own (YAML)")
+    samples: Count | None = Field(None, ge=1, description="How many of each task, from the first; null for all")
+    shots: int | None = Field(None, ge=0, description="Examples shown first; by default as the task says")
+    rows: Count = Field(8, ge=1, exclude=True, description="Rows of a batch")
+
+    def readings(self, model: Model) -> Sequence[Reading]:
+        """A reading for each metric of single samples (`metric`, or `metric,filter` where answers are filtered).
+
+        Raises PliantError where lm-eval is missing, for a task it does not know, and for whatever goes wrong inside it.
+        """
+        check_loaded(model)
+        if find_spec("lm_eval") is None:
+            raise PliantError("lm-eval is not installed; pip install 'pliant[tasks]'")
+        told = self._told(model)
+        better: Mapping[str, Mapping[str, bool]] = told["higher_is_better"]
+        found: dict[str, dict[str, float]] = {}
+        left_out = dict[str, None]()
+        for task, samples in told["samples"].items():
+            for sample in samples:
+                name = f"{sample['doc_hash'][:16]}:{task}:{sample['doc_id']}"
+                for metric in sample["metrics"]:
+                    value = sample[metric]
+                    if isinstance(value, (bool, int, float, np.number)):
+                        key = metric if sample["filter"] == "none" else f"{metric},{sample['filter']}"
+                        found.setdefault(key, {})[name] = float(value)
+                    else:
+                        left_out[metric] = None
+        if left_out:
+            remark(f"{self.task}: {', '.join(left_out)} has no value for single samples and is left out")
+        if not found:
+            raise PliantError(f"{self.task}: none of its metrics has a value for single samples")
+        higher = {metric: way for ways in better.values() for metric, way in ways.items()}
+        return [
+            Reading(
+                metric,
+                "score",
+                list(values),
+                np.array(list(values.values())),
+                np.ones(len(values)),
+                data=self.task,
+                better="higher" if higher.get(metric.split(",")[0], True) else "lower",
+            )
+            for metric, values in found.items()
+        ]
+
+    def _told(self, model: Model) -> Mapping[str, Any]:
+        from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
+        from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
+        from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
+
+        words = getattr(model.tokenizer, "tokenizer", None)
+        if words is None:
+            raise PliantError("lm-eval needs a tokenizer of transformers, which this model's is not; save it and name its folder")
+        if self.include is not None:
+            self.include.fingerprint()
+        manager = TaskManager(include_path=str(expanded(self.include.source)) if self.include is not None else None)
+        if self.task not in manager.all_tasks:
+            raise PliantError(f"lm-eval knows no task {self.task!r}; {nearest(self.task, manager.all_tasks)}")
+        padding = words.pad_token  # the harness sets one where there is none
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                network = HFLM(pretrained=model.network, tokenizer=words, batch_size=self.rows, max_length=model.context)
+                told = simple_evaluate(
+                    model=network,
+                    tasks=[self.task],
+                    num_fewshot=self.shots,
+                    limit=self.samples,
+                    bootstrap_iters=0,
+                    task_manager=manager,
+                )
+        except Exception as error:  # the harness, and the tasks' own code, raise anything
+            where = f"lm-eval, task {self.task}"
+            raise PliantError(f"{where}: {first_line(error)}; tasks whose data lie on the hub need the network once") from error
+        finally:
+            words.pad_token = padding
+        return told or {}

@@ -1,0 +1,58 @@
+"""Tasks of lm-eval: a local one against pliant's own measure, and what goes wrong."""
+
+import json
+
+import pytest
+
+from pliant.errors import PliantError
+from pliant.measures.tasks import Tasks
+from pliant.models import load
+
+TASK = """
+task: birds_of_my_own
+dataset_path: json
+dataset_kwargs: {data_files: {validation: DATA}}
+validation_split: validation
+output_type: multiple_choice
+doc_to_text: "{{context}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: answer
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: acc_norm, aggregation: mean, higher_is_better: true}
+"""
+
+
+def test_a_local_task_gives_what_choice_gives(shared_data, tmp_path, monkeypatch):
+    pytest.importorskip("lm_eval", reason="extra tasks")
+    from pliant.changes import Quantize
+    from pliant.measures import Choice
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "birds.jsonl"
+    records = [
+        {"context": f"Lily saw {n} birds. She was", "choices": ["happy", "very sad today", "a dog"], "answer": n % 3} for n in range(12)
+    ]
+    data.write_text("\n".join(map(json.dumps, records)))
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "birds.yaml").write_text(TASK.replace("DATA", str(data)))
+    model = load(shared_data / "models" / "stories260K-hf")
+    task, choice = Tasks(task="birds_of_my_own", include=str(tmp_path / "tasks")), Choice(data=str(data))
+    with Quantize(bits=3).applied(model) as changed:
+        after = task.readings(changed)[0]
+    found, ours = {reading.metric: reading for reading in task.readings(model)}, {r.metric: r for r in choice.readings(model)}
+    assert found["acc"].values.tolist() == ours["accuracy"].values.tolist()
+    assert found["acc_norm"].values.tolist() == ours["accuracy_per_character"].values.tolist()
+    assert found["acc"].better == "higher"
+    assert (after - found["acc"]).estimate().n == 12
+    with pytest.raises(PliantError, match="lm-eval knows no task 'birds_of_my_owm'; did you mean 'birds_of_my_own'"):
+        Tasks(task="birds_of_my_owm", include=str(tmp_path / "tasks")).readings(model)
+
+
+def test_without_lm_eval_the_extra_is_named(monkeypatch):
+    from pliant.data import load_tokenizer
+    from pliant.models import build
+
+    monkeypatch.setattr("pliant.measures.tasks.find_spec", lambda name: None)
+    with pytest.raises(PliantError, match=r"pip install 'pliant\[tasks\]'"):
+        Tasks(task="gsm8k").readings(build("llama-16x1", load_tokenizer("ascii"), 0))
