@@ -1,7 +1,7 @@
 """Loss on one domain from the shares of the training data: L = c + k exp(sum over domains of t r).
 
 When to use it: `mixing(web, code, books)`, a few dozen to some hundred small runs of one size and length on different mixtures, one fit a
-validation domain; to rank mixtures, or to find the best (`pliant decide mixture`).
+validation domain; to rank mixtures, and to look for the best among those like them.
 What goes wrong: shares sum to one, so a constant added to every t is lost in k: the first domain's t is held at 0, and the others
 say how much more than it they move the loss. Leave a domain out of the list instead, and free that one. Ranks carry over to
 larger models better than losses do: score by rank there.
