@@ -91,9 +91,9 @@ def table(results: dict[str, dict[str, tuple[float, float]]], tables: int) -> It
         yield f"| {kind} | " + " | ".join(f"{hit:.0%} / {alarm:.0%}" for hit, alarm in found.values()) + " |"
     yield "\nAbove 95% are right and wrong on 10 to 30 items that are nearly all right: with so few answers that tell, no interval can be"
     yield "exact, and these err on the wide side. None is below 85%. Worse than all of these are"
-    yield "heavy-tailed pairs that agree closely and differ by a factor (log-normal, 1.5, times 1.5): 70% at 10 items, 76% at 30, 83% at 100,"
-    yield "86% at 1,000; a comparison whose spread comes from a tenth of its items prints a warning. Studentised bootstraps gave 73%, 75% and"
-    yield "80% there."
+    yield "heavy-tailed pairs that agree closely and differ by a factor (log-normal, 1.5, times 1.5): 70% at 10 items, 76% at 30,"
+    yield "83% at 100, 86% at 1,000; a comparison whose spread comes from a tenth of its items prints a warning. Studentised bootstraps"
+    yield "gave 73%, 75% and 80% there."
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def test_the_answer_stands_first_and_every_decision_has_its_row(document, result
     assert re.search(r"after \d of 10 changes the best comes earlier, at", title)
     chips = [found["class"] for found in document.named("span") if found.get("class", "").startswith("chip")]
     assert len(chips) == sum(len(ladder.decisions) for ladder in results.ladders) == 17
-    assert {chip.split()[1] for chip in chips} == {"degrades", "improves", "undetermined"}
+    assert {chip.split()[1] for chip in chips} == {"degrades", "improves", "plateau"}
 
 
 def test_every_chart_has_words_a_still_drawing_and_a_specification(html, document):
@@ -206,7 +206,7 @@ def test_the_file_is_written_whole_or_not_at_all(tmp_path, results):
 def test_the_terminal_shows_every_decision_on_one_line(results, width):
     lines = printed(results, width)
     assert max(map(len, lines)) <= width
-    rows = [line for line in lines if re.search(r"  (degrades|improves|undetermined)  .*\[[+−]\d+\.\d{3}, [+−]\d+\.\d{3}\]\s*$", line)]
+    rows = [line for line in lines if re.search(r"  (degrades|improves|plateau)  .*\[[+−]\d+\.\d{3}, [+−]\d+\.\d{3}\]\s*$", line)]
     assert len(rows) == 17
     (three_bits,) = [row for row in rows if row.startswith("3 bits")]
     assert "◂" in three_bits
