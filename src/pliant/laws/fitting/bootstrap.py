@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pliant.laws.fitting.newton import minimise
 from pliant.laws.fitting.objective import FitObjective, Prior
+from pliant.laws.fitting.partner import partner_starts
 from pliant.laws.fitting.resample import Bootstrap, drawn_weights, noise_level, residual_errors, wild_errors
 from pliant.laws.law import Array
 
@@ -21,9 +22,19 @@ STEPS, CONVERGED = 40, 1e-7
 
 
 def bootstrap_samples(
-    objective: FitObjective, theta: Tensor, jacobian: Array, residuals: Array, clusters: NDArray[np.int64] | None, how: Bootstrap, seed: int
+    objective: FitObjective,
+    theta: Tensor,
+    jacobian: Array,
+    residuals: Array,
+    clusters: NDArray[np.int64] | None,
+    how: Bootstrap,
+    seed: int,
+    open_parameter: int | None = None,
 ) -> Array:
-    """The optimum of every bootstrap sample, (samples, k). `theta` is the fit, `jacobian` (rows, k) and `residuals` are taken there."""
+    """The optimum of every bootstrap sample, (samples, k). `theta` is the fit, `jacobian` (rows, k) and `residuals` are taken there.
+
+    `open_parameter` is the one coordinate that the data leave open, which is then held at values it may have.
+    """
     rows, k = jacobian.shape
     if how.samples == 0:
         return np.empty((0, k))
@@ -41,8 +52,15 @@ def bootstrap_samples(
     if varied.prior is not None:
         noise = noise_level(residuals, k, objective.loss.corner)
         varied = varied.varied(prior=_redrawn(varied.prior, how.samples, rows * objective.loss.information(noise), generator))
-    starts = theta.expand(how.samples, -1).clone()
-    return minimise(varied, starts, torch.arange(how.samples), flat=CONVERGED, steps=STEPS).theta.numpy()
+    starts, frozen = theta.expand(how.samples, -1).clone(), None
+    if open_parameter is not None:
+        noise = noise_level(residuals, k, objective.loss.corner)
+        shared = 1.0 if clusters is None else len(np.unique(clusters)) / rows
+        held = partner_starts(objective, theta, open_parameter, noise, shared, how.samples, seed)
+        if held is not None:
+            starts, frozen = held.clone(), torch.zeros_like(held, dtype=torch.bool)
+            frozen[:, open_parameter] = True
+    return minimise(varied, starts, torch.arange(how.samples), frozen, flat=CONVERGED, steps=STEPS).theta.numpy()
 
 
 def _redrawn(prior: Prior, samples: int, information: float, generator: np.random.Generator) -> Prior:

@@ -139,6 +139,7 @@ def _fitted(
     if open_kind and structure.wild:
         how, clusters = Bootstrap("wild", how.samples), structure.clusters
     shown = structure.remarks if open_kind else ()
+    left = left_open(found, objective, jacobian.T, noise)
     bent = trend(residuals, scale_of(law, runs.columns))
     return Fit(
         law=law,
@@ -150,13 +151,15 @@ def _fitted(
         loss=loss,
         residual=residual,
         theta=theta,
-        bootstrap_samples=bootstrap_samples(objective, found.begin, jacobian.T, residuals, clusters, how, seed),
+        bootstrap_samples=bootstrap_samples(
+            objective, found.begin, jacobian.T, residuals, clusters, how, seed, _open_parameter(found, left.parameters, moved)
+        ),
         bootstrap=how,
         objective=float(objective.values(found.theta[None], found.rows, prior=False)[0]),
         noise=noise,
         penalty=_plain(objective.prior),
         restarts=Restarts(found.tried, found.reached, found.let_go, found.converged),
-        unidentifiable=left_open(found, objective, jacobian.T, noise),
+        unidentifiable=left,
         audit=audit(objective, scale_of(law, runs.columns), _refit_starts(found, points)),
         remarks=(
             *runs.remarks,
@@ -165,6 +168,17 @@ def _fitted(
             *_bound_remarks(moved, theta),
         ),
     )
+
+
+def _open_parameter(found: Search, undetermined: Sequence[str], moved: Coordinates) -> int | None:
+    """The positive coordinate that the data leave open: the only one, or the one that the search sent to zero."""
+    from pliant.laws.fitting.search import FAINT
+
+    places = [index for index in selected(moved, undetermined) if moved.logarithmic[index]]
+    emptied = [index for index in places if float(found.begin[index] - found.theta[index]) > FAINT / 2]
+    if len(emptied) == 1:
+        return emptied[0]
+    return places[0] if len(places) == len(undetermined) == 1 else None
 
 
 def _enough(law: Law, rows: int, free: int) -> None:
