@@ -8,6 +8,7 @@ Tests are at 1%, on residuals clipped at five times their noise, so that a table
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def trend(residuals: Array, scale: Array) -> str | None:
     upper = scale >= np.median(scale)
     if upper.sum() < 10 or np.ptp(scale[upper]) == 0 or np.ptp(residuals[upper]) == 0:
         return None
-    told = stats.spearmanr(scale[upper], residuals[upper])
+    told: Any = stats.spearmanr(scale[upper], residuals[upper])
     if not told.pvalue < SURE:
         return None
     way = "higher" if told.statistic > 0 else "lower"
@@ -82,7 +83,8 @@ def _uneven(residuals: Array, scale: Array) -> bool:
     size = np.abs(residuals)
     if len(size) < 15 or np.ptp(size) == 0 or np.ptp(scale) == 0:
         return False
-    return bool(stats.spearmanr(size, scale).pvalue < SURE)
+    told: Any = stats.spearmanr(size, scale)
+    return bool(told.pvalue < SURE)
 
 
 def _outliers(residuals: Array, noise: float) -> list[str]:
