@@ -75,5 +75,5 @@ def _show(fit: Fit, predicted: Extrapolation, columns: dict[str, Any]) -> None:
         ]
         print_table([fit.law.target, "5%", "95%", "noise ±", "parameters ±", "form ±", "beyond"], cells)
     note(f"pliant: by {predicted.how}")
-    for remark in predicted.remarks:
+    for remark in (*predicted.remarks, *fit.remarks):
         note(f"pliant: {remark}")

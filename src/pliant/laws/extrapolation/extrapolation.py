@@ -181,5 +181,5 @@ def _remarks(origins: int, wrongness: float, beyond: float) -> tuple[str, ...]:
             f"extrapolations within these runs were {wrongness:.1f} times as far off as on other tables; the interval allows for it"
         )
     if beyond > FAR:
-        remarks.append(f"{beyond:.3g} times beyond the largest run: no table that the interval was learned on reaches further")
+        remarks.append(f"{beyond:.3g} times beyond the largest run: few tables that the interval was learned on reach so far")
     return tuple(remarks)
