@@ -5,7 +5,7 @@ import torch
 
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
-from pliant.methods import Lora, Method
+from pliant.methods import Dora, Lora, Method
 from pliant.models import build
 from pliant.train import Recipe, train
 from small_text import given
@@ -73,7 +73,12 @@ def test_no_steps_change_nothing_and_the_scale_is_alpha_over_rank(text):
 
 @pytest.mark.parametrize(
     ("modules", "expected"),
-    [("attention", ENDS[:4]), ("q_proj, down_proj", ["q_proj", "down_proj"]), ("model.layers.1.mlp.up_proj", ["up_proj"])],
+    [
+        ("attention", ENDS[:4]),
+        ("query-key", ENDS[:2]),
+        ("q_proj, down_proj", ["q_proj", "down_proj"]),
+        ("model.layers.1.mlp.up_proj", ["up_proj"]),
+    ],
 )
 def test_layers_are_chosen_by_the_ends_of_their_names(text, modules, expected):
     model, _, _ = trained(text, Lora(rank=2, modules=modules), RECIPE.model_copy(update={"steps": 3}))
@@ -104,15 +109,31 @@ def test_a_killed_run_goes_on_bit_for_bit(text, tmp_path):
     assert again.weights() == whole.weights()
 
 
-def test_peft_reads_what_is_left(text, tmp_path):
+@pytest.mark.parametrize("method", [Lora(rank=2), Dora(rank=2)])
+def test_peft_reads_what_is_left(text, tmp_path, method):
     """The adapter on the fresh network, as PEFT applies it, gives the merged network's logits."""
     from peft import LoraConfig, PeftModel
     from safetensors.torch import save_file
 
-    model, run, _ = trained(text, Lora(rank=2))
+    model, run, _ = trained(text, method)
     LoraConfig(**{**run.adapter.config, "task_type": "CAUSAL_LM"}).save_pretrained(tmp_path)
     save_file({f"base_model.model.{name}": tensor for name, tensor in run.adapter.tensors.items()}, tmp_path / "adapter_model.safetensors")
     adapted = PeftModel.from_pretrained(fresh().network, str(tmp_path))
     ids = torch.randint(0, 128, (2, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(adapted(ids).logits, model.network(ids).logits, atol=1e-5)
+
+
+def test_dora_starts_from_the_network_learns_lengths_and_goes_on_when_killed(text, tmp_path):
+    still, _, _ = trained(text, Dora(rank=2), RECIPE.model_copy(update={"steps": 1, "lr": 1e-30}))
+    assert all(change.abs().max() < 1e-6 for change in changes(still).values())
+    model, run, log = trained(text, Dora(rank=2))
+    assert log.losses[-1] < log.losses[0] - 0.1
+    name = "model.layers.0.self_attn.q_proj"
+    lengths = run.adapter.tensors[f"{name}.lora_magnitude_vector"]
+    assert torch.allclose(model.network.get_parameter(f"{name}.weight").norm(dim=1), lengths, atol=1e-5)
+    assert not torch.allclose(lengths, fresh().network.get_parameter(f"{name}.weight").norm(dim=1), rtol=1e-3)
+    with pytest.raises(KeyboardInterrupt):
+        trained(text, Dora(rank=2), folder=tmp_path, at=7)
+    assert trained(text, Dora(rank=2), folder=tmp_path)[0].weights() == model.weights()
+    assert [name for name, _ in model.network.named_modules()] == [name for name, _ in fresh().network.named_modules()]

@@ -6,16 +6,42 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pliant.methods.dora import Dora
+from pliant.methods.ema import Ema
+from pliant.methods.ewc import Ewc
+from pliant.methods.l2_start import L2Start
 from pliant.methods.lora import Lora
-from pliant.methods.method import Compute, Forward, Method, MethodState, Run
+from pliant.methods.method import Compute, Forward, Method, MethodState, Run, check_together
 from pliant.methods.probe import Probe
 from pliant.methods.quantize_aware import QuantizeAware
+from pliant.methods.sfa import Sfa
+from pliant.methods.swa import Swa
+from pliant.methods.wise_ft import WiseFt
 from pliant.spec import Catalog
 from pliant.spec.fields import SeveralOf
 
-METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Probe)
+METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Dora, Probe, L2Start, Ewc, Sfa, WiseFt, Ema, Swa)
 
-__all__ = ["METHODS", "Compute", "Forward", "Lora", "Method", "MethodState", "Methods", "Probe", "QuantizeAware", "Run"]
+__all__ = [
+    "METHODS",
+    "Compute",
+    "Dora",
+    "Ema",
+    "Ewc",
+    "Forward",
+    "L2Start",
+    "Lora",
+    "Method",
+    "MethodState",
+    "Methods",
+    "Probe",
+    "QuantizeAware",
+    "Run",
+    "Sfa",
+    "Swa",
+    "WiseFt",
+    "check_together",
+]
 
 
 Methods = Annotated[tuple[Method, ...], SeveralOf(METHODS), Field(description="What alters the training, innermost first")]

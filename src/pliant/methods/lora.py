@@ -14,7 +14,7 @@ Source: arXiv 2106.09685; ranks, modules and rates, arXiv 2405.09673; alpha / sq
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -30,15 +30,24 @@ if TYPE_CHECKING:
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj", "query_key_value", "c_attn", "query", "key", "value", "dense", "out_proj", "qkv_proj")
 """What architectures call the projections of attention."""
 
+QUERY_KEY = ("q_proj", "k_proj", "query", "key", "q_lin", "k_lin")
+"""What they call those of queries and keys, where they are layers of their own."""
+
+GROUPS = {"attention": ATTENTION, "query-key": QUERY_KEY}
+
 
 class Lora(Method):
     """Learn a low-rank update of the linear layers; it is merged into the weights in the end."""
 
+    holds = frozenset({"trained", "factors"})
+    magnitudes: ClassVar[bool] = False
+    """Whether lengths are learned apart from directions, as in DoRA."""
     rank: int = Field(16, ge=1, description="Rank of the update")
     alpha: float | None = Field(None, gt=0, description="Scale of the update; twice the rank by default")
     rank_stabilised: bool = Field(False, description="Divide alpha by the square root of the rank instead of the rank")
     modules: str = Field(
-        "linear", description="Which layers: `linear` (all but the output head), `attention`, or ends of their names separated by commas"
+        "linear",
+        description="Which layers: `linear` (all but the head), `attention`, `query-key`, or ends of their names separated by commas",
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Fraction of the update's inputs that is dropped in training")
 
@@ -53,6 +62,7 @@ class Lora(Method):
             "use_rslora": self.rank_stabilised,
             "target_modules": self._targets(run.network),
             "bias": "none",
+            **({"use_dora": True} if self.magnitudes else {}),
         }
         wanted = {name: parameter.requires_grad for name, parameter in run.network.named_parameters()}
         with warnings.catch_warnings(action="ignore"):  # of what PEFT asks transformers for
@@ -60,6 +70,7 @@ class Lora(Method):
         if run.model.task.labelled:  # no update of few numbers would do for a head that is new
             for name, parameter in run.network.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad or name in head_weights(run.network))
+        run.linear_in = {name for name in run.parameters() if ".lora_A." not in name}
         state.objects |= {"adapted": adapted, "config": config}
         state.undo.callback(self._take_out, run.network, state, wanted)
 
@@ -68,17 +79,15 @@ class Lora(Method):
         names = list(linear_layers(network, head=False))
         if self.modules == "linear":
             return names
-        ends = ATTENTION if self.modules == "attention" else tuple(part.strip() for part in self.modules.split(","))
+        ends = GROUPS.get(self.modules) or tuple(part.strip() for part in self.modules.split(","))
         chosen = [name for name in names if name.rsplit(".", 1)[-1] in ends or name in ends]
         known = {name.rsplit(".", 1)[-1] for name in names}
         unknown = (
-            []
-            if self.modules == "attention"
-            else [end for end in ends if not any(end in (name, name.rsplit(".", 1)[-1]) for name in names)]
+            [] if self.modules in GROUPS else [end for end in ends if not any(end in (name, name.rsplit(".", 1)[-1]) for name in names)]
         )
         if unknown or not chosen:
             wrong = unknown[0] if unknown else self.modules
-            raise PliantError(f"lora: no linear layer is called {wrong!r}; {nearest(wrong, {'linear', 'attention', *known})}")
+            raise PliantError(f"{self.kind}: no linear layer is called {wrong!r}; {nearest(wrong, {'linear', *GROUPS, *known})}")
         return chosen
 
     def finish(self, run: Run, state: MethodState) -> None:

@@ -11,7 +11,7 @@ moments you need; the others do nothing. The loop in `pliant.train.loop` shows t
 | SAM | `gradients`: compute, climb rho along the gradient, compute again, step back down; per example: row by row |
 | Bi-Drop | `gradients`: compute several times under dropout, compare, mask what is unstable |
 | gradient mask | `prepare`: draw or read the mask into `state.tensors`; `gradients`: compute, then multiply |
-| L2 to the start, EWC | `prepare`: copy the anchor; `loss`: add the penalty to `forward(batch)` |
+| L2 to the start, EWC | `prepare`: copy the anchor; `gradients`: compute, then add the penalty's |
 | example weights, robust losses | `loss`: reweigh the rows of `forward(batch)` |
 | adversarial inputs | `loss`: `forward(perturbed batch)`, with or without `forward(batch)` beside it |
 | penalty on activations | `prepare`: hook that keeps them in `state.objects`; `loss`: add the penalty |
@@ -22,17 +22,20 @@ Two moments wrap what they are part of: `gradients` a whole optimizer step, `los
 several passes, and `loss` sees the rows of each before and after they go through the network; so an adversary never meets the
 rows of another pass. Methods nest in the order they are listed: the first one prepares first and finishes last, and its `loss` and
 `gradients` are innermost; so adapters come before what averages them. `after_step` goes in the order of the list.
+What does not go together is refused before anything is read (`check_together`): each method says what it takes `hold` of, beside what it
+`refuses` to be, and behind what it has to be listed (`follows`).
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
 `state.objects` loses them when the run is killed; use `state.tensors`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from pliant.errors import PliantError
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
@@ -60,14 +63,19 @@ class Run:
     steps: int
     """Optimizer steps of the whole run."""
     seed: int
+    batch: Callable[[int], Batch]
+    """The rows of a step, on the model's device."""
     step: int = 0
-    """The step being made, counted from 0."""
+    """The step being made, counted from 0; in `finish` the last one that was made."""
     lr: float = 0.0
     """Learning rate of this step."""
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the method makes true of the resulting checkpoint, by `Checkpoint` field: `{"training_bits": 4}`."""
     adapter: Adapter | None = None
     """What a method that adapts leaves beside the merged weights."""
+
+    linear_in: set[str] | None = None
+    """The trained parameters in which the network's weights are linear, where that is not all of them: of LoRA's factors, one."""
 
     @property
     def network(self) -> PreTrainedModel:
@@ -99,6 +107,13 @@ class MethodState:
 class Method(Spec):
     """Base of all training methods: five moments, each optional."""
 
+    holds: ClassVar[frozenset[str]] = frozenset()
+    """What it takes hold of, of which a run has one: "trained" (which parameters are), "start", "average", "gradients" ..."""
+    refuses: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What no other method of the run may hold, and why."""
+    follows: ClassVar[frozenset[str]] = frozenset()
+    """Behind the holders of what it is listed, where there are any."""
+
     def prepare(self, run: Run, state: MethodState) -> None:
         """Before the optimizer is made: alter the network, freeze parameters, copy anchors. Called again when a run resumes."""
 
@@ -121,3 +136,17 @@ class Method(Spec):
 
     def finish(self, run: Run, state: MethodState) -> None:
         """After the last step: leave in the network what is to be kept, and tell `run.facts`."""
+
+
+def check_together(methods: Sequence[Method]) -> None:
+    """Raises PliantError where two of the methods do not go together, or not in this order."""
+    for number, method in enumerate(methods):
+        for place, other in enumerate(methods):
+            if place == number:
+                continue
+            if place < number and (both := method.holds & other.holds):
+                raise PliantError(f"{other.kind} and {method.kind} both decide on one thing ({min(both)}); leave one of them out")
+            if reasons := [reason for thing, reason in method.refuses if thing in other.holds]:
+                raise PliantError(f"{method.kind} does not go with {other.kind}: {reasons[0]}")
+            if place > number and method.follows & other.holds:
+                raise PliantError(f"{method.kind} builds on what {other.kind} does: list {other.kind} before it")

@@ -24,6 +24,7 @@ from pliant.spec import nearest
 class Probe(Method):
     """Train the head alone, or the parameters that are named."""
 
+    holds = frozenset({"trained"})
     train: str = Field("head", description="What is trained: `head`, or name patterns separated by commas, such as `score.*, *.pooler.*`")
 
     def prepare(self, run: Run, state: MethodState) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
-from pliant.methods import Compute, Forward, Method, MethodState, Run
+from pliant.methods import Compute, Forward, Method, MethodState, Run, check_together
 from pliant.models.heads import fit
 from pliant.models.modules import in_mode
 from pliant.objectives import Batch, Examples, Losses, Objective
@@ -67,13 +67,19 @@ def train(
         quiet: Show no progress.
 
     Raises Diverged when the loss does, and PliantError when the data is too short or not the model's, when the model cannot get the
-    head that the objective needs, or the state in
+    head that the objective needs, when two methods do not go together, or the state in
     `folder` is of another run or cannot be written. After an error the network holds the weights of the last step made.
     """
+    check_together(methods)
     fit(model, objective.needs(), seed)
     examples = objective.examples(model, recipe.length)
     _keep_freed_memory()
-    run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed)
+    rows = recipe.batch * recipe.accumulate
+
+    def batch(step: int) -> Batch:
+        return examples.batch(step, rows, seed).to(model.device)
+
+    run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed, batch)
     end = run.steps if until is None else min(until, run.steps)
     state = State(folder, _identity(run, examples, recipe, methods) if folder else "", save_every)
     with _prepared(run, methods) as attached:  # moment 1: prepare
@@ -81,12 +87,11 @@ def train(
         parts = run, optimizer, [kept for _, kept in attached]
         watch = LossWatch(examples.chance, state.load(*parts))
         compute = _compute(run, recipe, attached)  # moments 2 and 3: loss, gradients
-        rows = recipe.batch * recipe.accumulate
         with progress(f"training {model.checkpoint.name}", end, quiet=quiet) as advance:
             advance(len(watch.losses))
             for step in range(len(watch.losses), end):
                 run.step, run.lr = step, recipe.rate(step, run.steps)
-                loss = compute(examples.batch(step, rows, seed).to(model.device))
+                loss = compute(batch(step))
                 _step(optimizer, run.lr, recipe.clip)
                 for method, kept in attached:
                     method.after_step(run, kept)  # moment 4
@@ -97,6 +102,7 @@ def train(
         losses = watch.fetch()
         _check_weights(run)
         state.save(*parts, losses)
+        run.step = len(losses) - 1  # also where a resumed run had made every step
         for method, kept in reversed(attached):
             method.finish(run, kept)  # moment 5
         model.adapter = run.adapter
