@@ -46,3 +46,12 @@ def test_by_hand_and_cut(table, capsys):
     short = build("llama-16x2", load_tokenizer("ascii"), 0, context=12)
     with pytest.raises(PliantError, match="no example is left"):
         AnswerLoss(data=table)(short)
+
+
+def test_shares_are_whole_dialogues_and_together_the_reading(table):
+    model = build("llama-16x2", load_tokenizer("ascii"), 0, context=96)
+    measure = AnswerLoss(data=table)
+    whole, parts = measure(model), [read(model)[0] for read in measure.in_shares(model, 2)]
+    assert [id for part in parts for id in part.samples] == list(whole.samples)
+    assert np.concatenate([part.values for part in parts]) == pytest.approx(whole.values, rel=1e-6)
+    assert min(len(part.samples) for part in parts) == 4

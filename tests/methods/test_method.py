@@ -6,6 +6,7 @@ import torch
 from pliant.data import load_tokenizer
 from pliant.methods import METHODS, Method
 from pliant.models import build
+from pliant.spec.yaml import parse_yaml
 from pliant.train import Diverged, Recipe, train
 from pliant.train.schedules import Constant
 from small_text import given
@@ -310,3 +311,14 @@ def test_the_catalog_has_a_card_for_every_method():
         card = inspect.getmodule(method).__doc__
         assert all(word in card for word in ("Idea:", "When to use", "Cost:", "What goes wrong", "Source:")), kind
         assert all(field.description for field in method.model_fields.values()), kind
+
+
+def test_what_is_tuned_about_a_method_is_a_field_of_it():
+    for kind in METHODS.values():
+        assert bool(kind.strength_field) == bool(kind.strengths)
+        needed = {"old": "next_token: {data: builtin:prose}"} if "old" in kind.model_fields else {}
+        needed = {name: parse_yaml(text, name) for name, text in needed.items()}
+        for value in kind.strengths:
+            assert getattr(kind.parse({**needed, kind.strength_field: value}), kind.strength_field) == value
+    with pytest.raises(TypeError, match="strength_field names no field: 'pull'"):
+        type("Pulled", (Method,), {"strength_field": "pull", "__module__": __name__})

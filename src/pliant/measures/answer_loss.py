@@ -10,6 +10,8 @@ note says how many); the loss depends on the chat template, so compare models of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +21,13 @@ from pliant.data import Part
 from pliant.data.table import Table
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
-from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.measures.measure import Measure, Read, Reading, check_loaded
+from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
 from pliant.progress import remark
 
 if TYPE_CHECKING:
+    from pliant.data.sequences import Sequences
     from pliant.models import Model
 
 
@@ -34,24 +38,33 @@ class AnswerLoss(Measure):
     part: Part = Field("all", description="Which part of it: all, heldout or train")
     samples: Count | None = Field(None, ge=1, description="How many dialogues, from the first; null for all")
 
-    def __call__(self, model: Model) -> Reading:
+    def readings(self, model: Model) -> Sequence[Reading]:
         """The loss of each dialogue's answers, weighted by their tokens.
 
         Raises PliantError for a table that cannot be read, or in which no answer is left, and for losses that are no numbers.
         """
+        return self.in_shares(model, 1)[0](model)
+
+    def in_shares(self, model: Model, of: int) -> Sequence[Read]:
+        """As for every measure; the table is read here, once for all shares and for every model that they are read off."""
         check_loaded(model)
         found = self.data.sequences(model.tokenizer, self.part, model.context)
         for what in ("truncated", "left_out"):
             if found.counts.get(what):
                 remark(f"{self.data.source}: {found.counts[what]} of {found.counts['records']} dialogues {what.replace('_', ' ')}")
-        chosen = range(min(len(found), self.samples or len(found)))
+        count = min(len(found), self.samples or len(found))
+        numbers = share_numbers(found.ids[:count], of)
+        starts = np.searchsorted(numbers, np.arange(of + 1))
+        return [partial(self._read, found, range(start, end)) for start, end in pairwise(starts)]
+
+    def _read(self, found: Sequences, chosen: Sequence[int], model: Model) -> Sequence[Reading]:
         read = [found.tokens_of(number) for number in chosen]
         try:
             losses = sequence_losses(model.network, [tokens for tokens, _ in read])
         except PliantError as error:
             raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
         answers: Sequence[np.ndarray] = [loss[learned[1:]] for loss, (_, learned) in zip(losses, read, strict=True)]
-        return Reading(
+        reading = Reading(
             metric="answer_loss",
             unit="nats/token",
             samples=[found.ids[number] for number in chosen],
@@ -59,3 +72,4 @@ class AnswerLoss(Measure):
             weights=np.array([float(len(loss)) for loss in answers]),
             data=found.fingerprint,
         )
+        return (reading,)

@@ -35,6 +35,8 @@ class Ewc(Method):
 
     follows = frozenset({"trained"})
     refuses = (("factors", NO_FACTORS),)
+    strength_field = "strength"
+    strengths = (1e2, 1e4, 1e6)
     old: AnyObjective = Field(description="The old data, and how it was learned: `answers: {data: old.jsonl}`")
     strength: float = Field(ge=0, description="What the weighted half of the squared distance counts, beside the loss")
     examples: int = Field(256, ge=1, description="Rows of the old data that are asked")

@@ -42,6 +42,9 @@ class Lora(Method):
     holds = frozenset({"trained", "factors"})
     magnitudes: ClassVar[bool] = False
     """Whether lengths are learned apart from directions, as in DoRA."""
+    strength_field = "rank"
+    strengths = (4, 16, 64)
+    rate_factor = 10.0
     rank: int = Field(16, ge=1, description="Rank of the update")
     alpha: float | None = Field(None, gt=0, description="Scale of the update; twice the rank by default")
     rank_stabilised: bool = Field(False, description="Divide alpha by the square root of the rank instead of the rank")

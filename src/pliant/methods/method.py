@@ -113,6 +113,18 @@ class Method(Spec):
     """What no other method of the run may hold, and why."""
     follows: ClassVar[frozenset[str]] = frozenset()
     """Behind the holders of what it is listed, where there are any."""
+    strength_field: ClassVar[str] = ""
+    """The field that a search tunes beside the learning rate, where there is one."""
+    strengths: ClassVar[tuple[Any, ...]] = ()
+    """Values of it worth trying, weakest first; `pliant decide method` tries every method that has some, unless told which."""
+    rate_factor: ClassVar[float] = 1.0
+    """How many times the learning rate of full fine-tuning it usually takes: where a search begins."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.strength_field and cls.strength_field not in cls.model_fields:
+            raise TypeError(f"{cls.__name__}.strength_field names no field: {cls.strength_field!r}")
 
     def prepare(self, run: Run, state: MethodState) -> None:
         """Before the optimizer is made: alter the network, freeze parameters, copy anchors. Called again when a run resumes."""

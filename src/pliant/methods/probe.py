@@ -25,6 +25,7 @@ class Probe(Method):
     """Train the head alone, or the parameters that are named."""
 
     holds = frozenset({"trained"})
+    rate_factor = 10.0
     train: str = Field("head", description="What is trained: `head`, or name patterns separated by commas, such as `score.*, *.pooler.*`")
 
     def prepare(self, run: Run, state: MethodState) -> None:

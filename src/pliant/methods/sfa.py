@@ -24,6 +24,8 @@ class Sfa(Method):
     holds = frozenset({"start"})
     follows = frozenset({"trained"})
     refuses = (("magnitudes", "its magnitudes make the weights no average of two; use lora"),)
+    strength_field = "beta"
+    strengths = (0.1, 0.25, 0.5)
     p: float = Field(0.25, gt=0, le=1, description="Fraction of the steps between two averages")
     beta: float = Field(0.25, ge=0, le=1, description="What the start counts in each")
 

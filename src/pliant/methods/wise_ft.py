@@ -21,6 +21,8 @@ class WiseFt(Method):
     """Deliver weights between the start and the end."""
 
     holds, follows, refuses = Sfa.holds, Sfa.follows, Sfa.refuses
+    strength_field = "alpha"
+    strengths = (0.9, 0.7, 0.5)
     alpha: float = Field(0.5, ge=0, le=1, description="What the trained weights count; the start counts the rest")
 
     def prepare(self, run: Run, state: MethodState) -> None:

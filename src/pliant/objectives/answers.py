@@ -42,6 +42,7 @@ class Answers(Objective):
     """Predict the tokens of answers."""
 
     unit = "nats/token"
+    measured_by = "answer_loss"
     data: Table = Field(description="Questions with answers: a table, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
 

@@ -33,6 +33,7 @@ class Masked(Objective):
     """Predict hidden tokens of a text from all the others."""
 
     unit = "nats/token"
+    measured_by = "masked_loss"
     task = "masked"
     data: Corpus = Field(description="The text: a corpus, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")

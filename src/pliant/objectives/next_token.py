@@ -30,6 +30,7 @@ class NextToken(Objective):
     """Predict each token of a text from the tokens before it."""
 
     unit = "nats/token"
+    measured_by = "loss"
     data: Text = Field(description="The text: a corpus, or its source; or a mixture of several")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
 

@@ -138,6 +138,8 @@ class Objective(Spec):
     """Of the loss of one example, per unit of weight."""
     task: ClassVar[str] = "causal"
     """What a network must answer with to be trained on it: the name of one of `pliant.models.tasks`; empty where any will do."""
+    measured_by: ClassVar[str] = ""
+    """The kind of measure that reads the same loss on data that was not trained on, by `data` and `part`; empty where there is none."""
     row_tokens: ClassVar[int | None] = None
     """Tokens that every row predicts, where that is not a matter of its length: 1 where a row has one label."""
 
