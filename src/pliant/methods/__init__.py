@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from pliant.methods.activation_penalty import ActivationPenalty
 from pliant.methods.dora import Dora
 from pliant.methods.ema import Ema
 from pliant.methods.ewc import Ewc
@@ -14,16 +15,18 @@ from pliant.methods.lora import Lora
 from pliant.methods.method import Compute, Forward, Method, MethodState, Run, check_together
 from pliant.methods.probe import Probe
 from pliant.methods.quantize_aware import QuantizeAware
+from pliant.methods.sam import Sam
 from pliant.methods.sfa import Sfa
 from pliant.methods.swa import Swa
 from pliant.methods.wise_ft import WiseFt
 from pliant.spec import Catalog
 from pliant.spec.fields import SeveralOf
 
-METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Dora, Probe, L2Start, Ewc, Sfa, WiseFt, Ema, Swa)
+METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Dora, Probe, L2Start, Ewc, Sfa, WiseFt, Ema, Swa, Sam, ActivationPenalty)
 
 __all__ = [
     "METHODS",
+    "ActivationPenalty",
     "Compute",
     "Dora",
     "Ema",
@@ -37,6 +40,7 @@ __all__ = [
     "Probe",
     "QuantizeAware",
     "Run",
+    "Sam",
     "Sfa",
     "Swa",
     "WiseFt",
