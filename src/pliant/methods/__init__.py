@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pliant.methods.activation_penalty import ActivationPenalty
+from pliant.methods.bi_drop import BiDrop
 from pliant.methods.dora import Dora
 from pliant.methods.ema import Ema
 from pliant.methods.ewc import Ewc
@@ -14,6 +15,7 @@ from pliant.methods.l2_start import L2Start
 from pliant.methods.lora import Lora
 from pliant.methods.method import Compute, Forward, Method, MethodState, Run, check_together
 from pliant.methods.probe import Probe
+from pliant.methods.progressive_layer_dropping import ProgressiveLayerDropping
 from pliant.methods.quantize_aware import QuantizeAware
 from pliant.methods.sam import Sam
 from pliant.methods.sfa import Sfa
@@ -22,11 +24,28 @@ from pliant.methods.wise_ft import WiseFt
 from pliant.spec import Catalog
 from pliant.spec.fields import SeveralOf
 
-METHODS: Catalog[Method] = Catalog("method", QuantizeAware, Lora, Dora, Probe, L2Start, Ewc, Sfa, WiseFt, Ema, Swa, Sam, ActivationPenalty)
+METHODS: Catalog[Method] = Catalog(
+    "method",
+    QuantizeAware,
+    Lora,
+    Dora,
+    Probe,
+    L2Start,
+    Ewc,
+    Sfa,
+    WiseFt,
+    Ema,
+    Swa,
+    Sam,
+    ActivationPenalty,
+    BiDrop,
+    ProgressiveLayerDropping,
+)
 
 __all__ = [
     "METHODS",
     "ActivationPenalty",
+    "BiDrop",
     "Compute",
     "Dora",
     "Ema",
@@ -38,6 +57,7 @@ __all__ = [
     "MethodState",
     "Methods",
     "Probe",
+    "ProgressiveLayerDropping",
     "QuantizeAware",
     "Run",
     "Sam",

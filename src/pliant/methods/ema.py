@@ -21,7 +21,7 @@ class Ema(Method):
     """Deliver the moving average of the weights."""
 
     holds = frozenset({"average"})
-    follows = frozenset({"trained", "start"})
+    follows = frozenset({"trained", "start", "updates"})
     refuses = (("factors", FACTORS),)
     decay: float = Field(0.99, ge=0, lt=1, description="What the average so far counts at each step")
 

@@ -22,7 +22,7 @@ class Sfa(Method):
     """Average with the start, several times while training."""
 
     holds = frozenset({"start"})
-    follows = frozenset({"trained"})
+    follows = frozenset({"trained", "updates"})
     refuses = (("magnitudes", "its magnitudes make the weights no average of two; use lora"),)
     strength_field = "beta"
     strengths = (0.1, 0.25, 0.5)

@@ -21,7 +21,7 @@ class Swa(Method):
     """Deliver the mean of the last part's weights."""
 
     holds = frozenset({"average"})
-    follows = frozenset({"trained", "start"})
+    follows = frozenset({"trained", "start", "updates"})
     refuses = (("factors", FACTORS),)
     start: float = Field(0.75, ge=0, lt=1, description="Fraction of the run after which the mean begins")
     every: int = Field(1, ge=1, description="Steps between two weights that enter it")

@@ -191,6 +191,15 @@ def blocks(network: nn.Module) -> dict[str, nn.Module]:
     return {} if stack is None else {f"{stack}.{number}".lstrip("."): block for number, block in lists[stack].named_children()}
 
 
+def dropouts(network: nn.Module) -> list[tuple[nn.Module, str, float]]:
+    """Whatever drops at random: a module, the attribute that holds its rate, and the rate."""
+    from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+
+    layers = [(module, "p", module.p) for module in network.modules() if isinstance(module, _DropoutNd)]
+    attention: list[Any] = [(module, "attention_dropout", getattr(module, "attention_dropout", None)) for module in network.modules()]
+    return [*layers, *(found for found in attention if isinstance(found[2], float | int))]
+
+
 def looks_ahead(network: nn.Module) -> bool:
     """Whether attention sees tokens to the right everywhere, as far as its modules tell: there is then no loss of the next token."""
     causal = [module.is_causal for module in network.modules() if hasattr(module, "is_causal")]
