@@ -68,7 +68,7 @@ def test_perplexities_are_compared_as_losses(tmp_path):
     assert row.verdict == "worse"
 
 
-def test_totals_alone_are_refused(tmp_path):
+def test_totals_without_errors_are_refused(tmp_path):
     folder = lm_eval_folder(tmp_path / "a", noisy(1))
     (folder / f"samples_arith_{TIME}.jsonl").unlink()
     with pytest.raises(PliantError, match="--log_samples"):
@@ -144,6 +144,107 @@ def test_tables_that_cannot_be_read_say_why(tmp_path, rows, said):
     other.write_text("item,value\n1,0\n2,1")
     with pytest.raises(PliantError, match=said):
         compare(path, other)
+
+
+def written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_columns_are_found_in_any_case_and_by_being_the_only_one_left(tmp_path):
+    a = written(tmp_path / "a.csv", "Item, WER\n1,0.5\n2,0.25\n3,0.125")
+    b = written(tmp_path / "b.csv", "ID,wer\n1,0.25\n2,0.25\n3,0.125")
+    row = compare(a, b).rows[0]
+    assert (row.metric, row.better, row.effect.n) == ("wer", "lower", 3)
+    assert row.effect.value == pytest.approx(-0.25 / 3)
+    with pytest.raises(PliantError, match="one name but for capitals"):
+        compare(written(tmp_path / "c.csv", "item,value,Value\n1,1,1"), a)
+
+
+def test_each_metric_of_a_table_has_its_own_direction(tmp_path):
+    lines = [f"{n},{s},{m},{n % 3 + (s == 'b')}" for n in range(9) for s in "ab" for m in ("acc", "perplexity", "character_score")]
+    rows = compare(written(tmp_path / "t.csv", "item,system,metric,value\n" + "\n".join(lines))).rows
+    assert {row.metric: (row.better, row.verdict) for row in rows if row.task == "items"} == {
+        "acc": ("higher", "better"),
+        "perplexity": ("lower", "worse"),
+        "character_score": ("higher", "better"),
+    }
+    lines = [f"{n},{s},{m},{n % 3 + (s == 'b')},{d}" for n in range(9) for s in "ab" for m, d in (("x", "higher"), ("y", "lower"))]
+    rows = compare(written(tmp_path / "u.csv", "item,system,metric,value,better\n" + "\n".join(lines))).rows
+    assert [row.verdict for row in rows[:2]] == ["better", "worse"]
+
+
+def test_several_columns_of_values_are_a_metric_each(tmp_path):
+    lines = [f"{n},{s},{n % 2},{n / 10}" for n in range(20) for s in "ab"]
+    rows = compare(written(tmp_path / "t.csv", "item,system,acc,loss\n" + "\n".join(lines))).rows
+    assert [(row.metric, row.better) for row in rows if row.task == "items"] == [("acc", "higher"), ("loss", "lower")]
+
+
+def test_a_score_that_is_a_fraction_in_one_system_only_still_compares(tmp_path):
+    lines = [f"{n},a,{n / 10}" for n in range(10)] + [f"{n},b,{n / 10 + 0.5}" for n in range(10)]
+    row = compare(written(tmp_path / "t.csv", "item,system,score\n" + "\n".join(lines))).rows[0]
+    assert (row.unit, row.effect.value) == ("score", pytest.approx(0.5))
+
+
+def test_samples_within_seeds_count_as_their_mean(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2, (2, 12, 3, 4))
+    lines = [f"{i},{s},{k},{m},{values[s, i, k, m]}" for s, i, k, m in np.ndindex(values.shape)]
+    full = compare(written(tmp_path / "full.csv", "item,system,seed,sample,value\n" + "\n".join(lines))).rows[0]
+    lines = [f"{i},{s},{k},{values[s, i, k].mean()}" for s, i, k in np.ndindex(values.shape[:3])]
+    mean = compare(written(tmp_path / "mean.csv", "item,system,seed,value\n" + "\n".join(lines))).rows[0]
+    assert (full.effect.value, full.effect.reach, full.effect.runs) == (
+        pytest.approx(mean.effect.value),
+        pytest.approx(mean.effect.reach),
+        3,
+    )
+
+
+def test_what_is_too_large_for_a_mean_and_margins_that_are_none_are_refused(tmp_path):
+    with pytest.raises(PliantError, match="beyond"):
+        system("a", {0: 1e308, 1: -1e308})
+    for margin in (-1, float("nan"), float("inf")):
+        with pytest.raises(PliantError, match="margin"):
+            compared([system("a", {0: 1.0}), system("b", {0: 1.0})], margin=margin)
+
+
+def test_other_families_in_the_two_are_said():
+    values = noisy(1, 30)
+    first, second = (system(name, values, families=[str(n // size) for n in values]) for name, size in (("a", 5), ("b", 3)))
+    assert any("grouped otherwise" in note for note in compared([first, second]).rows[0].notes)
+
+
+def test_unknown_intervals_are_words_and_not_nan(tmp_path):
+    found = compared([system("a", {0: 1.0}), system("b", {0: 0.0})])
+    assert "nan" not in repr(found) + found._repr_html_()
+    assert "unknown" in repr(found)
+
+
+def test_examples_of_what_went_the_other_way_are_shown():
+    values = noisy(1, 40)
+    found = compared([system("a", values, texts={str(n): f"question {n}" for n in values}), system("b", values | {3: 1 - values[3]})])
+    assert f"{'lost' if values[3] else 'won'}: 3 ({values[3]:g} to {1 - values[3]:g}): question 3" in repr(found)
+
+
+def test_a_folder_of_json_logs_is_read(tmp_path):
+    samples = [{"id": n, "epoch": 1, "input": "q", "scores": {"m": {"value": "C" if n % 3 else "I"}}} for n in range(9)]
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        log = {"version": 2, "status": "success", "eval": {"task": "t", "model": f"m/{name}"}, "samples": samples}
+        written(tmp_path / name / "log.json", json.dumps(log))
+        written(tmp_path / name / "other.json", "{}")
+    assert compare(tmp_path / "a", tmp_path / "b").rows[0].effect.n == 9
+
+
+@pytest.mark.parametrize("samples", ["{}", "[1, null]", '"x"'])
+def test_samples_that_inspect_does_not_write_are_refused(tmp_path, samples):
+    path, good = tmp_path / "a.eval", inspect_log(tmp_path / "b.eval", [("q", 1, "C"), ("r", 1, "I")], "m/b")
+    header = {"version": 2, "status": "success", "eval": {"task": "sums", "model": "m/a"}}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("header.json", json.dumps(header))
+        archive.writestr("summaries.json", samples)
+    with pytest.raises(PliantError, match=r"a\.eval"):
+        compare(path, good)
 
 
 def test_unlike_things_are_refused():

@@ -37,11 +37,11 @@ def compare_command(
 
     found = compare(*results, margin=margin, metric=metric)
     if out is not None:
-        write_page(found.rows, found.notes, found.systems, out)
+        write_page(found.rows, found.notes, found.systems, out, found.signals)
     if as_json:
         print_json(found.json())
         return
-    for line in lines(found.rows, found.notes):
+    for line in lines(found.rows, found.notes, found.signals):
         print(line)
     print()
     headings, cells = table(found.rows)

@@ -18,12 +18,14 @@ from pliant.comparison.effect import Effect, effect
 from pliant.comparison.files import read_systems
 from pliant.comparison.many import false_discovery, shrunken
 from pliant.comparison.outcomes import OVER_ALL, System
+from pliant.comparison.over_all import over_all
 from pliant.comparison.page import fragment
 from pliant.comparison.paired import Paired, paired
 from pliant.comparison.ranking import ranked
 from pliant.comparison.row import Flip, Row
-from pliant.comparison.significance import probability, student_p
-from pliant.comparison.words import lines
+from pliant.comparison.signal import Signal, signals
+from pliant.comparison.significance import probability
+from pliant.comparison.words import lines, number
 from pliant.errors import PliantError
 from pliant.statistics import student
 
@@ -40,16 +42,18 @@ class Comparison:
     systems: Sequence[str]
     rows: Sequence[Row]
     notes: Sequence[str]
+    signals: Sequence[Signal] = ()
+    """Of three systems or more: how well each metric tells them apart."""
 
     def json(self) -> list[dict[str, Any]]:
         """As `pliant compare --json` prints it."""
         return [row.json() for row in self.rows]
 
     def __repr__(self) -> str:
-        return "\n".join(lines(self.rows, self.notes))
+        return "\n".join(lines(self.rows, self.notes, self.signals))
 
     def _repr_html_(self) -> str:
-        return fragment(self.rows, self.notes)
+        return fragment(self.rows, self.notes, self.signals)
 
 
 def compare(*addresses: str | Path | System, margin: float = MARGIN, metric: str | None = None, confidence: float = 0.9) -> Comparison:
@@ -82,6 +86,8 @@ def compared(systems: Sequence[System], margin: float = MARGIN, metric: str | No
 
     Raises PliantError for fewer than two systems, two of one name, and where nothing can be compared.
     """
+    if not 0 <= margin < np.inf:
+        raise PliantError(f"margin: {margin:g} is none; give a number from 0 on, in the metric's unit")
     systems = _named(systems)
     first, *others = systems
     rows: list[Row] = []
@@ -89,17 +95,15 @@ def compared(systems: Sequence[System], margin: float = MARGIN, metric: str | No
     for other in others:
         pairs, missing = _pairs(first, other, metric)
         notes += missing
-        found = [
-            (pair, effect(pair.a, pair.b, pair.weights, pair.families, pair.step, pair.same_runs, pair.totals, confidence))
-            for pair in pairs
-        ]
+        found = [(pair, _effect(pair, confidence)) for pair in pairs]
         one_each = [_row(pair, told, first.name, other.name, margin) for pair, told in found]
+        one_each = [replace(row, notes=[*row.notes, *_as_totals(row, first, other, confidence)]) for row in one_each]
         rows += _against_chance(one_each, confidence)
-        rows += _over_all([(pair, row) for (pair, _), row in zip(found, one_each, strict=True)], confidence)
+        rows += over_all([(pair, row) for (pair, _), row in zip(found, one_each, strict=True)], confidence)
     if len(others) > 1:
         rows = ranked(rows, systems, metric, confidence)
     rows.sort(key=lambda row: row.task == OVER_ALL)  # those over all last, otherwise as they came
-    return Comparison([system.name for system in systems], rows, list(dict.fromkeys(notes)))
+    return Comparison([system.name for system in systems], rows, list(dict.fromkeys(notes)), signals(systems, metric))
 
 
 def _named(systems: Sequence[System]) -> list[System]:
@@ -139,10 +143,25 @@ def _listed(system: System) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
+def _effect(pair: Paired, confidence: float) -> Effect:
+    return effect(pair.a, pair.b, pair.weights, pair.families, pair.step, pair.same_runs, pair.totals, confidence)
+
+
+def _as_totals(row: Row, a: System, b: System, confidence: float) -> list[str]:
+    """What the interval would be, had totals paired as well as they can."""
+    if row.lost is not None:
+        return []
+    pair = paired(a.outcomes[row.task, row.metric], b.outcomes[row.task, row.metric], (a.name, b.name), alike=True)
+    least = _effect(pair, confidence)
+    told = f"{number(least.low, least.reach)} to {number(least.high, least.reach)}"
+    return [f"totals only: this is the widest interval there can be; had they erred on the same items it would be {told}"]
+
+
 def _row(pair: Paired, found: Effect, a: str, b: str, margin: float) -> Row:
     sign = 1 if pair.better == "higher" else -1
     moved = pair.differences * sign
-    order = [int(place) for place in np.argsort(-np.abs(moved), kind="stable")[: 2 * EXAMPLES] if moved[place]]
+    largest = np.argsort(-np.abs(moved), kind="stable")[: 0 if pair.nameless or pair.totals else 2 * EXAMPLES]
+    order = [int(place) for place in largest if moved[place]]
     means = pair.means
     share = pair.weights / pair.weights.sum()
     p = probability(found, pair.family_sums)
@@ -160,11 +179,12 @@ def _row(pair: Paired, found: Effect, a: str, b: str, margin: float) -> Row:
         q=p,
         margin=margin,
         unpaired=pair.unpaired,
-        lost=int((moved < 0).sum()),
-        won=int((moved > 0).sum()),
+        lost=None if pair.nameless else int((moved < 0).sum()),
+        won=None if pair.nameless else int((moved > 0).sum()),
         flips=[Flip(pair.items[n], float(means[0][n]), float(means[1][n]), pair.texts.get(pair.items[n], "")) for n in order],
         notes=[*pair.notes, *_warnings(pair, found)],
         noise=_noise(pair),
+        whole_runs=pair.totals,
     )
 
 
@@ -173,7 +193,8 @@ def _warnings(pair: Paired, found: Effect) -> list[str]:
     if found.heavy:
         notes.append(f"a tenth of the {found.n:,} items make most of the spread: the interval may be too short")
     if not np.isfinite(found.stderr):
-        notes.append("a single item, or a single family of items, says nothing about others")
+        lone = "a single run of each says" if pair.totals else "a single item, or a single family of items, says"
+        notes.append(f"{lone} nothing about others")
     elif pair.totals:
         notes.append("results of whole runs: the interval says how runs differ, and nothing of other items")
     elif pair.step == 0:
@@ -201,61 +222,3 @@ def _against_chance(rows: list[Row], confidence: float) -> list[Row]:
             shrunk = (float(value), float(value - reach), float(value + reach)) if np.isfinite(between) else None
             found[place] = replace(rows[place], q=rate, shrunk=shrunk)
     return found
-
-
-def _over_all(found: Sequence[tuple[Paired, Row]], confidence: float) -> list[Row]:
-    """One row for each unit and direction: every task counts the same, by the first of its metrics. The largest group comes last."""
-    groups: dict[tuple[str, str], list[tuple[Paired, Row]]] = {}
-    seen = set[str]()
-    for pair, row in found:
-        if pair.task not in seen:
-            seen.add(pair.task)
-            groups.setdefault((pair.unit, pair.better), []).append((pair, row))
-    return [_mean(group, confidence) for group in sorted(groups.values(), key=len)]
-
-
-def _mean(group: Sequence[tuple[Paired, Row]], confidence: float) -> Row:
-    rows = [row for _, row in group]
-    if len(group) == 1:
-        return replace(rows[0], task=OVER_ALL)
-    whole = _joint(group, confidence)
-    metrics = list(dict.fromkeys(row.metric for row in rows))
-    p = student_p(whole.value, whole.stderr, whole.freedom)
-    noises = [row.noise for row in rows if row.noise is not None]
-    return replace(
-        rows[0],
-        task=OVER_ALL,
-        metric=metrics[0] if len(metrics) == 1 else "first metric of each task",
-        a_value=float(np.mean([row.a_value for row in rows])),
-        b_value=float(np.mean([row.b_value for row in rows])),
-        effect=whole,
-        p=p,
-        q=p,
-        unpaired=sum(row.unpaired for row in rows),
-        lost=sum(row.lost for row in rows),
-        won=sum(row.won for row in rows),
-        flips=(),
-        notes=(),
-        noise=float(np.mean(noises)) if noises else None,
-        items_in=len(group),
-    )
-
-
-def _joint(group: Sequence[tuple[Paired, Row]], confidence: float) -> Effect:
-    """The mean over tasks: items of different tasks share nothing, runs of the same seeds do."""
-    pairs = [pair for pair, _ in group]
-    weights = np.concatenate([pair.weights / pair.weights.sum() for pair in pairs])
-    starts = np.cumsum([0, *(int(pair.families.max()) + 1 for pair in pairs)])
-    families = np.concatenate([pair.families + start for pair, start in zip(pairs, starts, strict=False)])
-    step = min(pair.step for pair in pairs)
-    runs = {(tuple(pair.a_runs), tuple(pair.b_runs), pair.same_runs) for pair in pairs}
-    if len(runs) == 1:
-        a, b = (np.concatenate([getattr(pair, side) for pair in pairs], axis=1) for side in ("a", "b"))
-        return effect(a, b, weights, families, step, pairs[0].same_runs, all(pair.totals for pair in pairs), confidence)
-    a, b = (np.concatenate([pair.means[side] for pair in pairs])[None] for side in (0, 1))
-    of_runs = [row.effect for _, row in group if row.effect.of_runs]
-    alone = effect(a, b, weights, families, step, confidence=confidence)
-    if not of_runs:
-        return alone
-    parts = {name: sum(getattr(told, name) for told in of_runs) / len(group) ** 2 for name in ("of_runs", "shared")}
-    return replace(alone, **parts, run_freedom=min(told.run_freedom for told in of_runs), runs=max(told.runs for told in of_runs))

@@ -64,7 +64,7 @@ class Effect:
     @property
     def reach(self) -> float:
         """From the value to either end of its interval."""
-        return student(self.freedom, self.confidence) * self.stderr
+        return student(self.freedom, self.confidence) * self.stderr if np.isfinite(self.stderr) else np.inf
 
     @property
     def low(self) -> float:
@@ -153,4 +153,4 @@ def detectable(stderr: float, freedom: float, confidence: float = 0.9, power: fl
     """The smallest true difference that is found with probability `power`, given the standard error and its freedom."""
     from scipy import special
 
-    return (student(freedom, confidence) + float(special.stdtrit(freedom, power))) * stderr
+    return (student(freedom, confidence) + float(special.stdtrit(freedom, power))) * stderr if np.isfinite(stderr) else np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,13 @@ from pliant.errors import PliantError
 from pliant.measures.measure import Better
 from pliant.statistics import Array
 
+LARGEST = 1e100
+"""Of a value: sums of squares of larger ones are no numbers any more."""
+LOWER = {
+    *("loss", "losses", "perplexity", "ppl", "nll", "bpb", "bpc", "bits", "error", "errors", "err", "wer", "cer", "ter"),
+    *("mae", "mse", "rmse", "brier", "ece", "latency", "seconds"),
+}
+"""Words in a metric's name that say that less is better, where nothing else does."""
 OVER_ALL = "over all"
 """The name of the task that stands for all of them."""
 
@@ -42,11 +50,15 @@ class Outcomes:
     prompts: Mapping[str, str] = field(default_factory=dict[str, str])
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    nameless: bool = False
+    """Whether only a total is known, so that which item got which value is not."""
 
     def __post_init__(self) -> None:
         bad = np.flatnonzero(~np.isfinite(self.values))
         if len(bad):
             raise PliantError(f"{self.task}: {self.metric} of item {self.items[bad[0]]} is {self.values[bad[0]]}, not a finite number")
+        if len(self.values) and float(np.abs(self.values).max()) > LARGEST:
+            raise PliantError(f"{self.task}: {self.metric} has values beyond {LARGEST:g}, which no mean can be taken of")
 
     @cached_property
     def grid(self) -> RunsByItem:
@@ -121,6 +133,11 @@ class System:
         for task, metric in self.outcomes:
             found.setdefault(task, []).append(metric)
         return found
+
+
+def better_by_name(metric: str) -> Better:
+    """Which direction is better, by the words that a metric's name is made of."""
+    return "lower" if LOWER & set(re.split(r"[^a-z]+", metric.lower())) else "higher"
 
 
 def families_of(outcomes: Outcomes, items: Sequence[str]) -> NDArray[np.int64]:

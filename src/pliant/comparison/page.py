@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pliant.comparison.outcomes import OVER_ALL
 from pliant.comparison.row import Row
-from pliant.comparison.words import lines, sentence, table
+from pliant.comparison.signal import Signal
+from pliant.comparison.words import answer_lines, lines, table
 from pliant.files import write_atomic
 from pliant.webpage import legible, render
 
 
-def fragment(rows: Sequence[Row], notes: Sequence[str]) -> str:
+def fragment(rows: Sequence[Row], notes: Sequence[str], signals: Sequence[Signal] = ()) -> str:
     """The answer and its table, escaped, without styles of its own."""
     headings, cells = table(rows)
-    said = "".join(f"<p>{escape(line.strip())}</p>" for line in lines(rows, notes))
+    said = "".join(f"<p>{escape(line.strip())}</p>" for line in lines(rows, notes, signals))
     head = "".join(f"<th>{escape(name)}</th>" for name in headings)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in cells)
     return legible(f"{said}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
-def write_page(rows: Sequence[Row], notes: Sequence[str], systems: Sequence[str], out: Path) -> None:
+def write_page(rows: Sequence[Row], notes: Sequence[str], systems: Sequence[str], out: Path, signals: Sequence[Signal] = ()) -> None:
     """The page, with the items that went the other way. Raises PliantError for a file that cannot be written."""
     headings, cells = table(rows)
-    last = [row for row in rows if row.task == OVER_ALL]
+    answers = answer_lines(rows)
     page = render(
         Path(__file__).parent / "page.html",
         [],
         systems=systems,
-        answers=[sentence(row) for row in last],
-        facts=[line.strip() for line in lines(rows, notes)[len(last) :]],
+        answers=answers,
+        facts=[line.strip() for line in lines(rows, notes, signals)[len(answers) :]],
         headings=headings,
         rows=list(zip(rows, cells, strict=True)),
         flipped=[row for row in rows if row.flips],

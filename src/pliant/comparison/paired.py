@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pliant.comparison.outcomes import Outcomes, RunsByItem, families_of, over_runs, resolution
+from pliant.comparison.totals import laid_out
 from pliant.errors import PliantError
 from pliant.statistics import Array, joint_clusters
 
@@ -38,6 +39,8 @@ class Paired:
     """Items that only one of the two has."""
     notes: Sequence[str]
     texts: Mapping[str, str]
+    nameless: bool
+    """Whether totals are all there is, so that which items pair is not known."""
 
     @cached_property
     def means(self) -> tuple[Array, Array]:
@@ -55,16 +58,21 @@ class Paired:
         return np.bincount(self.families, self.differences * self.weights / self.weights.sum()).astype(np.float64)
 
 
-def paired(a: Outcomes, b: Outcomes, names: tuple[str, str]) -> Paired:
-    """The items of both by their ids, or where none agree by the hashes of their prompts.
+def paired(a: Outcomes, b: Outcomes, names: tuple[str, str], alike: bool = False) -> Paired:
+    """The items of both by their ids, or where none agree by the hashes of their prompts. Totals are laid out as items, as little alike
+    as they may have been, or as much where `alike`.
 
     Raises PliantError where nothing pairs, and for values of other directions, units or token counts, which do not compare.
     """
     where = f"{a.task}, {a.metric}"
+    a, b = _of_one_unit(a, b)
     for what in ("better", "unit"):
         if getattr(a, what) != getattr(b, what):
             told = " and ".join(f"{getattr(one, what) or 'none'!r} in {name}" for one, name in zip((a, b), names, strict=True))
             raise PliantError(f"{where}: {what if what == 'unit' else 'which values are better'} differs ({told}); these do not compare")
+    nameless = a.nameless or b.nameless
+    if nameless:
+        a, b = laid_out(a, b, names, alike)
     left, right, by_prompt = _places(a, b, where, names)
     first, second = a.grid, b.grid
     items = _chosen(first.items, left)
@@ -92,7 +100,15 @@ def paired(a: Outcomes, b: Outcomes, names: tuple[str, str]) -> Paired:
         unpaired=len(first.items) + len(second.items) - 2 * len(items),
         notes=_unlike(a, b, items, names, by_prompt, (first, second)),
         texts={**b.texts, **a.texts},
+        nameless=nameless,
     )
+
+
+def _of_one_unit(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """A metric without a unit is taken for a fraction where all values are from 0 to 1, which can be so by chance in one of two."""
+    if a.better == b.better and {a.unit, b.unit} == {"fraction", a.metric}:
+        return replace(a, unit=a.metric), replace(b, unit=a.metric)
+    return a, b
 
 
 def _chosen(items: list[str], places: NDArray[np.int64]) -> list[str]:
@@ -136,6 +152,9 @@ def _unlike(
             notes.append(f"{lacking:,} of {len(grid.items):,} items of {name} are not in {other} and are left out")
         if grid.partial:
             notes.append(f"{grid.partial:,} items of {name} are not in each of its {len(grid.repeats)} runs and are left out")
+    one, two = a.per_item("families"), b.per_item("families")
+    if (one or two) and not by_prompt and [one.get(item) for item in items] != [two.get(item) for item in items]:
+        notes.append("items are grouped otherwise in the two; what hangs together in either counts as one")
     if by_prompt:
         notes.append("items are paired by the hash of what was asked, since their ids differ")
     elif (

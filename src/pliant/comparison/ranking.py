@@ -25,6 +25,7 @@ class Standing:
 def ranked(rows: Sequence[Row], systems: Sequence[System], metric: str | None, confidence: float) -> list[Row]:
     """The rows, those over all tasks with the ranks of their systems where these can be told."""
     keys = _shared(systems, metric)
+    keys = [key for key in keys if not any(system.outcomes[key].nameless for system in systems)]
     told = [_of_task([system.outcomes[key] for system in systems]) for key in keys]
     found = [one for one in told if one is not None]
     if not found:

@@ -40,9 +40,9 @@ class Row:
     q: float
     margin: float
     unpaired: int
-    lost: int
-    """Items on which b is worse than a, by at least one step."""
-    won: int
+    lost: int | None
+    """Items on which b is worse than a, by at least one step; None where only totals are known."""
+    won: int | None
     flips: Sequence[Flip] = field(repr=False, default=())
     notes: Sequence[str] = field(repr=False, default=())
     shrunk: tuple[float, float, float] | None = None
@@ -53,6 +53,11 @@ class Row:
     """Of a and b among all systems; over all tasks only."""
     items_in: int = 1
     """Tasks that it speaks of."""
+
+    whole_runs: bool = False
+    """Whether it compares results of whole runs, with nothing known of items."""
+    flips_of: str = ""
+    """Over all tasks: the task whose flips are examples of its own."""
 
     @property
     def verdict(self) -> Verdict:

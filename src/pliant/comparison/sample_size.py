@@ -31,7 +31,7 @@ def more_items(found: Effect, margin: float, power: float = POWER) -> int | None
     Deciding is showing that there is a difference, or that it is within the margin, whichever is sooner; it then happens with
     probability `power`. None where no number of items does: the runs differ too much among themselves.
     """
-    needed = _least(found.n, lambda count: _decided(grown(found, count / found.n, 1.0), margin, power))
+    needed = least(found.n, lambda count: _decided(grown(found, count / found.n, 1.0), margin, power))
     return None if needed is None else needed - found.n
 
 
@@ -39,7 +39,7 @@ def more_runs(found: Effect, margin: float, power: float = POWER) -> int | None:
     """The same in runs of either system, on the items there are; None also where there is one run only, which tells nothing of others."""
     if found.runs < 2 or not found.of_runs:
         return None
-    needed = _least(found.runs, lambda count: _decided(grown(found, 1.0, count / found.runs), margin, power))
+    needed = least(found.runs, lambda count: _decided(grown(found, 1.0, count / found.runs), margin, power))
     return None if needed is None else needed - found.runs
 
 
@@ -48,7 +48,7 @@ def _decided(found: Effect, margin: float, power: float) -> bool:
     return reach <= max(abs(found.value), margin - abs(found.value))
 
 
-def _least(start: int, enough: Callable[[int], bool]) -> int | None:
+def least(start: int, enough: Callable[[int], bool]) -> int | None:
     """The smallest whole number from `start` on that is enough, were more always at least as good."""
     if enough(start):
         return start

@@ -43,6 +43,11 @@ def read_systems(address: str) -> list[System]:
     if kind is None:
         raise PliantError(f"{place}: holds no results that can be read; give {', '.join(kind.name for kind in KINDS)}")
     systems = kind.read(path)
+    try:
+        for outcomes in (outcomes for system in systems for outcomes in system.outcomes.values()):
+            outcomes.grid  # noqa: B018 - what cannot be laid out by runs and items is the file's fault
+    except PliantError as error:
+        raise PliantError(f"{place}: {error}") from None
     if chosen is None:
         return systems
     found = [system for system in systems if system.name == chosen] or [system for system in systems if chosen in system.name]

@@ -31,15 +31,15 @@ SHOWN = 120
 
 
 def knows(path: Path) -> bool:
-    """An `.eval` file, a JSON log, or a folder that holds `.eval` files."""
+    """An `.eval` file, a JSON log, or a folder that holds some."""
     if path.is_dir():
-        return any(path.glob("*.eval"))
+        return bool(_inside(path))
     return path.suffix == ".eval" or (path.suffix == ".json" and _is_log(read_json(path, LARGEST_LOG, finite=False)))
 
 
 def read(path: Path) -> list[System]:
     """One system for every model in the logs. Raises PliantError for a damaged log."""
-    logs = [_log(file) for file in (sorted(path.glob("*.eval")) if path.is_dir() else [path])]
+    logs = [_log(file) for file in (_inside(path) if path.is_dir() else [path])]
     systems: list[System] = []
     for model in dict.fromkeys(str(header["eval"].get("model")) for _, header, _ in logs):
         outcomes: dict[tuple[str, str], Outcomes] = {}
@@ -55,6 +55,17 @@ def read(path: Path) -> list[System]:
     return systems
 
 
+def _inside(folder: Path) -> list[Path]:
+    """The logs of a folder; a JSON log says in its first lines that it is one, so that large files of other kinds are not read."""
+    found = list(folder.glob("*.eval"))
+    for path in folder.glob("*.json"):
+        with path.open("rb") as stream:
+            start = stream.read(4096)
+        if b'"status"' in start and b'"eval"' in start and _is_log(read_json(path, LARGEST_LOG, finite=False)):
+            found.append(path)
+    return sorted(found)
+
+
 def _is_log(form: Any) -> bool:
     return isinstance(form, dict) and isinstance(form.get("eval"), dict) and "status" in form
 
@@ -62,21 +73,28 @@ def _is_log(form: Any) -> bool:
 def _log(path: Path) -> tuple[Path, Mapping[str, Any], list[Mapping[str, Any]]]:
     if path.suffix == ".json":
         form: Any = read_json(path, LARGEST_LOG, finite=False)
-        return path, form, list(form.get("samples") or [])
+        return path, form, _listed(form.get("samples") or [], path)
     try:
         with zipfile.ZipFile(path) as archive:
             header = _member(archive, "header.json", path)
             if not _is_log(header):
                 raise PliantError(f"{path}: is no log of Inspect that can be read")
-            return path, header, list(_samples(archive, path))
+            return path, header, _listed(list(_samples(archive, path)), path)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         raise PliantError(f"{path}: is damaged, cut short, or no log of Inspect ({error})") from None
+
+
+def _listed(samples: Any, path: Path) -> list[Mapping[str, Any]]:
+    if not isinstance(samples, list) or not all(isinstance(sample, dict) for sample in samples):
+        raise PliantError(f"{path}: its samples are not what Inspect writes; the file is damaged, or of a version that is not known")
+    return samples
 
 
 def _samples(archive: zipfile.ZipFile, path: Path) -> Iterator[Mapping[str, Any]]:
     names = set(archive.namelist())
     if "summaries.json" in names:
-        yield from _member(archive, "summaries.json", path)
+        told = _member(archive, "summaries.json", path)
+        yield from told if isinstance(told, list) else [told]
         return
     for name in sorted(name for name in names if name.startswith("samples/") and name.endswith(".json")):
         yield _member(archive, name, path)

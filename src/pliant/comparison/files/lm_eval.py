@@ -10,12 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pliant.comparison.outcomes import Outcomes, System
+from pliant.comparison.files import lm_eval_totals
+from pliant.comparison.outcomes import Outcomes, System, better_by_name
 from pliant.data.rows import rows
 from pliant.errors import PliantError
 from pliant.measures.measure import Better
@@ -24,23 +26,23 @@ from pliant.spec.yaml import read_json
 SAMPLES = re.compile(r"samples_(?P<task>.+?)_(?P<time>\d{4}-\d{2}-\d{2}T[\d.+-]+)\.jsonl")
 PER_WORD = {"word_perplexity": "nats/word", "byte_perplexity": "nats/byte", "bits_per_byte": "nats/byte", "perplexity": "nats"}
 """Metrics whose sample is a log-likelihood with what it is divided by: they are compared as losses."""
-LOWER = ("perplexity", "bits_per_byte", "brier", "_err", "ter", "wer", "loss")
-"""Where no results file says which direction is better."""
 SHOWN = 120
 """Characters of a question in examples."""
 
 
 def knows(path: Path) -> bool:
-    """A samples file, or a folder with some or with totals, also one level down."""
-    return bool(SAMPLES.fullmatch(path.name)) if path.is_file() else any(_inside(path, "samples_*.jsonl")) or any(_totals(path))
+    """A samples file or one of totals, or a folder with some, also one level down."""
+    if path.is_file():
+        return bool(SAMPLES.fullmatch(path.name)) or any(_totals(path))
+    return any(_inside(path, "samples_*.jsonl")) or any(_totals(path))
 
 
 def read(path: Path) -> list[System]:
-    """One system for every folder that holds samples. Raises PliantError for totals without samples, and with the line at fault."""
+    """One system for every folder, by its samples, or else by its totals. Raises PliantError with the line at fault."""
     files = [path] if path.is_file() else sorted(_inside(path, "samples_*.jsonl"))
     found = [(file, match) for file in files if (match := SAMPLES.fullmatch(file.name))]
     if not found:
-        raise PliantError(f"{path}: holds totals only, which cannot be paired; run lm_eval again with --log_samples")
+        return lm_eval_totals.read(list(_totals(path)))
     return [
         _system(folder, [pair for pair in found if pair[0].parent == folder]) for folder in dict.fromkeys(file.parent for file, _ in found)
     ]
@@ -51,12 +53,10 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
     yield from folder.glob(f"*/{pattern}")
 
 
-def _totals(folder: Path) -> Iterator[Path]:
+def _totals(path: Path) -> Iterator[Path]:
     """Results of the harness: other programs have files of that name too."""
-    for path in _inside(folder, "results_*.json"):
-        told = read_json(path, finite=False)
-        if isinstance(told, dict) and "results" in told and ("configs" in told or "lm_eval_version" in told or "versions" in told):
-            yield path
+    named = [path] if path.is_file() and fnmatch(path.name, "results*.json") else _inside(path, "results_*.json")
+    yield from (file for file in named if lm_eval_totals.totals_in(file) is not None)
 
 
 @dataclass
@@ -131,7 +131,11 @@ def _task(task: str, path: Path, told: Told) -> tuple[dict[tuple[str, str], Outc
         for name, column in columns.items()
         if name not in skipped
     }
-    return found, [f"{path.name}: {count} values of {name} are no numbers; left out" for name, count in skipped.items()]
+    notes = [
+        f"{task}: {name} is left out, since {f'{count:,} items lack' if name in columns else 'all items lack'} a value of their own"
+        for name, count in skipped.items()
+    ]
+    return found, notes
 
 
 def _outcomes(
@@ -147,7 +151,7 @@ def _outcomes(
     values = np.array([value for _, value, _ in column])
     weighted = [weight for _, _, weight in column if weight is not None]
     stated = higher.get(metric)
-    lower = bool(weighted) or (not stated if isinstance(stated, bool) else any(word in metric for word in LOWER))
+    lower = bool(weighted) or (not stated if isinstance(stated, bool) else better_by_name(metric) == "lower")
     better: Better = "lower" if lower else "higher"
     unit = PER_WORD[metric] if weighted else "fraction" if better == "higher" and values.min() >= 0 and values.max() <= 1 else metric
     items = [item for item, _, _ in column]

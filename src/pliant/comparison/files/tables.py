@@ -1,29 +1,32 @@
 """A table of results: CSV, JSONL, JSON, Parquet or Arrow with a row for every item (and run, and system).
 
 Columns: `item` and `value`; where there are several, `system`, `task`, `metric`; `seed` for runs that every item shares, `sample` for
-answers that one model gave several times; `group` for items that hang together; `better` (higher or lower). Usual other names are
-understood. A table without items has the result of a whole run in each row, and needs a seed.
+answers that one model gave several times (of which each run's mean counts, where there are seeds too); `group` for items that hang
+together; `better` (higher or lower). Usual other names are understood, in any case; several columns of values are a metric each. A
+table without items has the result of a whole run in each row, and needs a seed; or a fraction that was right of `n` items.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.comparison.outcomes import Outcomes, System
+from pliant.comparison.files.columns import Texts, columns_of, first, number, numbers, texts
+from pliant.comparison.outcomes import Outcomes, System, better_by_name
+from pliant.comparison.totals import MOST, of_total
 from pliant.data.locate import TABLES, kind_of
-from pliant.data.rows import SEPARATED, rows
+from pliant.data.rows import SEPARATED
 from pliant.errors import PliantError
 from pliant.measures.measure import Better
 from pliant.spec import nearest
 from pliant.statistics import Array
 
-Texts = NDArray[np.object_]
 NAMES = {
     "item": ("item", "id", "item_id", "doc_id", "question_id", "example", "example_id", "sample_id", "prompt_id", "idx", "index"),
     "value": ("value", "score", "correct", "acc", "accuracy", "exact_match", "reward", "loss", "rating", "result"),
@@ -34,9 +37,9 @@ NAMES = {
     "sample": ("sample", "epoch", "repeat", "attempt", "generation"),
     "group": ("group", "cluster", "family", "document", "passage"),
     "better": ("better",),
+    "count": ("n", "count", "n_items", "num_items"),
 }
 """What each column is called, the first that is there."""
-TRUTH = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "correct": 1.0, "incorrect": 0.0}
 
 
 def knows(path: Path) -> bool:
@@ -46,27 +49,113 @@ def knows(path: Path) -> bool:
 
 def read(path: Path) -> list[System]:
     """The systems of a table, in the order in which they come. Raises PliantError that names the row or column at fault."""
-    columns = _columns(path)
+    columns = columns_of(path)
     found = {name: next((other for other in others if other in columns), None) for name, others in NAMES.items()}
-    totals = found["item"] is None and found["seed"] is not None
-    for name in ("value",) if totals else ("item", "value"):
-        if found[name] is None:
-            told = f"{path}: no column {name!r} (or {', '.join(NAMES[name][1:5])}); {nearest(name, columns)}"
-            raise PliantError(told)
-    measured = str(found["value"])
-    values = _numbers(columns[measured], path, measured)
-    named = {name: other for name, other in found.items() if other is not None and name not in ("value", "better")}
-    names = {name: _texts(columns[other]) for name, other in named.items()}
-    better = _better(_texts(columns[found["better"]]) if found["better"] else None, measured, path)
+    measured = _measured(columns, found)
+    if found["item"] is None and found["seed"] is None and found["count"] is None:
+        raise PliantError(_lacking("item", columns, path))
+    if not measured:
+        raise PliantError(_lacking("value", columns, path))
+    named = {name: other for name, other in found.items() if other is not None and name not in ("value", "count")}
+    table = Roles(path, {name: texts(columns[other]) for name, other in named.items()}, _counts(columns, found, path))
     systems: dict[str, dict[tuple[str, str], Outcomes]] = {}
-    for places in _groups([names[name] for name in ("system", "task", "metric") if name in names], len(values)):
-        first = int(places[0])
-        system, task, metric = (
-            names[name][first] if name in names else usual
-            for name, usual in (("system", path.stem), ("task", "items"), ("metric", measured))
-        )
-        systems.setdefault(system, {})[task, metric] = _outcomes(task, metric, names, values, places, better)
+    for name in measured:
+        values = numbers(columns[name], path, name)
+        for places in _groups([table.names[key] for key in ("system", "task", "metric") if key in table.names], len(values)):
+            usual = {"system": path.stem, "task": "items", "metric": name}
+            system, task, metric = (table.says(key, places, other) for key, other in usual.items())
+            systems.setdefault(system, {})[task, metric] = table.outcomes(task, metric, values, places)
     return [System(name, str(path), outcomes) for name, outcomes in systems.items()]
+
+
+def _measured(columns: Mapping[str, Any], found: Mapping[str, str | None]) -> list[str]:
+    """The columns of values: those of a usual name that hold numbers, else the only one that is not something else."""
+    usual = [name for name in NAMES["value"] if name in columns]
+    if found["metric"] is not None:
+        usual = usual[:1]
+    if usual:
+        return usual[:1] + [name for name in usual[1:] if all(number(cell) is not None for cell in first(columns[name]))]
+    left = [name for name in columns if name not in found.values()]
+    return left if len(left) == 1 else []
+
+
+def _lacking(name: str, columns: Mapping[str, Any], path: Path) -> str:
+    return f"{path}: no column {name!r} (or {', '.join(NAMES[name][1:5])}); {nearest(name, columns)}"
+
+
+def _counts(columns: Mapping[str, Any], found: Mapping[str, str | None], path: Path) -> Array | None:
+    """(rows,) Of how many items each row is the total, where it is one."""
+    name = found["count"]
+    if name is None or found["item"] is not None or found["seed"] is not None:
+        return None
+    counts = numbers(columns[name], path, name)
+    if (counts < 1).any() or (counts % 1).any() or (counts > MOST).any():
+        raise PliantError(f"{path}: {name} must be numbers of items, whole and from 1 to {MOST:,}")
+    return counts
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns that say what each row is."""
+
+    path: Path
+    names: Mapping[str, Texts]
+    counts: Array | None
+
+    def says(self, name: str, places: NDArray[np.int64], usual: str) -> str:
+        """What the first of some rows says."""
+        return str(self.names[name][places[0]]) if name in self.names else usual
+
+    def column(self, name: str, places: NDArray[np.int64]) -> list[str]:
+        """What each of some rows says; nothing where the column is not there."""
+        return self.names[name][places].tolist() if name in self.names else []
+
+    def outcomes(self, task: str, metric: str, values: Array, places: NDArray[np.int64]) -> Outcomes:
+        """Of the rows of one system, task and metric."""
+        better, chosen = self.better(metric, places), values[places]
+        if self.counts is not None:
+            return self.total(task, metric, float(chosen[0]), places, better)
+        several, seeded = "sample" in self.names, "seed" in self.names
+        if several and seeded:
+            places, chosen = self.means(task, places, chosen)
+        sampled = several and not seeded
+        unit = "fraction" if better == "higher" and chosen.min() >= 0 and chosen.max() <= 1 else metric
+        repeats = self.column("sample" if sampled else "seed", places)
+        if len(set(repeats)) < 2:
+            repeats = []
+        items = self.column("item", places) or ["whole run"] * len(places)
+        totals, families = "item" not in self.names, self.column("group", places)
+        return Outcomes(task, metric, items, chosen, better, unit, repeats, sampled=sampled, totals=totals, families=families)
+
+    def means(self, task: str, places: NDArray[np.int64], values: Array) -> tuple[NDArray[np.int64], Array]:
+        """Over the samples of each item in each run: the rows that stand for them, and their means."""
+        keys = list(zip(*(self.column(name, places) or [""] * len(places) for name in ("item", "seed")), strict=True))
+        full = list(zip(keys, self.column("sample", places), strict=True))
+        if len(set(full)) < len(full):
+            (key, sample), _ = Counter(full).most_common(1)[0]
+            raise PliantError(f"{self.path}: {task}: item {key[0]!r:.60} has sample {sample!r:.20} twice in run {key[1]!r:.20}")
+        number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        groups = np.array([number[key] for key in keys])
+        firsts = np.unique(groups, return_index=True)[1]
+        return places[firsts], np.bincount(groups, values) / np.bincount(groups)
+
+    def total(self, task: str, metric: str, share: float, places: NDArray[np.int64], better: Better) -> Outcomes:
+        """A fraction of so many items: which of them were right is unknown."""
+        assert self.counts is not None
+        if len(places) > 1:
+            raise PliantError(f"{self.path}: {task}: {metric} has {len(places)} rows for one system; totals have one, or a seed each")
+        if not 0 <= share <= 1:
+            raise PliantError(f"{self.path}: {task}: {metric} is {share:g}; totals of n items are fractions, from 0 to 1")
+        return of_total(task, metric, share, int(self.counts[places[0]]), better)
+
+    def better(self, metric: str, places: NDArray[np.int64]) -> Better:
+        """What the column says of a metric, or else its name."""
+        said = {text for text in self.column("better", places) if text}
+        if not said:
+            return better_by_name(metric)
+        if len(said) > 1 or not said <= {"higher", "lower"}:
+            raise PliantError(f"{self.path}: the column better says {', '.join(sorted(said))[:60]}; write higher, or lower, in every row")
+        return cast("Better", said.pop())
 
 
 def _groups(keys: Sequence[Texts], count: int) -> list[NDArray[np.int64]]:
@@ -80,96 +169,3 @@ def _groups(keys: Sequence[Texts], count: int) -> list[NDArray[np.int64]]:
     order = np.argsort(codes, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
     return sorted(groups, key=lambda places: int(places[0]))
-
-
-def _outcomes(task: str, metric: str, names: Mapping[str, Texts], values: Array, places: NDArray[np.int64], better: Better) -> Outcomes:
-    def column(name: str) -> list[str]:
-        return names[name][places].tolist() if name in names else []
-
-    chosen = values[places]
-    sampled = "sample" in names and "seed" not in names
-    unit = "fraction" if better == "higher" and chosen.min() >= 0 and chosen.max() <= 1 else metric
-    repeats = column("sample") if sampled else column("seed")
-    if len(set(repeats)) < 2:
-        repeats = []
-    items = column("item") or ["whole run"] * len(places)
-    return Outcomes(
-        task, metric, items, chosen, better, unit, repeats, sampled=sampled, totals="item" not in names, families=column("group")
-    )
-
-
-def _columns(path: Path) -> dict[str, Any]:
-    """Every column of the table, by its name: an Arrow column, or a list."""
-    if kind_of(path) == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            raise PliantError(f"{path}: cannot be read ({str(error).splitlines()[0]:.80})") from None
-        if not table.num_rows:
-            raise PliantError(f"{path}: the table is empty")
-        return {name: table[name] for name in table.column_names}
-    columns: dict[str, list[Any]] = {}
-    for number, (where, record) in enumerate(rows([path])):
-        if number == 0:
-            columns = {str(name): [] for name in record}
-        if set(record) != set(columns):
-            other = sorted(set(record) ^ set(columns))
-            raise PliantError(f"{where}: has other fields than the first record ({other[0]!r:.40}); every row needs the same")
-        for name, value in record.items():
-            columns[name].append(value)
-    if not columns:
-        raise PliantError(f"{path}: the table is empty")
-    return dict(columns)
-
-
-def _numbers(column: Any, path: Path, name: str) -> Array:
-    """(rows,) Raises PliantError that names the first row without a number."""
-    if hasattr(column, "type"):
-        import pyarrow as pa
-
-        if not column.null_count and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-            values = column.to_numpy().astype(np.float64)
-            if np.isfinite(values).all():
-                return values
-        column = column.to_pylist()
-    found = [_number(cell) for cell in column]
-    bad = next((place for place, number in enumerate(found) if number is None or not np.isfinite(number)), None)
-    if bad is not None:
-        raise PliantError(f"{path}: {name} of row {bad + 1} is {column[bad]!r:.40}, not a number; remove the item, or give it a value")
-    return np.array(found, np.float64)
-
-
-def _number(cell: Any) -> float | None:
-    if isinstance(cell, str):
-        if cell.strip().lower() in TRUTH:
-            return TRUTH[cell.strip().lower()]
-        try:
-            return float(cell)
-        except ValueError:
-            return None
-    return float(cell) if isinstance(cell, bool | int | float) else None
-
-
-def _texts(column: Any) -> Texts:
-    """(rows,) as text; what is missing is empty."""
-    if hasattr(column, "type"):
-        import pyarrow as pa
-
-        with contextlib.suppress(pa.ArrowException):
-            return column.cast(pa.string()).fill_null("").to_numpy()
-        column = column.to_pylist()
-    found = np.empty(len(column), object)
-    found[:] = ["" if cell is None else str(cell) for cell in column]
-    return found
-
-
-def _better(told: Texts | None, name: str, path: Path) -> Better:
-    said = set[str]() if told is None else {text for text in told if text}
-    if not said:
-        return "lower" if "loss" in name or "perplexity" in name else "higher"
-    if len(said) > 1 or not said <= {"higher", "lower"}:
-        raise PliantError(f"{path}: the column better says {', '.join(sorted(said))[:60]}; write higher, or lower, in every row")
-    return cast("Better", said.pop())
