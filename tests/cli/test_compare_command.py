@@ -51,13 +51,14 @@ def test_bad_input_is_one_line(pliant, files, tmp_path, content, said):
 
 
 def test_how_many_items_it_takes(pliant, files):
-    """Every flip goes one way here: a share f of the items, so that an item's difference has variance f - f^2."""
+    """Every flip goes one way here: a share f of the items, so that an item's difference has variance f - f^2, in steps of one item."""
     _, out, _ = pliant("decide", "items", "--effect", "0.05", "--from", files[0], "--from", files[1], "--json")
     answer = json.loads(out)["answer"]
     flipped = sum(40 <= (n * 7919 + 31) % 97 < 60 for n in range(400)) / 400
     quantiles = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)
-    assert answer["items"] == pytest.approx((flipped - flipped**2) * (quantiles / 0.05) ** 2, rel=0.03)
-    assert answer["threshold"] == pytest.approx(0.05 * NormalDist().inv_cdf(0.95) / quantiles, rel=0.01)
+    wanted = next(n for n in range(2, 9999) if quantiles * ((flipped - flipped**2) / n) ** 0.5 + 1 / (2 * n) <= 0.05)
+    assert answer["items"] == pytest.approx(wanted, rel=0.03)
+    assert answer["threshold"] == pytest.approx(0.05 * NormalDist().inv_cdf(0.95) / quantiles, rel=0.02)
     assert answer["seeds"] == 1
 
 

@@ -35,11 +35,17 @@ RUNS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 1
 
 @dataclass(frozen=True)
 class Spread:
-    """What a difference varies by: per item, and per run of both systems (variances); None where there is one run only."""
+    """What a difference varies by (variances)."""
 
     of_item: float
+    """Per item, whatever the run."""
     of_run: float | None
+    """Per run of both systems, whatever the item; None where there is one run only."""
     assumes: str
+    of_answer: float = 0.0
+    """Per item and run: what one answer adds, beyond both."""
+    step: float = 0.0
+    """What one item's difference moves in: 1 for right and wrong, 0 for measurements."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ def decide(addresses: Sequence[str], size: float, power: float = 0.8, false_alar
         raise PliantError(f"effect: fractions cannot differ by {size:g}; give one below 1, such as 0.01 for a point of a percentage")
     if not isfinite(spread.of_item):
         raise PliantError(f"{addresses[0]}: a single item, or a single family of items, does not tell how items vary")
-    if spread.of_item == 0 and not spread.of_run:
+    if spread.of_item + spread.of_answer == 0 and not spread.of_run:
         raise PliantError(f"{addresses[0]}: does not vary, so it does not tell how many items or runs are needed")
     return needed(spread, size, power, false_alarm, whole_runs)
 
@@ -118,7 +124,9 @@ def needed(spread: Spread, size: float, power: float, false_alarm: float, whole_
     """The same, given what a difference varies by."""
 
     def threshold(items: int, runs: int) -> float:
-        return _quantiles(spread, items, runs, 1 - false_alarm / 2)
+        return (
+            _quantiles(spread, items, runs, 1 - false_alarm / 2) + spread.step / items / 2
+        )  # what moves in steps reaches it by half a one
 
     def enough(items: int, runs: int) -> bool:
         return threshold(items, runs) + _quantiles(spread, items, runs, power) <= size
@@ -128,7 +136,7 @@ def needed(spread: Spread, size: float, power: float, false_alarm: float, whole_
         limit = threshold(MOST, count) if count else float("nan")
         return ItemsNeeded(size, power, false_alarm, None, count or MOST_RUNS, limit, (), spread.assumes, whole_runs=True)
     options: list[tuple[int, int]] = []
-    for runs in RUNS if spread.of_run else RUNS[:1]:
+    for runs in RUNS if spread.of_run or spread.of_answer else RUNS[:1]:
         items = least(2, partial(_swapped, enough, runs))
         if items is not None and (not options or items < options[-1][1]):
             options.append((runs, items))
@@ -146,7 +154,7 @@ def _quantiles(spread: Spread, items: int, runs: int, probability: float) -> flo
     """Student's quantile of the difference. One run's share is known from elsewhere; of several it is measured again."""
     from scipy import special
 
-    of_items, of_runs = spread.of_item / items, (spread.of_run or 0.0) / runs
+    of_items, of_runs = (spread.of_item + spread.of_answer / runs) / items, (spread.of_run or 0.0) / runs
     held = of_items**2 / (items - 1) + (of_runs**2 / (2 * (runs - 1)) if runs > 1 else 0.0)
     variance = of_items + of_runs
     freedom = min(variance**2 / held, 1e9) if held > 0 else 1e9
@@ -161,7 +169,16 @@ def _of_two(systems: Sequence[System], metric: str | None) -> tuple[Spread, str,
     row, found = last[0], last[0].effect
     beyond = max(0.0, found.of_runs - found.shared) * found.runs if found.runs > 1 else None
     told = f"a difference in {_named(row)} varies as between {systems[0].name} and {systems[1].name}"
-    return Spread(0.0 if row.whole_runs and found.of_runs else found.of_items * found.n, beyond, told), row.unit, row.whole_runs
+    if row.whole_runs and found.of_runs:
+        return Spread(0.0, beyond, told), row.unit, True
+    answers = min(found.shared, found.of_items)
+    step = 1.0 if row.items_in == 1 and all(_right_or_wrong(system, row.metric) for system in systems) else 0.0
+    spread = Spread((found.of_items - answers) * found.n, beyond, told, answers * found.n * found.runs, step)
+    return spread, row.unit, False
+
+
+def _right_or_wrong(system: System, metric: str) -> bool:
+    return all(one.binary and not len(one.repeats) for (_, name), one in system.outcomes.items() if name == metric)
 
 
 def _named(row: Row) -> str:
@@ -182,7 +199,7 @@ def _of_one(system: System, metric: str | None) -> tuple[Spread, str, bool]:
     families = families_of(outcomes, outcomes.grid.items)
     alone = effect(np.zeros_like(values), values, np.ones(values.shape[1]), families, resolution(values))
     told = f"the other system agrees with {system.name} on {key[0]} only by chance: a bound; give two systems for what a real pair needs"
-    return Spread(2 * alone.of_items * alone.n, None, told), outcomes.unit, False
+    return Spread(2 * alone.of_items * alone.n, None, told, step=float(outcomes.binary)), outcomes.unit, False
 
 
 def _of_runs(system: System, outcomes: Outcomes) -> Spread:
@@ -197,4 +214,5 @@ def _of_runs(system: System, outcomes: Outcomes) -> Spread:
     found = [effect(one[None], two[None], weights, families, step) for one, two in pairwise(values[:NEIGHBOURS])]
     of_items = float(np.mean([one.of_items for one in found]))
     noise = 0.0 if outcomes.sampled else max(0.0, 2 * float(np.var(values.mean(axis=1), ddof=1)) - of_items)
-    return Spread(of_items * len(weights), noise, f"a difference varies as between two runs of {system.name}")
+    told = f"a difference varies as between two runs of {system.name} on {outcomes.task} ({outcomes.metric})"
+    return Spread(0.0, noise, told, of_items * len(weights), float(outcomes.binary))
