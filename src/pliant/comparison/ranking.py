@@ -56,6 +56,8 @@ def _shared(systems: Sequence[System], metric: str | None) -> list[tuple[str, st
 def _of_task(outcomes: Sequence[Outcomes]) -> Standing | None:
     """Of one task, on the items that all have; None where those are fewer than two families."""
     grids = [one.grid for one in outcomes]
+    if all(one.totals for one in outcomes):
+        return _of_whole_runs([grid.values[:, 0] for grid in grids])
     shared = set[str].intersection(*(set(grid.items) for grid in grids))
     items = [item for item in grids[0].items if item in shared]
     families = families_of(outcomes[0], items)
@@ -72,3 +74,12 @@ def _of_task(outcomes: Sequence[Outcomes]) -> Standing | None:
     sums = np.stack([np.bincount(families, row) for row in centred]) / len(items)
     groups = sums.shape[1]
     return Standing(table.mean(axis=1), groups / (groups - 1) * sums @ sums.T + np.diag(runs), groups - 1.0)
+
+
+def _of_whole_runs(runs: Sequence[Array]) -> Standing | None:
+    """Of results of runs: few runs tell little of their own spread, so all systems' tell it together."""
+    freedom = sum(len(one) - 1 for one in runs)
+    if not freedom:
+        return None
+    spread = sum(float(((one - one.mean()) ** 2).sum()) for one in runs) / freedom
+    return Standing(np.array([one.mean() for one in runs]), np.diag([spread / len(one) for one in runs]), float(freedom))

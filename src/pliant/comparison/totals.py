@@ -3,6 +3,7 @@
 Idea: an accuracy and its number of items tell how many were right, but not which. The difference of two is known, its error is not: it
 is least where the one with fewer right answers has none that the other lacks, and greatest where both were right on items as different
 as can be. Both are laid out as items, and compared as such; what holds at the greatest error holds however they paired.
+Runs that are known by their mean and standard deviation are laid out as runs, of which Welch's test asks no more.
 When to use it: published tables, and results without samples.
 What goes wrong: totals bear out large differences only. Samples of each item decide far sooner.
 Source: the bounds of Frechet and Hoeffding on what two margins leave open.
@@ -34,10 +35,21 @@ def of_mean(
     task: str, metric: str, mean: float, stderr: float, count: int, better: Better, facts: dict[str, str] | None = None
 ) -> Outcomes:
     """A mean of `count` values with its standard error, as values at one distance above and below it."""
+    return _nameless(task, metric, _around(mean, stderr * np.sqrt(count), count), better, metric, facts)
+
+
+def of_runs(task: str, metric: str, mean: float, spread: float, count: int, better: Better, system: str) -> Outcomes:
+    """The mean of `count` runs with their standard deviation, as results of runs at one distance above and below it."""
+    values = _around(mean, spread, count)
+    names = [f"{system} {n}" for n in range(count)] if count > 1 else []
+    return Outcomes(task, metric, ["whole run"] * count, values, better, metric, names, totals=True)
+
+
+def _around(mean: float, spread: float, count: int) -> Array:
+    """(count,) of that mean and standard deviation."""
     signs = np.where(np.arange(count) % 2, -1.0, 1.0)
     signs[count // 2 * 2 :] = 0.0  # of an odd number one is the mean
-    reach = stderr * np.sqrt(count * (count - 1) / max(float((signs**2).sum()), 1.0))
-    return _nameless(task, metric, mean + reach * signs, better, metric, facts)
+    return mean + spread * np.sqrt((count - 1) / max(float((signs**2).sum()), 1.0)) * signs
 
 
 def _nameless(task: str, metric: str, values: Array, better: Better, unit: str, facts: Facts) -> Outcomes:

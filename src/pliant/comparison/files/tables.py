@@ -3,7 +3,8 @@
 Columns: `item` and `value`; where there are several, `system`, `task`, `metric`; `seed` for runs that every item shares, `sample` for
 answers that one model gave several times (of which each run's mean counts, where there are seeds too); `group` for items that hang
 together; `better` (higher or lower). Usual other names are understood, in any case; several columns of values are a metric each. A
-table without items has the result of a whole run in each row, and needs a seed; or a fraction that was right of `n` items.
+table without items has the result of a whole run in each row, and needs a seed; or what is known of all runs, their mean with their `sd`
+and number `n`; or, with an `n` alone, a fraction that was right of so many items.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from pliant.comparison.files.columns import Texts, columns_of, first, number, numbers, texts
 from pliant.comparison.outcomes import Outcomes, System, better_by_name
-from pliant.comparison.totals import MOST, of_total
+from pliant.comparison.totals import MOST, of_runs, of_total
 from pliant.data.locate import TABLES, kind_of
 from pliant.data.rows import SEPARATED
 from pliant.errors import PliantError
@@ -38,6 +39,7 @@ NAMES = {
     "group": ("group", "cluster", "family", "document", "passage"),
     "better": ("better",),
     "count": ("n", "count", "n_items", "num_items"),
+    "spread": ("sd", "std", "stdev", "std_dev"),
 }
 """What each column is called, the first that is there."""
 
@@ -56,8 +58,10 @@ def read(path: Path) -> list[System]:
         raise PliantError(_lacking("item", columns, path))
     if not measured:
         raise PliantError(_lacking("value", columns, path))
-    named = {name: other for name, other in found.items() if other is not None and name not in ("value", "count")}
-    table = Roles(path, {name: texts(columns[other]) for name, other in named.items()}, _counts(columns, found, path))
+    named = {name: other for name, other in found.items() if other is not None and name not in ("value", "count", "spread")}
+    table = Roles(
+        path, {name: texts(columns[other]) for name, other in named.items()}, _counts(columns, found, path), _spreads(columns, found, path)
+    )
     systems: dict[str, dict[tuple[str, str], Outcomes]] = {}
     for name in measured:
         values = numbers(columns[name], path, name)
@@ -94,6 +98,17 @@ def _counts(columns: Mapping[str, Any], found: Mapping[str, str | None], path: P
     return counts
 
 
+def _spreads(columns: Mapping[str, Any], found: Mapping[str, str | None], path: Path) -> Array | None:
+    """(rows,) What the runs of each row differ by, where it tells of several."""
+    name = found["spread"]
+    if name is None or found["count"] is None or found["item"] is not None or found["seed"] is not None:
+        return None
+    spreads = numbers(columns[name], path, name)
+    if (spreads < 0).any():
+        raise PliantError(f"{path}: {name} is a standard deviation of runs, which is 0 or more")
+    return spreads
+
+
 @dataclass(frozen=True)
 class Roles:
     """The columns that say what each row is."""
@@ -101,6 +116,7 @@ class Roles:
     path: Path
     names: Mapping[str, Texts]
     counts: Array | None
+    spreads: Array | None
 
     def says(self, name: str, places: NDArray[np.int64], usual: str) -> str:
         """What the first of some rows says."""
@@ -114,7 +130,7 @@ class Roles:
         """Of the rows of one system, task and metric."""
         better, chosen = self.better(metric, places), values[places]
         if self.counts is not None:
-            return self.total(task, metric, float(chosen[0]), places, better)
+            return self.total(task, metric, float(chosen[0]), places, better, self.says("system", places, self.path.stem))
         several, seeded = "sample" in self.names, "seed" in self.names
         if several and seeded:
             places, chosen = self.means(task, places, chosen)
@@ -139,14 +155,17 @@ class Roles:
         firsts = np.unique(groups, return_index=True)[1]
         return places[firsts], np.bincount(groups, values) / np.bincount(groups)
 
-    def total(self, task: str, metric: str, share: float, places: NDArray[np.int64], better: Better) -> Outcomes:
-        """A fraction of so many items: which of them were right is unknown."""
+    def total(self, task: str, metric: str, share: float, places: NDArray[np.int64], better: Better, system: str) -> Outcomes:
+        """A fraction of so many items, of which it is unknown which were right; or the mean of so many runs."""
         assert self.counts is not None
         if len(places) > 1:
             raise PliantError(f"{self.path}: {task}: {metric} has {len(places)} rows for one system; totals have one, or a seed each")
+        count = int(self.counts[places[0]])
+        if self.spreads is not None:
+            return of_runs(task, metric, share, float(self.spreads[places[0]]), count, better, system)
         if not 0 <= share <= 1:
             raise PliantError(f"{self.path}: {task}: {metric} is {share:g}; totals of n items are fractions, from 0 to 1")
-        return of_total(task, metric, share, int(self.counts[places[0]]), better)
+        return of_total(task, metric, share, count, better)
 
     def better(self, metric: str, places: NDArray[np.int64]) -> Better:
         """What the column says of a metric, or else its name."""
