@@ -50,6 +50,7 @@ def _register() -> None:
         run,
         schema,
         score,
+        select,
         show,
     )
     from pliant.measures import MEASURES
@@ -98,6 +99,7 @@ def _register() -> None:
         ),
         name="score",
     )
+    app.command("select")(select.select_command)
     app.command("findings")(findings.findings_command)
     app.command("schema")(schema.schema_command)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -52,6 +53,7 @@ def score_command(
     _check_place(out)
     models = [load(address, device=device, **loading.loading()) for address in model]
     scores = score(models, objective.examples(models[0], length))
+    scores = replace(scores, objective=objective.canonical(), content=" ".join(part.fingerprint() for part in objective.content()))
     scores.save(out)
     told = _told(scores, out)
     if as_json:

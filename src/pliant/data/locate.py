@@ -13,6 +13,8 @@ from pliant.spec import nearest
 COMPRESSIONS = (".gz", ".xz", ".zst")
 TABLES = (".parquet", ".arrow", ".feather")
 LINES = (".jsonl", ".ndjson", ".json")
+CARD = "selection.json"
+"""In a folder that `pliant select` wrote, beside the folder `data`, which is what it stands for."""
 
 
 def kind_of(path: Path) -> str:
@@ -60,6 +62,8 @@ def _files_of(path: Path) -> list[Path]:
     """The files that a path which exists stands for."""
     if not path.is_dir():
         return [path] if path.is_file() else []
+    if (path / CARD).is_file() and (path / "data").is_dir():
+        path = path / "data"
     found: list[Path] = []
     for root, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

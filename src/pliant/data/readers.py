@@ -45,7 +45,7 @@ def read(paths: list[Path], field: str | None, advance: Advance = lambda amount:
                 advance(position - told)
                 told = position
                 if text and not text.isspace():
-                    yield text if text.isascii() else _well_formed(text)
+                    yield text if text.isascii() else well_formed(text)
             advance(size - told)
     try:
         wanted.check()
@@ -103,7 +103,7 @@ def pieces(blocks: Iterable[str], longest: int) -> Iterator[str]:
     yield "".join(held)
 
 
-def _well_formed(text: str) -> str:
+def well_formed(text: str) -> str:
     """Lone surrogates, which JSON can spell and no UTF-8 text can hold, become U+FFFD."""
     try:
         text.encode()

@@ -25,13 +25,14 @@ def json_records(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
             rest = stream.read(LARGEST_LIST - len(line) + 1)
             if len(rest) > LARGEST_LIST - len(line):
                 raise PliantError(f"{path}: is larger than a list can be ({LARGEST_LIST / 1e9:.1f} GB); write one record a line")
-            yield from enumerate(_parsed(path, number, line + rest), 1)
+            yield from enumerate(parsed(path, number, line + rest), 1)
             return
         first = False
-        yield number, _parsed(path, number, line.rstrip())
+        yield number, parsed(path, number, line.rstrip())
 
 
-def _parsed(path: Path, number: int, content: bytes) -> Any:
+def parsed(path: Path, number: int, content: bytes) -> Any:
+    """What a line says, or a list that begins on it. Raises PliantError for what is no JSON."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -50,7 +51,7 @@ def csv_records(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple
     found = text_lines(blocks(path, stream))
     header = next(found, "")
     csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader(_with(header, found), delimiter=_delimiter(path, header), strict=True)
+    reader = csv.reader(_with(header, found), delimiter=delimiter(path, header), strict=True)
     try:
         names = next(reader, [])
         needed = _columns(path, names, wanted)
@@ -79,7 +80,7 @@ def _columns(path: Path, names: list[str], wanted: Wanted) -> dict[str, int]:
     return {name: names.index(name) for name in found}
 
 
-def _delimiter(path: Path, header: str) -> str:
+def delimiter(path: Path, header: str) -> str:
     """What separates the names of the first row."""
     return "\t" if ".tsv" in path.suffixes[-2:] else max(",;\t|", key=header.count)
 

@@ -17,7 +17,7 @@ from pliant.errors import PliantError
 SEPARATED = (".csv", ".tsv")
 
 
-class _Everything(Wanted):
+class Everything(Wanted):
     """Asks for every field."""
 
     def __init__(self) -> None:
@@ -56,9 +56,9 @@ def records(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
 def _rows(path: Path, raw: BinaryIO) -> tuple[str, Iterator[tuple[int, Any]]]:
     kind = kind_of(path)
     if kind in TABLES:
-        return "row", table_rows(path, kind, _Everything())
+        return "row", table_rows(path, kind, Everything())
     if kind in LINES:
         return "line", json_records(path, decompressed(path, raw))
     if kind in SEPARATED:
-        return "line", csv_records(path, decompressed(path, raw), _Everything())
+        return "line", csv_records(path, decompressed(path, raw), Everything())
     raise PliantError(f"{path}: is no table of records; give JSONL, JSON, CSV, TSV, Parquet or Arrow")

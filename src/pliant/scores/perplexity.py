@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from pliant.data import Packed
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import check_loaded, documents
@@ -53,6 +54,8 @@ class Perplexity(Score):
         if not isinstance(examples, Crops):
             raise PliantError(f"perplexity scores the text of the objective next_token, not {type(examples).__name__}")
         length, text = self._length(models), examples.text
+        if not isinstance(text, Packed):
+            raise PliantError("perplexity scores the documents of one corpus, not a mixture; score its sources one by one")
         windows = text.windows(length)
         names = documents([window.id for window in windows])
         numbers = cluster_numbers(names)

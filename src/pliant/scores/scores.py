@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ABOUT = b"pliant.scores"
 """Footer entry of a file of scores: what is not in its columns, as JSON."""
 FACTS = {"score": dict, "models": list, "data": str, "unit": str, "better": str}
+FURTHER = {"objective": dict, "content": str}
+"""Facts that files of earlier versions lack."""
 COLUMNS = ("id", "score", "tokens", "source")
 
 
@@ -51,6 +53,10 @@ class Scores:
     """Content hash of the examples."""
     unit: str
     better: Better
+    objective: dict[str, Any] | None = None
+    """The canonical form of what was read: the objective whose examples were scored, which says where the data lay."""
+    content: str | None = None
+    """Content hash of that data, whatever tokenizer read it."""
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.values) == len(self.tokens) == len(self.sources):
@@ -74,6 +80,7 @@ class Scores:
         import pyarrow.parquet as pq
 
         about = {name: getattr(self, name) for name in FACTS}
+        about |= {name: value for name in FURTHER if (value := getattr(self, name)) is not None}
         columns = (
             pa.array(self.ids, pa.string()),
             pa.array(self.values, pa.float64()),
@@ -87,39 +94,58 @@ class Scores:
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """From a file that `save` wrote. Raises PliantError for any other, and for a damaged one."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        place = expanded(path)
-        try:
-            check_regular(place)
-            table = pq.read_table(pa.BufferReader(place.read_bytes()))
-            table.validate(full=True)
-            about: Any = parse_json((table.schema.metadata or {}).get(ABOUT, b"null"), "what it says of itself")
-            return cls._made(table, about)
-        except PliantError as error:
-            raise PliantError(f"{place}: {str(error).removeprefix(f'{place}: ')}") from None
-        except OSError as error:
-            if error.errno is not None:
-                raise PliantError(f"{place}: cannot be read ({error.strerror or error})") from None
-            raise PliantError(f"{place}: is no file of scores, or damaged; score the data again") from None
-        except (pa.ArrowException, ValueError, EOFError):
-            raise PliantError(f"{place}: is no file of scores, or damaged; score the data again") from None
+        return cls._made(*opened(path))
 
     @classmethod
-    def _made(cls, table: Any, about: Any) -> Self:
-        import pyarrow as pa
-
-        types = (pa.string(), pa.float64(), pa.int64(), pa.string())
-        named = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in FACTS.items())
-        if not named or about["better"] not in ("lower", "higher") or not all(isinstance(name, str) for name in about["models"]):
-            raise PliantError("is no file of scores that pliant wrote; score the data again")
-        columns = [(field.name, field.type) for field in table.schema]
-        if columns != list(zip(COLUMNS, types, strict=True)) or any(table[name].null_count for name in COLUMNS):
-            raise PliantError(f"must have the columns {', '.join(COLUMNS)}, each with a value everywhere; score the data again")
+    def _made(cls, table: Any, facts: dict[str, Any]) -> Self:
         ids, values, tokens, sources = (table[name] for name in COLUMNS)
-        facts: dict[str, Any] = {name: about[name] for name in FACTS} | {"models": tuple(about["models"])}
         return cls(ids.to_pylist(), values.to_numpy(), tokens.to_numpy(), sources.to_pylist(), **facts)
+
+
+def opened(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """A file's columns, an Arrow table, and what it says of itself. Raises PliantError as `Scores.read` does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    place = expanded(path)
+    try:
+        check_regular(place)
+        table = pq.read_table(pa.BufferReader(place.read_bytes()))
+        table.validate(full=True)
+        about: Any = parse_json((table.schema.metadata or {}).get(ABOUT, b"null"), "what it says of itself")
+        return _checked(table, about)
+    except PliantError as error:
+        raise PliantError(f"{place}: {str(error).removeprefix(f'{place}: ')}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise PliantError(f"{place}: cannot be read ({error.strerror or error})") from None
+        raise PliantError(f"{place}: is no file of scores, or damaged; score the data again") from None
+    except (pa.ArrowException, ValueError, EOFError):
+        raise PliantError(f"{place}: is no file of scores, or damaged; score the data again") from None
+
+
+def _checked(table: Any, about: Any) -> tuple[Any, dict[str, Any]]:
+    """Without a line of Python for a row, since there may be many millions."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    types = (pa.string(), pa.float64(), pa.int64(), pa.string())
+    named = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in FACTS.items())
+    if not named or about["better"] not in ("lower", "higher") or not all(isinstance(name, str) for name in about["models"]):
+        raise PliantError("is no file of scores that pliant wrote; score the data again")
+    columns = [(field.name, field.type) for field in table.schema]
+    if columns != list(zip(COLUMNS, types, strict=True)) or any(table[name].null_count for name in COLUMNS):
+        raise PliantError(f"must have the columns {', '.join(COLUMNS)}, each with a value everywhere; score the data again")
+    values = table["score"].to_numpy()
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise PliantError(f"the score of {table['id'][int(bad[0])]} is {values[bad[0]]}, not a finite number")
+    compute: Any = pc
+    if compute.count_distinct(table["id"]).as_py() < len(table):
+        raise PliantError("an example is scored twice; ids must be different")
+    further = {name: about[name] for name, kind in FURTHER.items() if isinstance(about.get(name), kind)}
+    return table, {name: about[name] for name in FACTS} | {"models": tuple(about["models"])} | further
 
 
 def scored(
