@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pliant.methods.activation_penalty import ActivationPenalty
+from pliant.methods.adversarial_self_attention import AdversarialSelfAttention
 from pliant.methods.bi_drop import BiDrop
 from pliant.methods.dora import Dora
 from pliant.methods.ema import Ema
@@ -26,25 +27,15 @@ from pliant.spec.fields import SeveralOf
 
 METHODS: Catalog[Method] = Catalog(
     "method",
-    QuantizeAware,
-    Lora,
-    Dora,
-    Probe,
-    L2Start,
-    Ewc,
-    Sfa,
-    WiseFt,
-    Ema,
-    Swa,
-    Sam,
-    ActivationPenalty,
-    BiDrop,
-    ProgressiveLayerDropping,
+    *(QuantizeAware, Lora, Dora, Probe),
+    *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa),
+    *(Sam, ActivationPenalty, BiDrop, ProgressiveLayerDropping, AdversarialSelfAttention),
 )
 
 __all__ = [
     "METHODS",
     "ActivationPenalty",
+    "AdversarialSelfAttention",
     "BiDrop",
     "Compute",
     "Dora",

@@ -15,6 +15,7 @@ moments you need; the others do nothing. The loop in `pliant.train.loop` shows t
 | example weights, robust losses | `loss`: reweigh the rows of `forward(batch)` |
 | adversarial inputs | `loss`: `forward(perturbed batch)`, with or without `forward(batch)` beside it |
 | penalty on activations | `prepare`: hook that keeps them in `state.objects`; `loss`: add the penalty |
+| adversarial self-attention | `loss`: two forward passes; `gradients`: the adversary's own step |
 | layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.progress`, then compute |
 | weight averaging, SFA | `prepare`: copy; `after_step`: average every so often; `finish`: put the average in place |
 
@@ -22,8 +23,19 @@ Two moments wrap what they are part of: `gradients` a whole optimizer step, `los
 several passes, and `loss` sees the rows of each before and after they go through the network; so an adversary never meets the
 rows of another pass. Methods nest in the order they are listed: the first one prepares first and finishes last, and its `loss` and
 `gradients` are innermost; so adapters come before what averages them. `after_step` goes in the order of the list.
-What does not go together is refused before anything is read (`check_together`): each method says what it takes `hold` of, beside what it
-`refuses` to be, and behind what it has to be listed (`follows`).
+What does not go together is refused before anything is read (`check_together`): each method says what it holds, of which there can be one,
+what it refuses to be beside, and what it has to be listed behind:
+
+| methods | hold | refuse beside them |
+|---|---|---|
+| lora, dora, probe | which parameters are trained | each other |
+| l2_start, ewc | nothing | lora, dora |
+| sfa, wise_ft | the pull to the start | each other, dora |
+| ema, swa | the average | each other, lora, dora |
+| sam, bi_drop, adversarial_self_attention | how gradients are made | each other |
+| progressive_layer_dropping | the blocks | lora, dora, probe |
+| activation_penalty, qat | nothing | nothing |
+
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
 `state.objects` loses them when the run is killed; use `state.tensors`.
 """

@@ -28,7 +28,7 @@ from pliant.objectives.objective import Batch, Losses, Objective
 from pliant.objectives.padding import by_length
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from pliant.data import Corpus, Tokenizer
     from pliant.models import Model
@@ -78,6 +78,15 @@ class Answers(Objective):
             totals.append(token_losses(outputs[-1].logits, targets.clamp(min=0)).where(targets >= 0, 0.0).sum(-1))
         order = torch.cat([rows for rows, _ in groups]).argsort()
         return Losses(torch.cat(totals)[order], batch.weights, outputs)
+
+    def distributions(self, losses: Losses, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Those of answers' tokens."""
+        import torch
+
+        learned = batch.targets >= 0
+        groups = by_length(learned, 2**62 if len(losses.output) > 1 else 0)  # as they were made in `losses`
+        found = [output.logits[learned[rows, :length]].float() for output, (rows, length) in zip(losses.output, groups, strict=True)]
+        return torch.cat(found), torch.cat([rows[learned[rows, :length].nonzero()[:, 0]] for rows, length in groups])
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from pliant.spec import digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from pliant.data import Corpus, Tokenizer
     from pliant.models import Model
@@ -127,6 +127,13 @@ class Label(Objective):
         return Losses(
             cross_entropy(logits, batch.targets.to(logits.dtype) if soft else batch.targets, reduction="none"), batch.weights, output
         )
+
+    def distributions(self, losses: Losses, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One a row."""
+        import torch
+
+        logits = losses.output.logits
+        return logits.float(), torch.arange(len(batch), device=logits.device)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pliant.objectives.next_token import Crops, token_losses
 from pliant.objectives.objective import Batch, Losses, Objective
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from pliant.models import Model
 
@@ -61,6 +61,11 @@ class Masked(Objective):
         losses = token_losses(output.logits[hidden], batch.targets[hidden])
         rows = hidden.nonzero()[:, 0]
         return Losses(losses.new_zeros(len(batch)).index_add(0, rows, losses), batch.weights, output)
+
+    def distributions(self, losses: Losses, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Those of hidden tokens."""
+        hidden = batch.targets >= 0
+        return losses.output.logits[hidden].float(), hidden.nonzero()[:, 0]
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,14 @@ class NextToken(Objective):
         output = network(**batch.inputs, use_cache=False)
         return Losses(token_losses(output.logits, batch.targets).sum(-1), batch.weights, output)
 
+    def distributions(self, losses: Losses, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One a token."""
+        import torch
+
+        logits = losses.output.logits
+        rows = torch.arange(len(batch), device=logits.device)
+        return logits.flatten(0, 1).float(), rows.repeat_interleave(logits.shape[1])
+
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """-log p(target) in nats, in the shape of `targets` (...), from logits (..., vocabulary): the one place it is worked out.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
+from pliant.errors import PliantError
 from pliant.models.tasks import Needs
 from pliant.spec import Spec
 
@@ -173,3 +174,10 @@ class Objective(Spec):
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """One forward pass, and what each row of it cost. Gradients flow where they are wanted."""
         raise NotImplementedError
+
+    def distributions(self, losses: Losses, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What a pass predicted of its targets: logits (predictions, answers), and the row of each (predictions,).
+
+        Raises PliantError for an objective that predicts no distribution.
+        """
+        raise PliantError(f"{self.kind} predicts no distribution over answers, of which two passes could be compared")
