@@ -21,6 +21,7 @@ STOREYS = [  # from the ground up; a room may import its own storey's rooms and 
     ["train"],
     ["measures"],
     ["scores"],
+    ["merging"],
     ["changes"],
     ["ledger"],
     ["comparison"],

@@ -10,6 +10,7 @@ from typing import Any
 from pliant.changes.chain import Chain
 from pliant.changes.change import Change
 from pliant.changes.finetune import Finetune
+from pliant.changes.merge import Merge
 from pliant.changes.none import NoChange
 from pliant.changes.perturb import Perturb
 from pliant.changes.quantize import Quantize
@@ -17,9 +18,9 @@ from pliant.changes.recorded import Recorded
 from pliant.errors import PliantError
 from pliant.spec import Catalog, check_count
 
-CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Finetune, Chain)
+CHANGES: Catalog[Change] = Catalog("change", NoChange, Perturb, Quantize, Finetune, Merge, Chain)
 
-__all__ = ["CHANGES", "Chain", "Change", "Finetune", "NoChange", "Perturb", "Quantize", "Recorded", "parse_changes", "recorded"]
+__all__ = ["CHANGES", "Chain", "Change", "Finetune", "Merge", "NoChange", "Perturb", "Quantize", "Recorded", "parse_changes", "recorded"]
 
 
 def parse_changes(form: Any, where: str = "changes") -> list[Change]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from pliant.measures import Measure, Reading
     from pliant.models import Model
+    from pliant.models.stored_model import StoredModel
 
 
 TUNED = "tuned"
@@ -185,6 +186,10 @@ class Change(Spec):
     def apply(self, model: Model, seed: int, draw: int, undo: ExitStack) -> None:
         """Change `model` in place; `applied` puts the weights back, `undo` takes what else has to be undone."""
         raise NotImplementedError
+
+    def rewrite(self, named: StoredModel, folder: Path, seed: int) -> dict[str, Any] | None:
+        """Write the changed model without loading it, where the change can: what there is to tell, `weights` among it; else None."""
+        return None
 
     @contextlib.contextmanager
     def applied(self, model: Model, seed: int = 0, draw: int = 0) -> Generator[Model]:

@@ -14,6 +14,7 @@ from pliant.cli.fields import check_texts
 from pliant.cli.output import print_json
 from pliant.errors import PliantError
 from pliant.models.ladder import Loading
+from pliant.models.stored_model import StoredModel
 from pliant.progress import remark
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="A folder, a .gguf file, or a hub name@revision", show_default=False)]
@@ -26,6 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 EXAMPLES = {
     "chain": "pliant change chain --model ./checkpoint-1000 --links '[{quantize: {bits: 4}}, {perturb: {scale: 0.1}}]' -o changed",
     "finetune": "pliant change finetune --model ./checkpoint-1000 --data task.jsonl --lr 1e-5 --steps 100 -o tuned",
+    "merge": "pliant change merge --model ./base --with ./law --with ./medicine --method ties --weight 1 --density 0.2 -o both",
     "none": "pliant change none --model model.gguf -o unpacked",
     "perturb": "pliant change perturb --model ./checkpoint-1000 --scale 0.1 --unit rms -o noisy",
     "quantize": "pliant change quantize --model ./checkpoint-1000 --bits 4 -o rounded",
@@ -50,6 +52,10 @@ def change_command(
 
     check_new(out)
     check_texts(change)
+    told = change.rewrite(StoredModel(address=model, **loading.loading()), out, seed)
+    if told is not None:
+        _tell({"out": str(out), "change": change.canonical(), **told}, f"wrote {out}", as_json)
+        return
     loaded = load(model, device=device, **loading.loading())
     with change.applied(loaded, seed) as changed:
         save(changed, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -12,7 +13,7 @@ import typer
 from pliant.errors import PliantError
 from pliant.progress import remark
 from pliant.spec import Catalog, Spec
-from pliant.spec.validation import members
+from pliant.spec.validation import holds_list, members
 from pliant.spec.yaml import parse_yaml
 
 LONGEST = 200
@@ -25,7 +26,7 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
 
     `run` is called with the specs built from the options that were given. `kinds` names the spec to build where `run` takes
     any of several, `leave_out` fields that mean nothing to `run`. Values are read as YAML reads them (`--lr 1e-3`,
-    `--tokens 16M`, `--tensors '[a, b]'`); yes and no are flags.
+    `--tokens 16M`, `--tensors '[a, b]'`); yes and no are flags. An option of a list may be given once for each item.
     """
     asked = inspect.signature(run, eval_str=True).parameters
     made: dict[str, type[Spec]] = {name: kinds.get(name) or asked[name].annotation for name in asked if _is_spec(asked[name].annotation)}
@@ -33,7 +34,7 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
     fields = {name: [field for field in spec.model_fields if field not in plain and field not in leave_out] for name, spec in made.items()}
 
     def command(**options: Any) -> None:
-        given = {name: {field: options.pop(field) for field in names} for name, names in fields.items()}
+        given = {name: {field: _given(options.pop(_argument(field))) for field in names} for name, names in fields.items()}
         specs = {
             name: made[name].parse({field: _read(field, text, made[name]) for field, text in form.items() if text is not None})
             for name, form in given.items()
@@ -82,11 +83,21 @@ def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
     default = field.get_default(call_default_factory=True)
     needed = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
     text = " ".join(part for part in (field.description, needed) if part)
-    dashed, kind = _dashed(name), bool if field.annotation is bool else str
+    dashed, kind = _dashed(name), bool if field.annotation is bool else list[str] if holds_list(field.annotation) else str
     if kind is bool and default:
         dashed = f"{dashed}/--no-{dashed[2:]}"
     annotation = Annotated[kind | None, typer.Option(dashed, help=text, show_default=False)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return inspect.Parameter(_argument(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _argument(field: str) -> str:
+    """The argument that a field's option becomes: its name, which may be a word of Python's own."""
+    return f"{field}_" if keyword.iskeyword(field) else field
+
+
+def _given(value: Any) -> Any:
+    """What an option was given: several texts where it was given several times, and nothing where never."""
+    return (value[0] if len(value) == 1 else value or None) if isinstance(value, list) else value
 
 
 def _dashed(field: str) -> str:
@@ -102,10 +113,12 @@ def yaml_option(text: str, option: str) -> Any:
     return parse_yaml(text, f"{option} {text!r}" if len(text) <= LONGEST else f"{option} {text[:LONGEST]!r}...")
 
 
-def _read(name: str, text: str | bool, spec: type[Spec]) -> Any:
+def _read(name: str, text: str | bool | list[str], spec: type[Spec]) -> Any:
     """What is no YAML, such as the pattern `*.mlp.*`, is left to the spec as text, but not a list or mapping gone wrong."""
     if isinstance(text, bool):
         return text
+    if isinstance(text, list):
+        return [_read(name, one, spec) for one in text]
     try:
         return yaml_option(text, _dashed(name))
     except PliantError:

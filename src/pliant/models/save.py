@@ -27,7 +27,7 @@ def save(model: Model, folder: str | Path) -> None:
     """
     if model.transforms:
         raise PliantError(f"cannot save a model with {', '.join(model.transforms)}: that is not part of its tensors")
-    with _replaced_folder(expanded(folder)) as temporary, quiet(), disk_errors(Path(folder)):
+    with replaced_folder(expanded(folder)) as temporary, quiet(), disk_errors(Path(folder)):
         model.network.save_pretrained(str(temporary))
         if model.words is not None:
             model.words.save(temporary)
@@ -37,7 +37,7 @@ def save(model: Model, folder: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def _replaced_folder(target: Path) -> Generator[Path]:
+def replaced_folder(target: Path) -> Generator[Path]:
     """A temporary folder beside `target` that takes its place when the block ends without an error."""
     if target.exists() and not (target.is_dir() and ((target / "config.json").is_file() or not any(target.iterdir()))):
         raise PliantError(f"{target}: holds something other than a model; choose another folder")

@@ -42,7 +42,7 @@ class StoredModel(Loading, Content):
     def fingerprint(self) -> str:
         """Of its files and how they are loaded. Raises PliantError for what is no model."""
         path = expanded(self.address)
-        content = content_hash(path.parent, [path]) if path.is_file() else _content(self._folder(path))
+        content = content_hash(path.parent, [path]) if path.is_file() else _content(self.folder())
         return digest(f"{content} {self.tokenizer} {self.dtype}")
 
     def load(self, device: torch.device | str | None = None) -> Model:
@@ -51,7 +51,9 @@ class StoredModel(Loading, Content):
 
         return load(self.address, device=device, **self.loading())
 
-    def _folder(self, path: Path) -> Path:
+    def folder(self) -> Path:
+        """Where its files lie: downloaded where it is a hub's. Raises PliantError where there is nothing."""
+        path = expanded(self.address)
         from pliant.models.hub_files import cached_snapshot
         from pliant.models.load import split_address
 

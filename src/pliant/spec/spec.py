@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pliant.errors import PliantError
 from pliant.numbers import LARGEST
 from pliant.spec.registry import Registry
-from pliant.spec.validation import explain, members, shown
+from pliant.spec.validation import explain, holds_list, shown
 from pliant.spec.yaml import read_yaml
 
 MOST_SWEPT = 10_000
@@ -152,10 +152,8 @@ def sweep(form: Any, spec: type[Spec]) -> Iterator[Any]:
     axes: list[list[Any]] = []
     for name, value in form.items():
         field = spec.model_fields.get(str(name))
-        holds_list = field is not None and any(
-            typing.get_origin(t) in (list, tuple) or t in (list, tuple) for t in members(field.annotation)
-        )
-        swept = isinstance(value, list) and (not holds_list or (bool(value) and all(isinstance(item, list) for item in value)))
+        of_list = field is not None and holds_list(field.annotation)
+        swept = isinstance(value, list) and (not of_list or (bool(value) and all(isinstance(item, list) for item in value)))
         if swept and not value:
             raise PliantError(f"field {name!r} is an empty list; give it at least one value")
         ranges = [_range(item) for item in value] if swept else [[value]]

@@ -124,6 +124,11 @@ def members(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def holds_list(annotation: Any) -> bool:
+    """Whether a list is among the alternatives of a type."""
+    return any(typing.get_origin(one) in (list, tuple) or one in (list, tuple) for one in members(annotation))
+
+
 def shown(value: Any) -> str:
     """A value as labels have it; specs by their own labels."""
     if isinstance(value, BaseModel):
