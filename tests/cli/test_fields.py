@@ -41,6 +41,12 @@ def test_fields_become_options_beside_the_command_s_own():
     assert found == [(Walk(steps=16_000_000, backwards=True, straight=False, words=["b", "c"]), True)]
 
 
+def test_a_list_is_one_value_or_an_option_for_each_item():
+    for options in (("--words", "[b, c]"), ("--words", "b", "--words", "c")):
+        assert called("--steps", "3", *options)[0][0][0].words == ["b", "c"]
+    assert called("--steps", "3")[0][0][0].words == ["a"]
+
+
 def test_what_is_not_given_is_left_to_the_spec():
     found, _ = called("--steps", "3")
     assert found == [(Walk(steps=3), False)]

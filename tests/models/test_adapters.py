@@ -52,6 +52,16 @@ def damaged(folder, how):
         (folder / CONFIG).write_text(json.dumps(config | {"target_modules": ["nowhere"]}))
     elif how == "cut short":
         (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:200])
+    elif how in ("a tensor less", "a tensor more", "names of another library"):
+        tensors = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
+        first = min(tensors)
+        if how == "a tensor less":
+            del tensors[first]
+        elif how == "a tensor more":
+            tensors[first.replace("layers.0", "layers.7")] = tensors[first].clone()
+        else:
+            tensors = {name.removeprefix("base_model.model."): tensor for name, tensor in tensors.items()}
+        save_file(tensors, folder / WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +72,9 @@ def damaged(folder, how):
         ("no weights", "adapter_model.safetensors is missing"),
         ("other layers", "cannot be put on its base"),
         ("cut short", "cannot be put on its base"),
+        ("a tensor less", "which adapter_config.json says was trained; the adapter is incomplete"),
+        ("a tensor more", r"layers\.7.* has no place in its base, so it would be left out"),
+        ("names of another library", "has no place in its base, so it would be left out"),
     ],
 )
 def test_what_is_wrong_with_an_adapter_is_one_line(adapter, how, message):

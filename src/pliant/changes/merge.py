@@ -72,7 +72,7 @@ class Merge(_WithOthers, Change):
     @classmethod
     def _looked_at(cls, form: Any) -> Any:
         """Fields that the method does not look at are as by default, so that a sweep over methods makes no change twice."""
-        formula = FORMULAS.get(_underscored(form.get("method"))) if isinstance(form, dict) else None
+        formula = FORMULAS.get(_underscored(str(form.get("method")))) if isinstance(form, dict) else None
         if formula is None:
             return form
         unread = {"weights": formula.single, "density": not formula.sparse, "draws": not formula.random}
@@ -99,6 +99,8 @@ class Merge(_WithOthers, Change):
             raise ValueError(f"weights are one for each of the other checkpoints: {count}, not {len(self.weights)}")
         if any(share <= 0 for share in self.weights) and not self.formula.signed:
             raise ValueError(f"weights are above 0 with {self.method}; task_arithmetic takes away what a checkpoint learned")
+        if self.formula.random and "density" not in self.model_fields_set:
+            raise ValueError(f"{self.method} needs a density: the share of the changes that it keeps, such as 0.5")
         if self.method == "linear" and self.weight < 0:
             raise ValueError("weight is at least 0 with linear")
         return self

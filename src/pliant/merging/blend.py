@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
 from pliant.merging.formulas import Formula, Setting
-from pliant.merging.pieces import Entry, Tensors, Weights, spans
+from pliant.merging.pieces import Entry, Tensors, WeightSource, spans
 from pliant.models.checks import computed
 from pliant.progress import progress
 
@@ -55,7 +55,7 @@ class Account:
 
 
 def blended(
-    base: Weights, others: Sequence[Weights], written: Mapping[str, Entry], formula: Formula, told: Setting, account: Account
+    base: WeightSource, others: Sequence[WeightSource], written: Mapping[str, Entry], formula: Formula, told: Setting, account: Account
 ) -> Iterator[tuple[str, int, Tensor]]:
     """The merged tensors, piece by piece, as (name, where the piece begins, its numbers), in the order and types of `written`.
 
@@ -97,7 +97,7 @@ def _merged(tensors: Tensors, entry: Entry, formula: Formula, told: Setting, acc
         account.rounded_away.append(name)
 
 
-def _as_they_are(name: str, base: Weights, others: Sequence[Weights]) -> Iterator[tuple[str, int, Tensor]]:
+def _as_they_are(name: str, base: WeightSource, others: Sequence[WeightSource]) -> Iterator[tuple[str, int, Tensor]]:
     """Counts and masks, which no mean makes sense of."""
     import torch
 

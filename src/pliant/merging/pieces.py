@@ -1,4 +1,4 @@
-"""Weights as pieces: runs of numbers of one tensor, read off a file or a network, so that no tensor need be held whole.
+"""WeightSource as pieces: runs of numbers of one tensor, read off a file or a network, so that no tensor need be held whole.
 
 Idea: a safetensors file says where each tensor lies, and the arithmetic of merging looks at one number of each input at a time.
 Cost: a read is `PIECE` numbers; nothing is kept.
@@ -61,7 +61,7 @@ class Entry:
         return self.count * self.torch_dtype.itemsize
 
 
-class Weights(Protocol):
+class WeightSource(Protocol):
     """A set of weights by the names they have in the network."""
 
     @property
@@ -158,8 +158,8 @@ class Tensors:
     """One tensor as the base and the others have it."""
 
     name: str
-    base: Weights
-    others: Sequence[Weights]
+    base: WeightSource
+    others: Sequence[WeightSource]
 
     @property
     def count(self) -> int:
@@ -176,7 +176,7 @@ class Tensors:
         for begin, end in spans(self.count):
             yield self._wide(self.others[other], begin, end) - self._wide(self.base, begin, end)
 
-    def _wide(self, weights: Weights, begin: int, end: int) -> Tensor:
+    def _wide(self, weights: WeightSource, begin: int, end: int) -> Tensor:
         import torch
 
         piece = weights.read(self.name, begin, end).to(torch.float64)

@@ -81,6 +81,17 @@ def base_of(folder: Path) -> Path:
     return found
 
 
+def _left_out(adapted: Any, folder: Path) -> tuple[list[str], list[str]]:
+    """Tensors of the adapter's file that went nowhere, and those of the adapter for which the file has none: PEFT passes over both."""
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        held = set(file.keys())
+    asked = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    return sorted(held - asked - set(adapted.state_dict())), sorted(asked - held)
+
+
 def merged(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """`network` with the adapter in `folder` merged into its weights. Raises PliantError for an adapter that does not fit or is pickled."""
     from peft import PeftModel
@@ -95,9 +106,14 @@ def merged(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
         with warnings.catch_warnings(action="ignore"):
             adapted: Any = PeftModel.from_pretrained(network, str(folder), local_files_only=True, torch_device="cpu")
         missing = [name for name, parameter in adapted.named_parameters() if not parameter.isfinite().all()]
+        unused, unset = _left_out(adapted, folder)
         found = adapted.merge_and_unload(safe_merge=True)
     except Exception as error:  # PEFT and safetensors raise anything
         raise PliantError(f"{folder}: this adapter cannot be put on its base ({first_line(error)})") from None
+    if unused:
+        raise PliantError(f"{folder}: {unused[0]} has no place in its base, so it would be left out; the adapter belongs to another model")
+    if unset:
+        raise PliantError(f"{folder}: {WEIGHTS} holds no {unset[0]}, which {CONFIG} says was trained; the adapter is incomplete")
     if missing:
         raise PliantError(f"{folder}: {missing[0]} is not a finite number; the adapter is damaged")
     for attribute in ("peft_config", "_hf_peft_config_loaded"):
