@@ -118,3 +118,22 @@ def test_tables_of_totals_that_make_no_sense_say_why(tmp_path, rows, said):
     path.write_text(f"system,accuracy,n\n{rows}\nb,0.5,1319\n")
     with pytest.raises(PliantError, match=said):
         compare(path)
+
+
+def test_runs_known_by_their_mean_and_spread_are_welchs_test(tmp_path):
+    from scipy import stats
+
+    path = tmp_path / "runs.csv"
+    path.write_text("system,val_bpb,sd,n\na,1.0608,0.0009,6\nb,1.0581,0.0010,4\n")
+    row = compare(path, margin=1e-4).rows[0]
+    known = stats.ttest_ind_from_stats(1.0581, 0.0010, 4, 1.0608, 0.0009, 6, equal_var=False)
+    assert row.p == pytest.approx(known.pvalue)
+    assert (row.better, row.verdict, row.effect.value) == ("lower", "better", pytest.approx(-0.0027))
+
+
+def test_whole_runs_have_ranks_by_what_all_runs_differ_by(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = [f"{s},{k},{m + 0.01 * rng.standard_normal()}" for s, m in (("a", 0.0), ("b", 0.0), ("c", 1.0)) for k in range(3)]
+    path = tmp_path / "runs.csv"
+    path.write_text("system,seed,score\n" + "\n".join(lines))
+    assert [row.ranks for row in compare(path).rows if row.task == "over all"] == [((2, 3), (2, 3)), ((2, 3), (1, 1))]

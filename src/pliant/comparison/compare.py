@@ -98,8 +98,9 @@ def compared(systems: Sequence[System], margin: float = MARGIN, metric: str | No
         found = [(pair, _effect(pair, confidence)) for pair in pairs]
         one_each = [_row(pair, told, first.name, other.name, margin) for pair, told in found]
         one_each = [replace(row, notes=[*row.notes, *_as_totals(row, first, other, confidence)]) for row in one_each]
-        rows += _against_chance(one_each, confidence)
+        rows += _drawn_together(one_each, confidence)
         rows += over_all([(pair, row) for (pair, _), row in zip(found, one_each, strict=True)], confidence)
+    rows = _against_chance(rows)
     if len(others) > 1:
         rows = ranked(rows, systems, metric, confidence)
     rows.sort(key=lambda row: row.task == OVER_ALL)  # those over all last, otherwise as they came
@@ -209,16 +210,26 @@ def _noise(pair: Paired) -> float | None:
     return float(np.sqrt(np.mean(spreads))) if spreads else None
 
 
-def _against_chance(rows: list[Row], confidence: float) -> list[Row]:
-    """With q-values over the tasks of each metric, and differences drawn towards their mean."""
+def _against_chance(rows: Sequence[Row]) -> list[Row]:
+    """With q-values: over all tasks and systems that one metric compares, and over the systems that are compared over all tasks."""
+    found = list(rows)
+    kinds = [(row.task == OVER_ALL, row.unit, "" if row.task == OVER_ALL else row.metric) for row in rows]
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, told in enumerate(kinds) if told == kind]
+        for place, rate in zip(places, false_discovery([rows[place].p for place in places]), strict=True):
+            found[place] = replace(rows[place], q=rate)
+    return found
+
+
+def _drawn_together(rows: list[Row], confidence: float) -> list[Row]:
+    """With the differences of each metric drawn towards their mean over tasks."""
     found = list(rows)
     for metric in dict.fromkeys((row.metric, row.unit) for row in rows):
         places = [place for place, row in enumerate(rows) if (row.metric, row.unit) == metric]
-        rates = false_discovery([rows[place].p for place in places])
         values, errors = (np.array([getattr(rows[place].effect, name) for place in places]) for name in ("value", "stderr"))
         drawn, spread, between = shrunken(values, errors)
-        for place, rate, value, error in zip(places, rates, drawn, spread, strict=True):
+        for place, value, error in zip(places, drawn, spread, strict=True):
             reach = student(1e9, confidence) * error
             shrunk = (float(value), float(value - reach), float(value + reach)) if np.isfinite(between) else None
-            found[place] = replace(rows[place], q=rate, shrunk=shrunk)
+            found[place] = replace(rows[place], shrunk=shrunk)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pliant.comparison.effect import Effect, detectable
@@ -77,12 +77,18 @@ class Row:
     @property
     def more_items(self) -> int | None:
         """How many further items would decide; 0 where it is decided."""
-        return 0 if self.verdict != "undetermined" else more_items(self.effect, self.margin)
+        return 0 if self.verdict != "undetermined" else more_items(self._among_all, self.margin)
 
     @property
     def more_seeds(self) -> int | None:
         """How many further runs of each would decide, on the same items."""
-        return 0 if self.verdict != "undetermined" else more_runs(self.effect, self.margin)
+        return 0 if self.verdict != "undetermined" else more_runs(self._among_all, self.margin)
+
+    @property
+    def _among_all(self) -> Effect:
+        """The difference at the confidence that so many comparisons ask of each."""
+        share = self.p / self.q if 0 < self.p < self.q else 1.0
+        return replace(self.effect, confidence=1 - (1 - self.effect.confidence) * share)
 
     def json(self) -> dict[str, Any]:
         """As `--json` prints it."""

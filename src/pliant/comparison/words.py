@@ -57,6 +57,8 @@ def _what_would(row: Row) -> str:
     items, runs = row.more_items, row.more_seeds
     if not isfinite(row.effect.reach):
         return f"one {'run of each' if row.whole_runs else 'item, or family of items,'} tells nothing of others"
+    if items == 0 or runs == 0:
+        return f"by itself it would count, among so many comparisons it may be chance (q {row.q:.2f})"
     ways = ([f"{items:,} more items"] if items else []) + ([f"{runs:,} more runs of each"] if runs else [])
     if ways:
         return f"{' or '.join(ways)} would decide, if it is as it seems"
@@ -174,7 +176,10 @@ def soonest(rows: Sequence[Row]) -> list[str]:
 
 def signal_lines(signals: Sequence[Signal]) -> list[str]:
     """Which metric tells systems apart best: how far they differ against how far one differs from itself."""
-    return [
-        f"signal of {one.task}, {one.metric}: systems differ by ±{number(one.signal, one.signal, '')}, {one.ratio:.1f} times {one.noise_is}"
-        for one in signals
-    ]
+    return [f"{one.task}, {one.metric}: {_signal(one)}" for one in signals]
+
+
+def _signal(one: Signal) -> str:
+    if not one.signal:
+        return f"systems differ by no more than chance makes of ±{number(one.noise, one.noise, '')}, {one.noise_is}"
+    return f"systems differ by ±{number(one.signal, one.signal, '')}, {one.ratio:.1f} times {one.noise_is}"
