@@ -125,13 +125,13 @@ def sweep(
     show(decide(fits_of(fit)[0], budget, compute, values_of(at), runs), as_json)
 
 
-@decide_app.command("accuracy")
-def accuracy(fit: FitOption, at: AtOption = "", afford: AffordOption = None, as_json: JsonOption = False) -> None:
-    """What accuracy a model will have: a fit of the loss, then one of the accuracy at a loss.
+@decide_app.command("downstream")
+def downstream(fit: FitOption, at: AtOption = "", afford: AffordOption = None, as_json: JsonOption = False) -> None:
+    """What a task will measure on a larger model: a fit of the loss, then one of the task's accuracy (or error) at a loss.
 
-    Example: pliant decide accuracy --fit loss.json --fit task.json --at N=7B,D=4T
+    Example: pliant decide downstream --fit loss.json --fit task.json --at N=7B,D=4T
     """
-    from pliant.decide.fits.accuracy import decide
+    from pliant.decide.fits.downstream import decide
 
     if len(fit) != 2:
         raise PliantError("this question takes two: --fit LOSS --fit TASK, the second of a law that reads a loss L, such as accuracy")

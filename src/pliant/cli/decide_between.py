@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pliant.cli.assignments import items
 from pliant.cli.change import JsonOption
-from pliant.cli.fit import _items as items  # pyright: ignore[reportPrivateUsage]
 from pliant.cli.output import note, print_json, print_table
 from pliant.cli.questions import values_of
 

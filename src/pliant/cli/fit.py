@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from pliant.cli.assignments import both, ends, finite, items
 from pliant.cli.change import JsonOption
 from pliant.cli.output import note, print_json, print_table
 from pliant.errors import PliantError
@@ -20,8 +20,6 @@ from pliant.errors import PliantError
 if TYPE_CHECKING:
     from pliant.laws import Fit, Law, LawComparison
 
-NEXT_ITEM = re.compile(r",(?=\s*[A-Za-z_]\w*\s*=(?!=))")
-"""A comma that starts the next NAME=...; commas inside an SQL expression do not."""
 NEXT_LAW = re.compile(r",(?![^()]*\))")
 """A comma between laws; those between the columns of one are within its brackets."""
 
@@ -78,19 +76,19 @@ def fit_command(
     from pliant import laws
     from pliant.laws.forms.formula import started
 
-    found = _items("columns", columns)
-    law_there = started(_law(law, formula, table, found), {name: _number("start", text) for name, text in _items("start", start).items()})
+    found = items("columns", columns)
+    law_there = started(_law(law, formula, table, found), {name: finite("start", text) for name, text in items("start", start).items()})
     options: dict[str, Any] = {
         "where": where,
         "loss": loss,
         "residual": residual,
         "restarts": _restarts(starts),
         "bootstrap": bootstrap,
-        "fix": {name: None if text == "free" else _number("fix", text) for name, text in _items("fix", fix).items()},
-        "tie": {name: None if text == "free" else text for name, text in _items("tie", tie).items()},
-        "bounds": {name: _pair("bounds", text) for name, text in _items("bounds", bounds).items()},
-        "priors": {name: _both("prior", text) for name, text in _items("prior", prior).items()},
-        "by": _items("by", by),
+        "fix": {name: None if text == "free" else finite("fix", text) for name, text in items("fix", fix).items()},
+        "tie": {name: None if text == "free" else text for name, text in items("tie", tie).items()},
+        "bounds": {name: ends("bounds", text) for name, text in items("bounds", bounds).items()},
+        "priors": {name: both("prior", text) for name, text in items("prior", prior).items()},
+        "by": items("by", by),
         "clusters": clusters,
         "unit": unit,
         "seed": seed,
@@ -140,43 +138,6 @@ def _table(path: Path, target: str) -> Any:
     from pliant.ledger.ledger import Ledger
 
     return Ledger(path).sql(f"select * from {'rises' if target == 'rise' else 'records'}")
-
-
-def _items(option: str, given: Sequence[str] | None) -> dict[str, str]:
-    """`["N=params,D=tokens"]` as a mapping."""
-    items: dict[str, str] = {}
-    for part in (part for text in given or () for part in NEXT_ITEM.split(text)):
-        name, equals, value = part.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise PliantError(f"--{option} {part!r}: write NAME=..., several separated by commas")
-        if name.strip() in items:
-            raise PliantError(f"--{option}: {name.strip()} is given twice")
-        items[name.strip()] = value.strip()
-    return items
-
-
-def _number(option: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise PliantError(f"--{option}: {text[:60]!r} is no number") from None
-    if not math.isfinite(value):
-        raise PliantError(f"--{option}: {text[:60]!r} is beyond what a number can be")
-    return value
-
-
-def _pair(option: str, text: str) -> tuple[float | None, float | None]:
-    low, colon, high = text.partition(":")
-    if not colon:
-        raise PliantError(f"--{option}: {text!r}: write LOW:HIGH, either of them may be missing")
-    return (_number(option, low) if low.strip() else None, _number(option, high) if high.strip() else None)
-
-
-def _both(option: str, text: str) -> tuple[float, float]:
-    first, second = _pair(option, text)
-    if first is None or second is None:
-        raise PliantError(f"--{option}: {text!r}: write CENTRE:DEVIATION")
-    return first, second
 
 
 def _restarts(text: str) -> str | int:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from pliant.decide.curves.curve import Curve
     from pliant.decide.curves.inflection import Inflection, inflection
     from pliant.decide.curves.shared import shared_error
-    from pliant.decide.fits.accuracy import decide as accuracy
     from pliant.decide.fits.answer import Decision
     from pliant.decide.fits.bits import rounding as rounding_bits
     from pliant.decide.fits.bits import serving as serving_bits
     from pliant.decide.fits.bits import training as training_bits
     from pliant.decide.fits.data import epochs, pools
+    from pliant.decide.fits.downstream import decide as downstream
     from pliant.decide.fits.size import decide as size
     from pliant.decide.fits.sweep import decide as sweep
     from pliant.decide.fits.tokens import critical_tokens
@@ -36,11 +36,11 @@ __all__ = [
     "GroupDecision",
     "Inflection",
     "Question",
-    "accuracy",
     "ask",
     "between",
     "checkpoint",
     "critical_tokens",
+    "downstream",
     "epochs",
     "inflection",
     "pools",
@@ -64,11 +64,11 @@ _HOMES = {
     "GroupDecision": "groups.answer.GroupDecision",
     "Inflection": "curves.inflection.Inflection",
     "Question": "questions.Question",
-    "accuracy": "fits.accuracy.decide",
     "ask": "questions.ask",
     "between": "groups.between.decide",
     "checkpoint": "curves.checkpoint.decide",
     "critical_tokens": "fits.tokens.critical_tokens",
+    "downstream": "fits.downstream.decide",
     "epochs": "fits.data.epochs",
     "inflection": "curves.inflection.inflection",
     "pools": "fits.data.pools",

@@ -3,7 +3,7 @@
     accuracy = chance + (ceiling - chance) / (1 + exp(E + A N^-alpha + B D^-beta))
 
 When to use it: ladders without a measured loss of the right answers. With it, fit the loss (`chinchilla` on bits per byte) and then
-`accuracy` on that loss, and chain the two: `pliant decide accuracy` gives the joint interval.
+`accuracy` on that loss, and chain the two: `pliant decide downstream` gives the joint interval.
 What goes wrong: tasks at chance give no slope; slope and middle of the second step are absorbed in E, A and B, so that they are no loss.
 Source: Bhagia et al., arXiv 2412.04403, one-step variant.
 """

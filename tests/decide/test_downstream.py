@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from drawn import drawn
 
-from pliant.decide import Decision, accuracy
+from pliant.decide import Decision, downstream
 from pliant.errors import PliantError
 from pliant.laws import LAWS, fit
 
@@ -27,7 +27,7 @@ def width(found: Decision) -> float:
 
 def test_the_chain_is_the_composition() -> None:
     """By hand, and without spread both ends of the interval are the value."""
-    found = accuracy(drawn("chinchilla", LOSS, RUNS), drawn("accuracy", TASK, LOSSES), AT)
+    found = downstream(drawn("chinchilla", LOSS, RUNS), drawn("accuracy", TASK, LOSSES), AT)
     loss = 1.82 + 480 * 1e9**-0.35 + 2100 * 3e10**-0.37
     assert found.evidence["loss"] == pytest.approx(loss)
     assert found.answer == pytest.approx(0.25 + 0.75 / (1 + np.exp(3 * (loss - 2.5))))
@@ -37,14 +37,14 @@ def test_the_chain_is_the_composition() -> None:
 
 def test_spread_of_either_step_counts() -> None:
     """Only E varies: the interval is the slope of the sigmoid times that of the loss. With both, squares add up."""
-    one = accuracy(drawn("chinchilla", LOSS, RUNS, {"E": 0.005}, draws=4000), drawn("accuracy", TASK, LOSSES, draws=4000), AT)
+    one = downstream(drawn("chinchilla", LOSS, RUNS, {"E": 0.005}, draws=4000), drawn("accuracy", TASK, LOSSES, draws=4000), AT)
     share = (one.answer - 0.25) / 0.75
     slope = 0.75 * 3 * share * (1 - share)
     low, high = one.evidence["loss_interval"]
     assert width(one) == pytest.approx(slope * (high - low), rel=0.02)
     assert one.evidence["parts"]["task"] == pytest.approx(0, abs=1e-12)
     other = drawn("accuracy", TASK, LOSSES, {"middle": 0.01}, draws=4000)
-    both = accuracy(drawn("chinchilla", LOSS, RUNS, {"E": 0.005}, draws=4000), other, AT)
+    both = downstream(drawn("chinchilla", LOSS, RUNS, {"E": 0.005}, draws=4000), other, AT)
     parts = both.evidence["parts"]
     assert width(both) == pytest.approx(float(np.hypot(parts["loss"], parts["task"])), rel=0.05)
     low, high = both.evidence["new_run_interval"]
@@ -61,14 +61,14 @@ def test_fits_that_do_not_chain_are_one_line() -> None:
         ((loss, task, {**AT, "Q": 1.0}), "column of none"),
     ):
         with pytest.raises(PliantError, match=message):
-            accuracy(*given)
+            downstream(*given)
 
 
 def test_fits_of_two_losses_are_refused() -> None:
     N, D = np.tile(np.geomspace(1e7, 1e9, 4), 4), np.repeat(np.geomspace(1e9, 1e11, 4), 4)
     found = fit("chinchilla", {"N": N, "D": D, "loss": LAWS["chinchilla"]({"N": N, "D": D}, LOSS)}, restarts=4, bootstrap=20)
     with pytest.raises(PliantError, match="must be of one loss in one unit"):
-        accuracy(found, drawn("accuracy", TASK, {"L": np.array([0.6, 0.9])}), AT)
+        downstream(found, drawn("accuracy", TASK, {"L": np.array([0.6, 0.9])}), AT)
 
 
 def test_hellaswag_of_a_13b_model_from_a_ladder(shared_data: Path) -> None:
@@ -78,7 +78,7 @@ def test_hellaswag_of_a_13b_model_from_a_ladder(shared_data: Path) -> None:
     bpb, right = "hellaswag_val_rc_5shot_bpb", "hellaswag_val_rc_5shot_len_norm"
     loss = fit("chinchilla", table, {"loss": bpb}, small, unit="nats", restarts=4, bootstrap=50)
     task = fit("accuracy", table, {"L": bpb, "accuracy": right}, small, fix={"chance": 0.25, "ceiling": 1.0}, restarts=4, bootstrap=50)
-    found = accuracy(loss, task, {"N": 13e9, "D": 5e12})
+    found = downstream(loss, task, {"N": 13e9, "D": 5e12})
     assert found.evidence["loss"] == pytest.approx(0.653, abs=0.02)
     assert found.answer == pytest.approx(0.853, abs=0.02)
     low, high = found.evidence["new_run_interval"]

@@ -28,7 +28,7 @@ from pliant.statistics import Array
 if TYPE_CHECKING:
     from pliant.laws import Fit
 
-QUESTION = "what accuracy"
+QUESTION = "what a downstream task will measure"
 
 
 def decide(loss: Fit | BootstrappedFit, task: Fit | BootstrappedFit, at: Mapping[str, float], affordable: float | None = None) -> Decision:
