@@ -110,7 +110,9 @@ def test_words_for_people(pliant: Command, fits: Path) -> None:
     lines = out.splitlines()
     assert lines[0].startswith("how many tokens to pretrain on: answered: the loss after the change is lowest near")
     assert any(line.startswith("  audit  law ptq holds") for line in lines)
-    assert any("one more bit after training: +" in line for line in lines)
+    assert any("audited to" in line and "asked within the runs: expected error" in line for line in lines)
+    assert any("one more bit after training: loss " in line and line.endswith(" lower") and "nats/token" in line for line in lines)
+    assert any("by     law chinchilla + ptq as fitted" in line for line in lines)
     assert any(line.startswith("  next   measure N ") for line in lines)
 
 

@@ -10,7 +10,8 @@ from drawn import drawn
 
 from pliant.decide import Decision, downstream
 from pliant.errors import PliantError
-from pliant.laws import LAWS, fit
+from pliant.laws import LAWS, fit, grid, simulate
+from pliant.laws.extrapolation.of_fit import predict_runs
 
 LOSS = {"E": 1.82, "A": 480.0, "B": 2100.0, "alpha": 0.35, "beta": 0.37}
 TASK = {"chance": 0.25, "ceiling": 1.0, "slope": 3.0, "middle": 2.5}
@@ -85,3 +86,16 @@ def test_hellaswag_of_a_13b_model_from_a_ladder(shared_data: Path) -> None:
     assert low < 0.832 < high
     assert found.evidence["loss_beyond"] > 0
     assert found.verdict == "undetermined"  # 20 times the tokens of the ladder, at a loss that no run of it had
+
+
+def test_the_loss_is_extrapolated_from_the_table() -> None:
+    """Its interval is that of `pliant predict`; the task's follows through the curve, which falls with the loss."""
+    table = simulate(LAWS["chinchilla"], grid(N=(1e7, 3e7, 1e8, 3e8), D=(3e8, 1e9, 3e9, 1e10)), LOSS, 0.003, 0)
+    loss = fit("chinchilla", table, bootstrap=2000, restarts=4)
+    predicted = predict_runs(loss, AT)
+    found = downstream(loss, drawn("accuracy", TASK, {"L": table["loss"]}, draws=2000), AT)
+    assert found.evidence["loss"] == pytest.approx(predicted.value[0])
+    assert found.evidence["loss_interval"] == pytest.approx((predicted.low[0], predicted.high[0]))
+    right = [0.25 + 0.75 / (1 + np.exp(3 * (end - 2.5))) for end in (predicted.high[0], predicted.low[0])]
+    assert [found.low, found.high] == pytest.approx(right, abs=0.1 * (right[1] - right[0]))
+    assert "extrapolating form" in found.evidence["predicted_by"]

@@ -95,13 +95,20 @@ def test_refuses_far_from_the_data_and_after_a_failed_audit() -> None:
     few_bits = tokens(fits(), {"N": 30e6, "Ppost": 2.0})
     assert few_bits.verdict == "refused"
     assert "below the bits" in few_bits.reason
-    failed = tokens(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0})
+    failed = tokens(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0}, most=2e12)
     assert failed.verdict == "refused"
     assert failed.reason == "the held-out audit of law chinchilla failed: off by 9%"
 
 
+def test_a_failed_audit_is_of_larger_runs() -> None:
+    """Inside what was measured the question is answered, and says how the audit went."""
+    decision = tokens(fits(audit={"verdict": "fails", "reason": "off by 9%"}), {"N": 30e6, "Ppost": 4.0})
+    assert decision.verdict == "answered"
+    assert decision.audit[0]["verdict"] == "fails"
+
+
 def test_an_undetermined_audit_leaves_the_answer_undetermined() -> None:
-    decision = tokens(fits(0.05, {"verdict": "undetermined", "reason": "too few runs"}), {"N": 30e6, "Ppost": 4.0})
+    decision = tokens(fits(0.05, {"verdict": "undetermined", "reason": "too few runs"}), {"N": 30e6, "Ppost": 4.0}, most=2e12)
     assert decision.verdict == "undetermined"
     assert decision.answer == pytest.approx(critical_tokens({**BASE, **RISE}, 30e6, 4.0), rel=1e-4)
     assert "too few runs" in decision.reason

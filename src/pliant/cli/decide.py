@@ -135,7 +135,8 @@ def downstream(fit: FitOption, at: AtOption = "", afford: AffordOption = None, a
 
     if len(fit) != 2:
         raise PliantError("this question takes two: --fit LOSS --fit TASK, the second of a law that reads a loss L, such as accuracy")
-    show(decide(*fits_of(fit), values_of(at), afford), as_json)
+    loss, task = fits_of(fit)
+    show(decide(loss, task, values_of(at), afford), as_json)
 
 
 @decide_app.command("data")

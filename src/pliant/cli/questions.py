@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,6 +98,15 @@ def _disagreement(decision: Decision) -> str:
     return f"these ways differ {decision.evidence['disagreement']:.3g} times, {meaning}"
 
 
+def _gained(other: Mapping[str, Any]) -> str:
+    """What an alternative would do, with its unit and direction."""
+    if other.get("gain") is None:
+        return str(other.get("note", ""))
+    target = next((name for name in ("loss", "error", "rise") if name in other), None)
+    reached = f"{target} {other[target]:.4g} {other['unit']}, " if target else ""
+    return f"{reached}{abs(other['gain']):.2g} {'lower' if other['gain'] >= 0 else 'higher'}"
+
+
 def _plain(value: float) -> str:
     return format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
 
@@ -109,9 +118,10 @@ def show(decision: Decision, as_json: bool) -> None:
         return
     print(f"{decision.question}: {decision.sentence()}")
     for name, (value, low, high) in decision.evidence.get("figures", {}).items():
-        print(f"  with   {name} {_between(value, low, high)}")
+        unit = decision.evidence.get("units", {}).get(name, "")
+        print(f"  with   {name} {_between(value, low, high)} {unit}".rstrip())
     for way in decision.evidence.get("approaches", ())[1:]:
-        found = way["note"] if way["size"] is None else f"{_between(way['size'], way['low'], way['high'])} {way['note']}"
+        found = way["note"] if way["size"] is None else f"{_between(way['size'], way['low'], way['high'])} parameters, {way['note']}"
         print(f"  also   {way['approach']}: {found}")
     if "disagreement" in decision.evidence:
         print(f"  note   {_disagreement(decision)}")
@@ -121,10 +131,11 @@ def show(decision: Decision, as_json: bool) -> None:
     for warning in decision.warnings:
         print(f"  note   {warning}")
     for audit in decision.audit:
-        print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['reason']}")
+        print(f"  audit  law {audit['law']} {audit['verdict']}: {audit['graded']}; {audit['reason']}")
+    if "predicted_by" in decision.evidence:
+        print(f"  by     {decision.evidence['predicted_by']}")
     for other in decision.alternatives:
-        gain = f"{other['gain']:+.4g}" if other.get("gain") is not None else other.get("note", "")
-        print(f"  or     {other['lever']}: {gain}")
+        print(f"  or     {other['lever']}: {_gained(other)}")
     if decision.next is not None:
         run = ", ".join(f"{name} {format_count(value)}" for name, value in decision.next["run"].items())
         where = f" of {decision.next['group']}" if decision.next["group"] else ""

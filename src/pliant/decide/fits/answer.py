@@ -1,8 +1,9 @@
 """What a decision is: an answer with its interval, how sure it is, what it rests on, and what else could be done.
 
-Two things stand before every answer. A fit whose held-out audit fails gives none (`refused`), and a question further from
-the measured runs than `FARTHEST` gives none either. Where the audit is undetermined, or the bootstrap samples disagree about the
-kind of answer, the verdict is `undetermined`. In all cases `next` names the run that would help most.
+Two things stand before every answer beyond the measured runs. A fit whose held-out audit failed gives none (`refused`) where the
+error to expect would mislead (`audits`), and a question further away than `FARTHEST` gets none either. Where the audit is not sure, or
+the bootstrap samples disagree about the kind of answer, the verdict is `undetermined`. Audits are of larger runs: questions
+inside the measured ranges are answered. In all cases `next` names the run that would help most.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pliant.decide.fits.audits import audits, misleads
 from pliant.decide.fits.bootstrapped import BootstrappedFit
 from pliant.decide.fits.next_run import next_run
 from pliant.numbers import format_count
@@ -43,7 +45,8 @@ class Decision:
     """Fraction of bootstrap samples in which the answer beats every other that was compared."""
     audit: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     alternatives: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    """Other things that could be changed, with what they would do where the fits can say; `levers` in JSON."""
+    """Other things that could be changed, with what they would do where the fits can say; `levers` in JSON. Each has its `unit`, and
+    which values are `better`; a gain above zero is for the better."""
     evidence: dict[str, Any] = field(default_factory=dict[str, Any])
     next: dict[str, Any] | None = None
     """The affordable run that would narrow this decision most."""
@@ -84,18 +87,37 @@ def conclude(
     """
     shared: dict[str, Any] = {
         "question": question,
-        "audit": [{"law": fit.law.name, **fit.audit} for fit in fits],
-        "evidence": {**evidence, "distance": distances(fits, setting)},
+        "audit": audits(fits, setting),
+        "evidence": {**evidence, "distance": distances(fits, setting), "predicted_by": as_fitted(fits)},
         "next": next_run(fits, narrow, affordable),
         "warnings": warnings_of(fits),
     }
     if reason := obstacle(fits, setting):
         return Decision(verdict="refused", reason=reason, **shared)
-    unsure = [fit for fit in fits if fit.audit.get("verdict") != "holds"]
-    if unsure and answer["verdict"] == "answered":
-        why = f"the held-out audit of law {unsure[0].law.name} is undetermined: {unsure[0].audit.get('reason')}"
+    if answer["verdict"] == "answered" and (why := doubt(fits, setting)):
         answer = {**answer, "verdict": "undetermined", "reason": f"{answer['reason']}, but {why}"}
-    return Decision(**answer, **shared)
+    told = {"unit": fits[0].law.unit, "better": "lower"}
+    return Decision(**{**answer, "alternatives": [{**other, **told} for other in answer.get("alternatives", ())]}, **shared)
+
+
+def as_fitted(fits: Sequence[BootstrappedFit]) -> str:
+    """What predictions of decisions rest on, in words."""
+    names = " + ".join(fit.law.name for fit in fits[: 1 if fits[0].group else None])
+    return f"law {names} as fitted: intervals are of its parameters, without one run's noise and the form's error (see `pliant predict`)"
+
+
+def doubt(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> str | None:
+    """Why an answer beyond the runs is not sure: an audit that does not hold. None: no doubt."""
+    for fit in fits:
+        if fit.audit.get("verdict") != "holds" and not inside(fit, setting):
+            said = "failed" if fit.audit.get("verdict") == "fails" else "is undetermined"
+            return f"the held-out audit of law {fit.law.name} {said}: {fit.audit.get('reason')}"
+    return None
+
+
+def inside(fit: BootstrappedFit, setting: Mapping[str, float]) -> bool:
+    """Whether all that is asked for lies within what the fit measured."""
+    return bool(setting) and all(distance <= 1 for distance in distances([fit], setting).values())
 
 
 def warnings_of(fits: Sequence[BootstrappedFit]) -> list[str]:
@@ -115,13 +137,9 @@ def distances(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> 
 
 
 def obstacle(fits: Sequence[BootstrappedFit], setting: Mapping[str, float]) -> str | None:
-    """Why no answer may be given: a failed audit, or a question too far from the data. None: nothing stands in the way.
-
-    A failed audit is about larger runs: it does not stand in the way of a question inside the measured ranges.
-    """
+    """Why no answer may be given: an audit that failed by too much, or a question too far from the data. None: nothing in the way."""
     for fit in fits:
-        inside = bool(setting) and all(distance <= 1 for distance in distances([fit], setting).values())
-        if fit.audit.get("verdict") == "fails" and not inside:
+        if misleads(fit, setting) and not inside(fit, setting):
             return f"the held-out audit of law {fit.law.name} failed: {fit.audit.get('reason')}"
         for column in fit.law.columns:
             if column.unit == "bits" and column.name in fit.measured and setting.get(column.name, np.inf) < fit.range(column.name)[0]:
@@ -143,7 +161,7 @@ def interval(values: Array, low: float | None = None, high: float | None = None)
 
 @dataclass(frozen=True)
 class RankedAlternatives:
-    """A choice among alternatives, the same for every bootstrap sample; values in nats/token or error, lower is better."""
+    """A choice among alternatives, the same for every bootstrap sample."""
 
     alternatives: list[Any]
     values: list[float]
@@ -155,9 +173,14 @@ class RankedAlternatives:
     probability_runner_up_better: float
     regret: float
     """Mean over bootstrap samples of what `best` gives away against each sample's own best."""
+    of: str
+    """What the alternatives are: parameters, tokens, bits ..."""
+    unit: str
+    """Of values and regret."""
+    better: Literal["lower"] = "lower"
 
 
-def compare(values: Array, alternatives: Sequence[Any]) -> RankedAlternatives:
+def compare(values: Array, alternatives: Sequence[Any], of: str, unit: str) -> RankedAlternatives:
     """Of `values` (samples, alternatives): the fit's own best, and how often the bootstrap samples agree. NaN: not possible."""
     filled = np.where(np.isnan(values), np.inf, values)
     order = np.argsort(filled[0])
@@ -172,6 +195,8 @@ def compare(values: Array, alternatives: Sequence[Any]) -> RankedAlternatives:
         runner_up=alternatives[second],
         probability_runner_up_better=_mean(samples[:, second] < samples[:, best]),
         regret=_mean(samples[:, best] - lowest),
+        of=of,
+        unit=unit,
     )
 
 

@@ -114,7 +114,7 @@ def _choose(
     """The width whose best model has the lowest loss."""
     widths = list(candidates)
     values = np.stack([loss for _, _, loss in candidates.values()], axis=1)
-    comparison = compare(values, widths)
+    comparison = compare(values, widths, "bits", fits[0].law.unit)
     best: float = comparison.best
     size, tokens, loss = (float(found[0]) for found in candidates[best])
     lowest = np.where(np.isnan(values), np.inf, values)

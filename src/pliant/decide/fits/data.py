@@ -44,7 +44,7 @@ def pools(fit: Fit | Mapping[str, BootstrappedFit], samples: float, affordable: 
     by_pool = _checked(fit if isinstance(fit, Mapping) else grouped(fit))
     sets = [chosen for count in range(1, len(by_pool) + 1) for chosen in itertools.combinations(by_pool, count)]
     errors = {chosen: _errors([by_pool[name] for name in chosen], samples) for chosen in sets}
-    comparison = compare(np.stack(list(errors.values()), axis=1), sets)
+    comparison = compare(np.stack(list(errors.values()), axis=1), sets, "pools", next(iter(by_pool.values())).law.unit)
     best, second = comparison.best, comparison.runner_up
     members, sure = [by_pool[name] for name in best], comparison.probability_best
     error, twice = errors[best], _errors(members, 2 * samples)
@@ -95,7 +95,7 @@ def epochs(fit: Fit | BootstrappedFit, unique: float, compute: float, at: Mappin
     passes = tokens_for(compute, best) / unique
     around = best[0] * np.array([[1, 0.5, 2]])
     line = {"N": around, "D": tokens_for(compute, around)}
-    comparison = compare(total(fits, {**setting, **line}), (line["D"][0] / unique).tolist())
+    comparison = compare(total(fits, {**setting, **line}), (line["D"][0] / unique).tolist(), "epochs", fits[0].law.unit)
     chosen = {**setting, "N": float(best[0]), "D": float(passes[0] * unique)}
     evidence = {"at": {**setting, "compute": compute}, "N": chosen["N"], "D": chosen["D"]}
     evidence |= {"loss": float(loss[0]), "loss_interval": interval(loss), "comparison": comparison}

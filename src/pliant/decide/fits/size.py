@@ -23,6 +23,8 @@ from pliant.decide.fits.asked import fits_for, possible
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.optimum import minimise
 from pliant.errors import PliantError
+from pliant.laws.extrapolation.of_fit import plain, predict_runs
+from pliant.laws.extrapolation.rolling import FEWEST
 from pliant.numbers import format_count
 from pliant.statistics import Array
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pliant.laws import Fit
 
 QUESTION = "how large a model, and how many tokens"
+EXTRAPOLATED = "loss of a new run, extrapolated"
 
 
 def tokens_for(compute: float, N: Array, served: float = 0.0, bits: float = 16.0) -> Array:
@@ -63,8 +66,8 @@ def decide(
     tokens = tokens_for(compute, best, served)
     choices = best[0] * np.array([1, 0.25, 0.5, 2, 4])
     line = {"N": choices[None, :], "D": tokens_for(compute, choices[None, :], served)}
-    comparison = compare(total(fits, {**at, **line}), choices.tolist())
-    evidence = {
+    comparison = compare(total(fits, {**at, **line}), choices.tolist(), "parameters", fits[0].law.unit)
+    evidence: dict[str, Any] = {
         "at": {**at, "compute": compute, "served": served},
         "tokens": float(tokens[0]),
         "tokens_interval": interval(tokens),
@@ -79,6 +82,8 @@ def decide(
             "loss": (float(loss[0]), *interval(loss)),
         },
     }
+    evidence["units"] = dict.fromkeys(("loss", EXTRAPOLATED), fits[0].law.unit)
+    evidence["figures"] |= _new_run(laws, {"N": float(best[0]), "D": float(tokens[0])})
     low, high = interval(best)
     if not served and (ways := _approaches(fits, compute)):
         sizes = [float(best[0]), *(way.size for way in ways if way.size is not None)]
@@ -92,6 +97,15 @@ def decide(
         answer=float(best[0]), low=low, high=high, probability_best=comparison.probability_best,
         alternatives=_alternatives(fits, compute, at, served, float(loss[0])),
     )  # fmt: skip
+
+
+def _new_run(laws: Sequence[Fit | BootstrappedFit], run: Mapping[str, float]) -> dict[str, tuple[float, float, float]]:
+    """The loss that one new run of that size will measure, as `pliant predict` has it; nothing where there is no table of N and D alone."""
+    (fit, *others) = laws
+    if others or isinstance(fit, BootstrappedFit) or not plain(fit) or len(fit.target) < FEWEST:
+        return {}
+    found = predict_runs(fit, run)
+    return {EXTRAPOLATED: (float(found.value[0]), float(found.low[0]), float(found.high[0]))}
 
 
 def _approaches(fits: Sequence[BootstrappedFit], compute: float) -> list[Approach]:

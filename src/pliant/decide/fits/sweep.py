@@ -21,6 +21,7 @@ import numpy as np
 
 from pliant.decide.fits.answer import Decision, distances, interval, obstacle, warnings_of
 from pliant.decide.fits.asked import fits_for, possible
+from pliant.decide.fits.audits import audits
 from pliant.decide.fits.bootstrapped import BootstrappedFit, total
 from pliant.decide.fits.next_run import cost
 from pliant.decide.fits.size import split, tokens_for
@@ -66,7 +67,7 @@ def decide(fit: Fit, budget: float, compute: float | None = None, at: Mapping[st
     if price.min() > budget:
         raise PliantError(f"the budget of {budget:.3g} FLOPs is below the cheapest run within the table's regime, {price.min():.3g} FLOPs")
     wanted, spread, setting, words = _answer(fit, drawn, compute, at)
-    audit, told_of = [{"law": fit.law.name, **drawn.audit}], warnings_of([drawn])
+    audit, told_of = audits([drawn], setting), warnings_of([drawn])
     if reason := obstacle([drawn], setting):
         return Decision(QUESTION, "refused", reason, audit=audit, evidence={"distance": distances([drawn], setting)}, warnings=told_of)
     known, slopes = _information(fit, fit.columns), _slopes(fit, able)

@@ -61,7 +61,7 @@ def decide(
     best, loss = minimise(lambda D: total(fits, {**at, "D": D}), low, high)
     last = total(fits, {**at, "D": high})[:, 0]
     choices = np.array([factor * best[0] for factor in (1, 0.25, 0.5, 2, 4) if low <= factor * best[0] <= high])
-    comparison = compare(total(fits, {**at, "D": choices[None, :]}), choices.tolist())
+    comparison = compare(total(fits, {**at, "D": choices[None, :]}), choices.tolist(), "tokens", fits[0].law.unit)
     inside = (best > low * EDGE) & (best < high / EDGE)
     evidence = {
         "at": dict(at),

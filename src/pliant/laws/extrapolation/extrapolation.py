@@ -103,6 +103,14 @@ class Extrapolator:
         """How wrong the form is here, as probabilities of `scale.WRONGNESS`."""
         return self.learned.posterior(self.past)
 
+    def draws(self, targets: LogRuns, count: int, seed: int = 0) -> Array:
+        """What new runs at `targets` may measure, (count, rows), from the distribution that `predict` has intervals of."""
+        y, errors = self.fit.predict(targets)
+        generator = np.random.default_rng(seed)
+        wrong = generator.choice(len(WRONGNESS), count, p=self.posterior)
+        off = generator.standard_t(self.learned.freedom, (count, 1)) * self.learned.scales(errors)[:, wrong].T
+        return self.scale.back(y + off)
+
     def predict(self, targets: LogRuns, confidence: float = 0.9) -> Extrapolation:
         """New runs at `targets` (whose y is not read)."""
         y, errors = self.fit.predict(targets)

@@ -50,9 +50,14 @@ def from_fit(fit: FittedLaw, learned: ErrorScale = LEARNED) -> Extrapolator:
 
 def predict_runs(fit: FittedLaw, at: Mapping[str, Any], confidence: float = 0.9) -> Extrapolation:
     """Predict new runs from the table in a fit, by whatever holds best beyond the data. Raises PliantError for targets it cannot take."""
-    law, models, maker = fit.law, fit.texts.get(fit.options.clusters or ""), from_fit(fit)
+    return from_fit(fit).predict(runs_at(fit, at), confidence)
+
+
+def runs_at(fit: FittedLaw, at: Mapping[str, Any]) -> LogRuns:
+    """The runs that are asked for, as the extrapolator `from_fit` takes them. Raises PliantError for ones that it cannot take."""
+    law, models = fit.law, fit.texts.get(fit.options.clusters or "")
     if plain(fit):
-        return maker.predict(targets_of(law, at, fit.columns, fit.options.clusters, models), confidence)
+        return targets_of(law, at, fit.columns, fit.options.clusters, models)
     form = LawForm(fit)
     wanted, words = asked(law, at, fit.options.clusters, form.groups)
     for name in form.groups:
@@ -60,7 +65,7 @@ def predict_runs(fit: FittedLaw, at: Mapping[str, Any], confidence: float = 0.9)
             raise PliantError(f"column {name!r}: the fit has no {unknown[0]!r}; it has {', '.join(form.values[name].tolist())}")
     codes = model_numbers(law, fit.columns, models, wanted, words.get(fit.options.clusters or ""))
     size = _size(law, wanted)
-    return maker.predict(LogRuns(form.rows(wanted, words), size, np.full(len(size), np.nan), codes, False), confidence)
+    return LogRuns(form.rows(wanted, words), size, np.full(len(size), np.nan), codes, False)
 
 
 def predict_as_fitted(fit: FittedLaw, at: Mapping[str, Any], confidence: float = 0.9) -> Extrapolation:

@@ -6,7 +6,7 @@ fitted to the smallest half of the runs it predicts the next tenth, fitted to th
 Verdicts: `holds` when the mean error of the held-out runs is under 3%, or no more than noise and the uncertainty of the smaller
 fit explain for 95% of tables; `fails` when it is more, so that an answer would mislead; `undetermined` when there are too few
 runs to refit without the largest, or the smaller fit allows so much (25%) that hardly anything could fail. A verdict is coarse: what
-the steps say is graded (`expected_error`), at the distance that is asked. Percentages are of the measured value, or, where
+the steps say is graded (`expected_error`, `graded`), at the distance that is asked. Percentages are of the measured value, or, where
 residuals are differences, of the range that the target takes.
 Cost: six more problems in the same batch.
 What goes wrong: one largest run is one draw of noise; held-out runs of the same size as fitted ones are no extrapolation,
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -71,30 +72,46 @@ class Audit:
 
     def expected_error(self, times: float) -> float | None:
         """The error to expect of a run so many times larger than the largest, from the errors of the steps; None without any."""
-        steps = [(step.beyond, step.error, step.held_out) for step in self.ordered] + [(self.beyond, self.error, self.held_out)]
-        known = [(_grown(beyond), error, count) for beyond, error, count in steps if beyond and error is not None and math.isfinite(error)]
-        if not known:
-            return None
-        level = sum(error / grown * math.sqrt(count) for grown, error, count in known) / sum(math.sqrt(count) for _, _, count in known)
-        return TYPICAL * level * _grown(times)
+        return expected_error(asdict(self), times)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the three that scripts rely on first; `expected` is the error to expect by how many times larger a run is."""
         told = {f"{times:g}": self.expected_error(times) for times in DISTANCES}
         return _finite({**asdict(self), "expected": told})
 
-    def graded(self, times: float) -> str:
-        """What was tried and what that says at the distance asked, in one sentence."""
-        error = self.expected_error(times)
-        if error is None:
-            return "never tried beyond its runs"
-        return f"audited to {self.beyond:.3g} times, asked at {max(times, 1.0):.3g} times: expected error {error:.2g}"
+    def graded(self, times: float, unit: str | None = None) -> str:
+        """What was tried and what that says at the distance asked, in words; relative errors, or those in `unit`."""
+        return graded(asdict(self), times, unit)
 
     @classmethod
     def from_json(cls, form: dict[str, Any]) -> Audit:
         """The reverse of `to_json`."""
         fields: dict[str, Any] = {**form, "ordered": tuple(AuditStep(**step) for step in form["ordered"])}
         return cls(**fields)
+
+
+def expected_error(told: Mapping[str, Any], times: float) -> float | None:
+    """`Audit.expected_error`, from an audit's plain values."""
+    known = [(_grown(step["beyond"]), step["error"], step["held_out"]) for step in _tried(told)]
+    if not known:
+        return None
+    level = sum(error / grown * math.sqrt(count) for grown, error, count in known) / sum(math.sqrt(count) for _, _, count in known)
+    return TYPICAL * level * _grown(times)
+
+
+def graded(told: Mapping[str, Any], times: float, unit: str | None = None) -> str:
+    """`Audit.graded`, from an audit's plain values."""
+    error = expected_error(told, times)
+    if error is None:
+        return "never tried beyond its runs"
+    asked = f"at {times:.3g} times" if times > 1 else "within the runs"
+    expected = f"{100 * error:.2g}%" if unit is None else f"{error:.2g} {unit}"
+    return f"audited to {max(step['beyond'] for step in _tried(told)):.3g} times, asked {asked}: expected error {expected}"
+
+
+def _tried(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    steps: list[Mapping[str, Any]] = [*told.get("ordered", ()), told]
+    return [step for step in steps if step.get("beyond") and step.get("error") is not None and math.isfinite(step["error"])]
 
 
 def _grown(times: float) -> float:
