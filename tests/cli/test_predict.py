@@ -52,6 +52,7 @@ def test_a_table_gives_a_row_each_and_people_the_answer_first(saved: Path, tmp_p
         ([], "say which runs"),
         (["--at", "N=7B"], "give D (tokens) too"),
         (["--at", "N=7B,D=0"], "above zero"),
+        (["--at", "N=7B,D=140B,Q=3"], "reads no such column"),
         (["--at", "N=7B,D=x"], "x"),
         (["--table", "none.csv"], "no such file"),
     ],
@@ -60,3 +61,8 @@ def test_what_it_refuses(saved: Path, arguments: list[str], says: str, pliant: C
     code, _, said = pliant("predict", "--fit", saved, *arguments)
     assert code == 2
     assert says in said
+
+
+def test_a_run_that_is_no_larger_may_still_be_outside(saved: Path, pliant: Command) -> None:
+    shown = pliant("predict", "--fit", saved, "--at", "N=1M,D=1B")[1]
+    assert "no larger than the fitted runs, but N 1M is outside their range, 10M to 1B" in shown

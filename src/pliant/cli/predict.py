@@ -12,6 +12,7 @@ from pliant.cli.output import note, print_json, print_table
 from pliant.cli.questions import AtOption, values_of
 from pliant.errors import PliantError
 from pliant.numbers import format_count
+from pliant.spec import nearest
 
 if TYPE_CHECKING:
     from pliant.laws import Extrapolation, Fit
@@ -37,7 +38,7 @@ def predict_command(
     if (table is None) == (not at):
         raise PliantError("say which runs: --at N=7B,D=140B for one, or --table rows.csv for many")
     found = Fit.load(fit)
-    columns = values_of(at) if table is None else _columns(found, table)
+    columns = _asked(found, at) if table is None else _columns(found, table)
     predicted = predict_as_fitted(found, columns) if as_fitted else predict_runs(found, columns)
     if as_json:
         rows = predicted.rows()
@@ -46,11 +47,35 @@ def predict_command(
     _show(found, predicted, columns)
 
 
+def _asked(fit: Fit, at: str) -> dict[str, Any]:
+    columns, named = values_of(at), [*fit.law.column_names, *_named(fit)]
+    if unknown := [name for name in columns if name not in named]:
+        raise PliantError(f"--at {unknown[0]}: law {fit.law.name} reads no such column; {nearest(unknown[0], named)}")
+    return columns
+
+
 def _columns(fit: Fit, table: Path) -> dict[str, Any]:
     from pliant.laws.tables.table import read_columns
 
-    wanted = [*fit.coordinates.by.values(), *([fit.options.clusters] if fit.options.clusters else [])]
-    return read_columns(fit.law, table, texts=sorted(set(wanted) - set(fit.law.column_names)))
+    return read_columns(fit.law, table, texts=_named(fit))
+
+
+def _named(fit: Fit) -> list[str]:
+    """The columns of words: those that parameters are split by, and the clusters'."""
+    wanted = {*fit.coordinates.by.values(), *([fit.options.clusters] if fit.options.clusters else [])}
+    return sorted(wanted - set(fit.law.column_names))
+
+
+def _where(fit: Fit, columns: dict[str, Any], beyond: float) -> str:
+    """Where one run lies among those that were fitted, in words."""
+    if beyond > 1:
+        return f"{beyond:.3g} times beyond the largest fitted run"
+    for name in fit.law.column_names:
+        known, value = fit.columns[name], columns.get(name)
+        if isinstance(value, float) and not known.min() <= value <= known.max():
+            ends = f"{format_count(float(known.min()))} to {format_count(float(known.max()))}"
+            return f"no larger than the fitted runs, but {name} {format_count(value)} is outside their range, {ends}"
+    return "inside the range of the fitted runs"
 
 
 def _show(fit: Fit, predicted: Extrapolation, columns: dict[str, Any]) -> None:
@@ -64,8 +89,7 @@ def _show(fit: Fit, predicted: Extrapolation, columns: dict[str, Any]) -> None:
         print(f"{fit.law.target} {row['value']:.4f}{unit}, {ends} for a new run{' at ' + asked if asked else ''}")
         parts = ", ".join(f"{name} ±{part:.4f}" for name, part in row["parts"].items())
         print(f"of this half-width: {parts}")
-        inside = "inside the range of the fitted runs" if row["beyond"] <= 1 else f"{row['beyond']:.3g} times beyond the largest fitted run"
-        print(f"{inside}; expect to be off by {predicted.typical[0]:.2g}{unit}")
+        print(f"{_where(fit, columns, row['beyond'])}; expect to be off by {predicted.typical[0]:.2g}{unit}")
     else:
         cells = [
             [f"{row[name]:.4f}" for name in ("value", "low", "high")]

@@ -155,8 +155,8 @@ def _check_values(name: str, values: Array, *, positive: bool, expression: str, 
     bad = np.flatnonzero(values <= 0) if positive else bad
     if len(bad) == len(values) and target:
         raise PliantError(
-            f"column {name}: no row is above zero, so it has no logarithm; choose residual difference (--residual difference), "
-            "or change its sign"
+            f"column {name}: all {len(values)} rows are not above zero, so there is no logarithm; fit it with residual difference "
+            "(--residual difference), or change its sign"
         )
     if len(bad):
         raise PliantError(
