@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,9 +15,6 @@ from pliant.files import expanded, workplace
 from pliant.models.ladder import Loading
 from pliant.objectives import OBJECTIVES
 from pliant.scores import Score
-
-if TYPE_CHECKING:
-    from pliant.scores import Scores
 
 EXAMPLES = {
     "el2n": "pliant score el2n --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
@@ -44,33 +40,30 @@ def score_command(
 ) -> None:
     """Writes a table with the columns id and score, the mean over the models, which `select` in a data field reads.
 
+    Killed, the same command goes on where it was.
+
     Example: pliant score perplexity --model ./small --data corpus.jsonl -o scores.parquet
     """
+    import numpy as np
+
     from pliant.models import load
+    from pliant.scores.journal import score_to_file
 
     objective = OBJECTIVES.parse({score.reads: {"data": yaml_option(data, "--data"), "part": part}}, "--data")
     check_texts(objective)
     _check_place(out)
     models = [load(address, device=device, **loading.loading()) for address in model]
-    scores = score(models, objective.examples(models[0], length))
-    scores = replace(scores, objective=objective.canonical(), content=" ".join(part.fingerprint() for part in objective.content()))
-    scores.save(out)
-    told = _told(scores, out)
+    examples = objective.examples(models[0], length)
+    further = {"objective": objective.canonical(), "content": " ".join(part.fingerprint() for part in objective.content())}
+    values = score_to_file(score, models, examples, out, further)["score"].to_numpy()
+    quantiles = {f"{level:g}": float(np.quantile(values, level)) for level in (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)}
     if as_json:
-        print_json(told)
+        facts = {"score": score.canonical(), "unit": score.unit, "better": score.better, "models": [model.weights() for model in models]}
+        print_json({"out": str(out), "examples": len(values), **facts, "data": examples.fingerprint, "quantiles": quantiles})
     else:
-        low, middle, high = (f"{told['quantiles'][name]:.4g}" for name in ("0.05", "0.5", "0.95"))
-        unit = "" if scores.unit == "1" else f" {scores.unit}"
-        print(f"{len(scores):,} examples: {score.kind} {middle}{unit} in the middle, {low} to {high} for nine in ten\nwrote {out}")
-
-
-def _told(scores: Scores, out: Path) -> dict[str, Any]:
-    import numpy as np
-
-    levels = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-    quantiles = {f"{level:g}": float(np.quantile(scores.values, level)) for level in levels}
-    facts = {"score": scores.score, "unit": scores.unit, "better": scores.better, "models": scores.models, "data": scores.data}
-    return {"out": str(out), "examples": len(scores), **facts, "quantiles": quantiles}
+        low, middle, high = (f"{quantiles[name]:.4g}" for name in ("0.05", "0.5", "0.95"))
+        unit = "" if score.unit == "1" else f" {score.unit}"
+        print(f"{len(values):,} examples: {score.kind} {middle}{unit} in the middle, {low} to {high} for nine in ten\nwrote {out}")
 
 
 def _check_place(out: Path) -> None:

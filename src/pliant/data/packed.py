@@ -135,6 +135,16 @@ class Packed:
         chosen = np.arange(total) if limit is None or limit >= total else np.arange(limit) * total // limit
         return [self._window(int(number), ends, length) for number in chosen]
 
+    def windows_of(self, documents: range, length: int) -> list[Window]:
+        """The windows of the documents with these numbers, in order: none for one of fewer than two tokens."""
+        found: list[Window] = []
+        for number in documents:
+            start, stop = int(self.offsets[number]), int(self.offsets[number + 1]) - self._ends
+            for offset in range(0, max(stop - start - 1, 0), length):
+                tokens = self.tokens[start + offset : min(start + offset + length + 1, stop)]
+                found.append(Window(f"{int(self._documents[number]):016x}:{offset}", tokens.astype(np.int64)))
+        return found
+
     def _window(self, number: int, ends: NDArray[np.int64], length: int) -> Window:
         document = int(np.searchsorted(ends, number, side="right"))
         offset = (number - (int(ends[document - 1]) if document else 0)) * length

@@ -24,8 +24,7 @@ from pliant.measures.measure import check_loaded
 from pliant.models.modules import evaluating
 from pliant.objectives.labelled import LabelledExamples
 from pliant.progress import progress
-from pliant.scores.score import Score
-from pliant.scores.scores import Scores, scored
+from pliant.scores.score import Reading, Rows, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,18 +34,22 @@ if TYPE_CHECKING:
     from pliant.statistics import Array
 
 
+PART = 4096
+"""Examples that are scored before they are written down."""
+
+
 class El2n(Score):
     """Length of the error vector of each example, averaged over models."""
 
     reads = "label"
     batch: int = Field(256, ge=1, exclude=True, description="Examples that go through a network together; the scores are the same")
 
-    def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
+    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
         """One value per example, from 0 to the square root of 2.
 
         Raises PliantError for examples without labels, no model, models with other labels than the first, and values that are not numbers.
         """
-        return labelled_scores(self, models, examples, error_length, self.batch)
+        return labelled_reading(self, models, examples, error_length, self.batch)
 
 
 def error_length(model: Model, batch: Batch) -> Tensor:
@@ -60,9 +63,9 @@ def error_length(model: Model, batch: Batch) -> Tensor:
         return error.norm(dim=-1)
 
 
-def labelled_scores(
+def labelled_reading(
     score: Score, models: Sequence[Model], examples: Examples, value: Callable[[Model, Batch], Tensor], rows: int
-) -> Scores:
+) -> Reading:
     """What `value` says of every example (rows,), in evaluation mode, averaged over `models`. Raises as `El2n` does."""
     if not isinstance(examples, LabelledExamples):
         raise PliantError(f"{score.kind} scores examples with labels, of the objective label, not {type(examples).__name__}")
@@ -74,14 +77,18 @@ def labelled_scores(
             raise PliantError(
                 f"{model.checkpoint.address} has other labels than {models[0].checkpoint.address}; score with models of one task"
             )
-    count = len(examples.ids)
-    total: Array = np.zeros(count)
-    with progress(f"scoring {count} examples", count * len(models)) as advance:
-        for model in models:
-            with evaluating(model.network):
-                for start in range(0, count, rows):
-                    numbers = np.arange(start, min(start + rows, count))
-                    total[numbers] += value(model, examples.at(numbers).to(model.device)).cpu().numpy()
-                    advance(len(numbers))
-    hashes = [model.weights() for model in models]
-    return scored(score, hashes, examples.fingerprint, examples.ids, total / len(models), np.ones(count, np.int64), "")
+    ids = examples.ids
+    starts = np.unique([*range(0, len(ids), PART), len(ids)])
+
+    def read(numbers: range) -> Rows:
+        total: Array = np.zeros(len(numbers))
+        with progress(f"scoring {len(numbers)} examples", len(numbers) * len(models)) as advance:
+            for model in models:
+                with evaluating(model.network):
+                    for start in range(0, len(numbers), rows):
+                        some = np.array(numbers[start : start + rows])
+                        total[start : start + rows] += value(model, examples.at(some).to(model.device)).cpu().numpy()
+                        advance(len(some))
+        return Rows(ids[numbers.start : numbers.stop], total / len(models), np.ones(len(numbers), np.int64))
+
+    return Reading(starts, np.diff(starts), read, "")

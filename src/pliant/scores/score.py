@@ -6,8 +6,12 @@ answers with `Scores`, a plain table from ids to values, which is saved beside t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pliant.spec import Spec
 
@@ -16,10 +20,34 @@ if TYPE_CHECKING:
     from pliant.models import Model
     from pliant.objectives import Examples
     from pliant.scores.scores import Scores
+    from pliant.statistics import Array
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The scores of some examples; those that have none are left out."""
+
+    ids: Sequence[str]
+    values: Array
+    tokens: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a score reads examples in parts, each of which stands for itself, so that it can be stopped between any two."""
+
+    starts: NDArray[np.int64]
+    """(parts + 1,) the number of each part's first example, and how many examples there are."""
+    work: NDArray[np.int64]
+    """(parts,) what each costs, in tokens."""
+    read: Callable[[range], Rows]
+    """Scores the examples with these numbers."""
+    source: str
+    """Where they are from."""
 
 
 class Score(Spec):
-    """Base of all scores. Abstract: a subclass writes `__call__`."""
+    """Base of all scores. Abstract: a subclass writes `reading`."""
 
     unit: ClassVar[str] = "1"
     """Of a value."""
@@ -28,9 +56,19 @@ class Score(Spec):
     reads: ClassVar[str] = "next_token"
     """The objective whose examples it scores, by its kind."""
 
-    def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
-        """The score of every example that has one, averaged over `models`, which are left as they were.
+    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
+        """How the score of every example that has one is read, as a mean over `models`, which are left as they were.
 
-        Raises PliantError for examples of another kind than it reads, and for values that are not numbers.
+        Raises PliantError for examples of another kind than it reads, and for models that do not fit them; its `read` does for values
+        that are not numbers.
         """
         raise NotImplementedError
+
+    def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
+        """All of it at once, in memory. Raises as `reading` and its `read` do."""
+        from pliant.scores.scores import scored
+
+        found = self.reading(models, examples)
+        rows = found.read(range(int(found.starts[-1])))
+        hashes = [model.weights() for model in models]
+        return scored(self, hashes, examples.fingerprint, rows.ids, rows.values, rows.tokens, found.source)

@@ -9,7 +9,7 @@ What goes wrong: an id names a text. Scores of other text do not fit, which the 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -79,15 +79,15 @@ class Scores:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        about = {name: getattr(self, name) for name in FACTS}
-        about |= {name: value for name in FURTHER if (value := getattr(self, name)) is not None}
+        facts = {name: getattr(self, name) for name in FACTS}
+        facts |= {name: value for name in FURTHER if (value := getattr(self, name)) is not None}
         columns = (
             pa.array(self.ids, pa.string()),
             pa.array(self.values, pa.float64()),
             pa.array(self.tokens, pa.int64()),
             pa.array(map(as_utf8, self.sources), pa.string()),
         )
-        table = pa.table(dict(zip(COLUMNS, columns, strict=True))).replace_schema_metadata({ABOUT: json.dumps(about).encode()})
+        table = pa.table(dict(zip(COLUMNS, columns, strict=True))).replace_schema_metadata({ABOUT: json.dumps(facts).encode()})
         with atomic_path(expanded(path)) as temporary:
             pq.write_table(table, as_utf8(temporary), compression="zstd")
 
@@ -113,8 +113,7 @@ def opened(path: str | Path) -> tuple[Any, dict[str, Any]]:
         check_regular(place)
         table = pq.read_table(pa.BufferReader(place.read_bytes()))
         table.validate(full=True)
-        about: Any = parse_json((table.schema.metadata or {}).get(ABOUT, b"null"), "what it says of itself")
-        return _checked(table, about)
+        return _checked(table, parse_json((table.schema.metadata or {}).get(ABOUT, b"null"), "what it says of itself"))
     except PliantError as error:
         raise PliantError(f"{place}: {str(error).removeprefix(f'{place}: ')}") from None
     except OSError as error:
@@ -125,14 +124,14 @@ def opened(path: str | Path) -> tuple[Any, dict[str, Any]]:
         raise PliantError(f"{place}: is no file of scores, or damaged; score the data again") from None
 
 
-def _checked(table: Any, about: Any) -> tuple[Any, dict[str, Any]]:
+def _checked(table: Any, said: Any) -> tuple[Any, dict[str, Any]]:
     """Without a line of Python for a row, since there may be many millions."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     types = (pa.string(), pa.float64(), pa.int64(), pa.string())
-    named = isinstance(about, dict) and all(isinstance(about.get(name), kind) for name, kind in FACTS.items())
-    if not named or about["better"] not in ("lower", "higher") or not all(isinstance(name, str) for name in about["models"]):
+    named = isinstance(said, dict) and all(isinstance(said.get(name), kind) for name, kind in FACTS.items())
+    if not named or said["better"] not in ("lower", "higher") or not all(isinstance(name, str) for name in said["models"]):
         raise PliantError("is no file of scores that pliant wrote; score the data again")
     columns = [(field.name, field.type) for field in table.schema]
     if columns != list(zip(COLUMNS, types, strict=True)) or any(table[name].null_count for name in COLUMNS):
@@ -144,8 +143,13 @@ def _checked(table: Any, about: Any) -> tuple[Any, dict[str, Any]]:
     compute: Any = pc
     if compute.count_distinct(table["id"]).as_py() < len(table):
         raise PliantError("an example is scored twice; ids must be different")
-    further = {name: about[name] for name, kind in FURTHER.items() if isinstance(about.get(name), kind)}
-    return table, {name: about[name] for name in FACTS} | {"models": tuple(about["models"])} | further
+    further = {name: said[name] for name, kind in FURTHER.items() if isinstance(said.get(name), kind)}
+    return table, {name: said[name] for name in FACTS} | {"models": tuple(said["models"])} | further
+
+
+def about(score: Score, models: Sequence[str], data: str, further: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of scores says of itself; `further` as in `FURTHER`."""
+    return {"score": score.canonical(), "models": list(models), "data": data, "unit": score.unit, "better": score.better, **further}
 
 
 def scored(
