@@ -45,7 +45,7 @@ def test_parts_are_whole_documents_and_all_of_them() -> None:
 
 def test_in_parts_as_at_once(scored: Any, tmp_path: Path) -> None:
     model, examples = scored
-    assert len(Perplexity().reading([model], examples).work) > 5
+    assert len(Perplexity().scoring([model], examples).work) > 5
     write(model, examples, tmp_path / "s.parquet")
     found, whole = Scores.read(tmp_path / "s.parquet"), Perplexity()([model], examples)
     assert list(found.ids) == list(whole.ids)
@@ -77,7 +77,7 @@ def test_a_killed_process_loses_no_part_and_none_is_scored_twice(scored: Any, tm
     model, examples = scored
     out = tmp_path / "s.parquet"
     write(model, examples, tmp_path / "whole.parquet")
-    parts = len(Perplexity().reading([model], examples).work)
+    parts = len(Perplexity().scoring([model], examples).work)
     killed(monkeypatch, scored, out, 3)
     killed(monkeypatch, scored, out, 2)  # goes on behind two parts, and is killed in the fourth
     assert not out.exists()

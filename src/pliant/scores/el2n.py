@@ -24,7 +24,7 @@ from pliant.measures.measure import check_loaded
 from pliant.models.modules import evaluating
 from pliant.objectives.labelled import LabelledExamples
 from pliant.progress import progress
-from pliant.scores.score import Reading, Rows, Score
+from pliant.scores.score import Scoring, Rows, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,12 +44,12 @@ class El2n(Score):
     reads = "label"
     batch: int = Field(256, ge=1, exclude=True, description="Examples that go through a network together; the scores are the same")
 
-    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
+    def scoring(self, models: Sequence[Model], examples: Examples) -> Scoring:
         """One value per example, from 0 to the square root of 2.
 
         Raises PliantError for examples without labels, no model, models with other labels than the first, and values that are not numbers.
         """
-        return labelled_reading(self, models, examples, error_length, self.batch)
+        return labelled_scoring(self, models, examples, error_length, self.batch)
 
 
 def error_length(model: Model, batch: Batch) -> Tensor:
@@ -63,9 +63,9 @@ def error_length(model: Model, batch: Batch) -> Tensor:
         return error.norm(dim=-1)
 
 
-def labelled_reading(
+def labelled_scoring(
     score: Score, models: Sequence[Model], examples: Examples, value: Callable[[Model, Batch], Tensor], rows: int
-) -> Reading:
+) -> Scoring:
     """What `value` says of every example (rows,), in evaluation mode, averaged over `models`. Raises as `El2n` does."""
     if not isinstance(examples, LabelledExamples):
         raise PliantError(f"{score.kind} scores examples with labels, of the objective label, not {type(examples).__name__}")
@@ -91,4 +91,4 @@ def labelled_reading(
                         advance(len(some))
         return Rows(ids[numbers.start : numbers.stop], total / len(models), np.ones(len(numbers), np.int64))
 
-    return Reading(starts, np.diff(starts), read, "")
+    return Scoring(starts, np.diff(starts), read, "")

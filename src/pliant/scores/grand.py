@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pliant.scores.el2n import labelled_reading
-from pliant.scores.score import Reading, Score
+from pliant.scores.el2n import labelled_scoring
+from pliant.scores.score import Scoring, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,9 @@ class Grand(Score):
     reads = "label"
     batch: int = Field(32, ge=1, exclude=True, description="Examples whose gradients are held together; the scores are the same")
 
-    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
+    def scoring(self, models: Sequence[Model], examples: Examples) -> Scoring:
         """One value per example. Raises as `El2n` does."""
-        return labelled_reading(self, models, examples, gradient_length, self.batch)
+        return labelled_scoring(self, models, examples, gradient_length, self.batch)
 
 
 def gradient_length(model: Model, batch: Batch) -> Tensor:

@@ -28,7 +28,7 @@ from pliant.spec import digest
 if TYPE_CHECKING:
     from pliant.models import Model
     from pliant.objectives import Examples
-    from pliant.scores.score import Reading, Rows, Score
+    from pliant.scores.score import Scoring, Rows, Score
 
 HEAD = struct.Struct("<QI")
 """Bytes of a part, and their checksum."""
@@ -44,13 +44,13 @@ def score_to_file(score: Score, models: Sequence[Model], examples: Examples, out
 
     target = expanded(out)
     journal, lock = (target.with_name(f"{target.name}.{ending}") for ending in ("unfinished", "lock"))
-    reading = score.reading(models, examples)
+    scoring = score.scoring(models, examples)
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=0):
                 facts = about(score, [model.weights() for model in models], examples.fingerprint, further)
-                _write_parts(reading, journal, digest(json.dumps([facts, reading.starts.tolist()])))
+                _write_parts(scoring, journal, digest(json.dumps([facts, scoring.starts.tolist()])))
                 _finish(journal, target, facts)
                 table = _checked(target)
                 journal.unlink()
@@ -72,26 +72,26 @@ def _checked(target: Path) -> Any:
     return table
 
 
-def _write_parts(reading: Reading, journal: Path, key: str) -> None:
+def _write_parts(scoring: Scoring, journal: Path, key: str) -> None:
     count, end = _left(journal, key)
     with journal.open("r+b" if end else "wb") as stream:
         if end:
             stream.truncate(end)
             stream.seek(end)
-            remark(f"goes on behind {int(reading.starts[count]):,} of {int(reading.starts[-1]):,} examples, which an earlier run scored")
+            remark(f"goes on behind {int(scoring.starts[count]):,} of {int(scoring.starts[-1]):,} examples, which an earlier run scored")
         else:
             stream.write(f"{key}\n".encode())
-        with progress(f"scoring {int(reading.starts[-1]):,} examples", float(reading.work[count:].sum())) as advance:
-            for part in range(count, len(reading.work)):
-                rows = reading.read(range(int(reading.starts[part]), int(reading.starts[part + 1])))
+        with progress(f"scoring {int(scoring.starts[-1]):,} examples", float(scoring.work[count:].sum())) as advance:
+            for part in range(count, len(scoring.work)):
+                rows = scoring.read(range(int(scoring.starts[part]), int(scoring.starts[part + 1])))
                 bad = np.flatnonzero(~np.isfinite(rows.values))
                 if len(bad):
                     raise PliantError(f"the score of {rows.ids[bad[0]]} is {rows.values[bad[0]]}, not a finite number")
-                content = _packed(rows, reading.source)
+                content = _packed(rows, scoring.source)
                 stream.write(HEAD.pack(len(content), zlib.crc32(content)) + content)
                 stream.flush()
                 os.fsync(stream.fileno())
-                advance(float(reading.work[part]))
+                advance(float(scoring.work[part]))
 
 
 def _left(journal: Path, key: str) -> tuple[int, int]:

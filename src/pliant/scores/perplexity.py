@@ -27,7 +27,7 @@ from pliant.measures.measure import check_loaded, documents
 from pliant.measures.windows import LONGEST_WINDOW
 from pliant.numbers import Count
 from pliant.objectives.next_token import Crops
-from pliant.scores.score import Reading, Rows, Score
+from pliant.scores.score import Scoring, Rows, Score
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -48,7 +48,7 @@ class Perplexity(Score):
         description=f"Tokens that are predicted at once; by default the models' shortest context, at most {LONGEST_WINDOW}",
     )
 
-    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
+    def scoring(self, models: Sequence[Model], examples: Examples) -> Scoring:
         """One value per document of the text that `examples` are crops of.
 
         Raises PliantError for examples that are no text, no model, a window longer than a model's context, a tokenizer that is not
@@ -60,7 +60,7 @@ class Perplexity(Score):
         if not isinstance(text, Packed):
             raise PliantError("perplexity scores the documents of one corpus, not a mixture; score its sources one by one")
         starts = parts(text.offsets)
-        return Reading(starts, np.diff(text.offsets[starts]), lambda numbers: _rows(models, text, numbers, length), text.name)
+        return Scoring(starts, np.diff(text.offsets[starts]), lambda numbers: _rows(models, text, numbers, length), text.name)
 
     def _length(self, models: Sequence[Model]) -> int:
         if not models:

@@ -33,7 +33,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Scoring:
     """How a score reads examples in parts, each of which stands for itself, so that it can be stopped between any two."""
 
     starts: NDArray[np.int64]
@@ -47,7 +47,7 @@ class Reading:
 
 
 class Score(Spec):
-    """Base of all scores. Abstract: a subclass writes `reading`."""
+    """Base of all scores. Abstract: a subclass writes `scoring`."""
 
     unit: ClassVar[str] = "1"
     """Of a value."""
@@ -56,7 +56,7 @@ class Score(Spec):
     reads: ClassVar[str] = "next_token"
     """The objective whose examples it scores, by its kind."""
 
-    def reading(self, models: Sequence[Model], examples: Examples) -> Reading:
+    def scoring(self, models: Sequence[Model], examples: Examples) -> Scoring:
         """How the score of every example that has one is read, as a mean over `models`, which are left as they were.
 
         Raises PliantError for examples of another kind than it reads, and for models that do not fit them; its `read` does for values
@@ -65,10 +65,10 @@ class Score(Spec):
         raise NotImplementedError
 
     def __call__(self, models: Sequence[Model], examples: Examples) -> Scores:
-        """All of it at once, in memory. Raises as `reading` and its `read` do."""
+        """All of it at once, in memory. Raises as `scoring` and its `read` do."""
         from pliant.scores.scores import scored
 
-        found = self.reading(models, examples)
+        found = self.scoring(models, examples)
         rows = found.read(range(int(found.starts[-1])))
         hashes = [model.weights() for model in models]
         return scored(self, hashes, examples.fingerprint, rows.ids, rows.values, rows.tokens, found.source)
