@@ -24,7 +24,7 @@ from pliant.measures.measure import check_loaded
 from pliant.models.modules import evaluating
 from pliant.objectives.labelled import LabelledExamples
 from pliant.progress import progress
-from pliant.scores.score import Scoring, Rows, Score
+from pliant.scores.score import Rows, Score, Scoring
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from pliant.scores.el2n import labelled_scoring
-from pliant.scores.score import Scoring, Score
+from pliant.scores.score import Score, Scoring
 
 if TYPE_CHECKING:
     from torch import Tensor

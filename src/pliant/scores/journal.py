@@ -28,7 +28,7 @@ from pliant.spec import digest
 if TYPE_CHECKING:
     from pliant.models import Model
     from pliant.objectives import Examples
-    from pliant.scores.score import Scoring, Rows, Score
+    from pliant.scores.score import Rows, Score, Scoring
 
 HEAD = struct.Struct("<QI")
 """Bytes of a part, and their checksum."""

@@ -27,7 +27,7 @@ from pliant.measures.measure import check_loaded, documents
 from pliant.measures.windows import LONGEST_WINDOW
 from pliant.numbers import Count
 from pliant.objectives.next_token import Crops
-from pliant.scores.score import Scoring, Rows, Score
+from pliant.scores.score import Rows, Score, Scoring
 
 if TYPE_CHECKING:
     from pliant.models import Model
