@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
 from pliant.cli.decide_between import between_command
+from pliant.cli.decide_method import method_command
+from pliant.cli.fields import spec_command
 from pliant.cli.output import print_json
 from pliant.cli.questions import AffordOption, AtOption, ComputeOption, FitOption, fits_of, number, show, values_of
 from pliant.errors import PliantError
@@ -41,6 +43,7 @@ decide_app = typer.Typer(
 
 
 decide_app.command("between")(between_command)
+decide_app.command("method")(spec_command(method_command))
 
 
 @decide_app.command("tokens")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pliant.decide.fits.tokens import decide as tokens
     from pliant.decide.groups.answer import GroupDecision
     from pliant.decide.groups.between import decide as between
+    from pliant.decide.methods.answer import MethodDecision
+    from pliant.decide.methods.decide import decide as method
     from pliant.decide.questions import QUESTIONS, BestCheckpoint, BetterGroup, BitsAlongLadder, Question, ask
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Decision",
     "GroupDecision",
     "Inflection",
+    "MethodDecision",
     "Question",
     "ask",
     "between",
@@ -43,6 +46,7 @@ __all__ = [
     "downstream",
     "epochs",
     "inflection",
+    "method",
     "pools",
     "rounding_bits",
     "serving_bits",
@@ -63,6 +67,7 @@ _HOMES = {
     "Decision": "fits.answer.Decision",
     "GroupDecision": "groups.answer.GroupDecision",
     "Inflection": "curves.inflection.Inflection",
+    "MethodDecision": "methods.answer.MethodDecision",
     "Question": "questions.Question",
     "ask": "questions.ask",
     "between": "groups.between.decide",
@@ -71,6 +76,7 @@ _HOMES = {
     "downstream": "fits.downstream.decide",
     "epochs": "fits.data.epochs",
     "inflection": "curves.inflection.inflection",
+    "method": "methods.decide.decide",
     "pools": "fits.data.pools",
     "rounding_bits": "fits.bits.rounding",
     "serving_bits": "fits.bits.serving",

@@ -1,0 +1,104 @@
+"""Which method to fine-tune with, and how: tune every arm with one budget, train what won anew, compare at equal target loss.
+
+Idea: settings are chosen by successive halving (`plan`), on half of the held-out samples: of those that make `share` of the way that the
+best makes, the one that has forgotten least at that target loss. What was chosen is trained with fresh seeds and read on the other half.
+The arm that has forgotten least at a target loss that all good arms reach is recommended, unless others are equivalent within a margin
+(the arm given first among them stands for all), or cannot be told apart.
+When to use it: before fine-tuning in earnest, with runs as long as you can afford.
+Cost: with 8 settings and 3 seeds 7 runs an arm, and as many readings as `plan` says; every arm takes the same number of steps, which is
+not the same time where a method is slower a step.
+What goes wrong: rates that are best for short runs are too high for long ones; a setting that is best only late is dropped early.
+Source: learning against forgetting at tuned rates, arXiv 2405.09673; successive halving, arXiv 1502.07943.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from pliant.decide.methods.halving import TunedArm, tune
+from pliant.decide.methods.judge import Finalist, judged
+from pliant.decide.methods.path import TunedPath, level_of, ranked
+from pliant.decide.methods.trial import Advance, TuningTrial, again
+from pliant.errors import PliantError
+from pliant.files import disk_errors
+from pliant.progress import progress
+
+if TYPE_CHECKING:
+    from pliant.decide.methods.answer import MethodDecision
+    from pliant.decide.methods.arm import TuningArm
+    from pliant.decide.methods.ground import Ground
+    from pliant.decide.methods.plan import SearchPlan
+
+
+def decide(
+    ground: Ground,
+    arms: Sequence[TuningArm],
+    plan: SearchPlan,
+    rate: float,
+    *,
+    keep: str,
+    share: float = 0.9,
+    margin: float | None = None,
+    seed: int = 0,
+) -> MethodDecision:
+    """The method and settings for this base and data.
+
+    Args:
+        ground: The base, its data, and what is read.
+        arms: What is compared; of equivalent ones the first is recommended.
+        plan: How long, how many.
+        rate: Where the learning rates of full fine-tuning are tried around.
+        keep: What the kept text is called.
+        share: How much of the way to the lowest target loss counts as learned.
+        margin: Nats/token forgotten that make no difference; by default a twentieth of what is learned.
+        seed: Of the runs that choose; the final runs have the next ones.
+
+    Raises PliantError where another search is at work in the folder, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    total = float(len(arms) * plan.arm_steps)
+    with disk_errors(ground.folder), ExitStack() as held:
+        ground.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            held.enter_context(FileLock(ground.folder / "lock", timeout=0))
+        except Timeout:
+            raise PliantError(f"{ground.folder}: another search is at work there; wait for it, or give another --folder") from None
+        with progress("trying methods", total) as advance:
+            tuned = [_tuned(arm, ground, plan, rate, share, seed, advance) for arm in arms]
+            finalists = _finalists(tuned, ground, plan, share, seed, advance)
+    return judged(tuned, finalists, ground, plan, keep, share, margin)
+
+
+def _tuned(arm: TuningArm, ground: Ground, plan: SearchPlan, rate: float, share: float, seed: int, advance: Advance) -> TunedArm:
+    trials = [TuningTrial(ground, lr, methods, seed, ground.tuning) for lr, methods in arm.settings(plan.trials, rate)]
+    return tune(arm, trials, plan, share, advance)
+
+
+def _finalists(tuned: Sequence[TunedArm], ground: Ground, plan: SearchPlan, share: float, seed: int, advance: Advance) -> list[Finalist]:
+    """Of each arm the best setting at the level that all arms together set, with fresh seeds; the next best where one diverges."""
+    finished = [pair for one in tuned for pair in one.finished]
+    if not finished:
+        return []
+    base = float(ground.tuning.target.estimate().value)
+    level = level_of(base, min(path.least for _, path in finished), share)
+    found: list[Finalist] = []
+    for one in tuned:
+        paths = [path for _, path in one.finished]
+        for number in ranked(paths, share, level) if paths else []:
+            trial = one.finished[number][0]
+            seeds = [again(trial, seed + 1 + count, ground.judging) for count in range(plan.seeds)]
+            try:
+                found.append(Finalist(one, trial, [_to_the_end(fresh, plan, advance) for fresh in seeds]))
+                break
+            except PliantError as error:
+                one.dropped.append((trial, str(error)))
+    return found
+
+
+def _to_the_end(trial: TuningTrial, plan: SearchPlan, advance: Advance) -> TunedPath:
+    path = trial.path(plan.along, advance)
+    trial.forget()
+    return path
