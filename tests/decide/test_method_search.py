@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from method_search import base_of, ground_of, write_domains
 
+from method_search import base_of, ground_of, write_domains
 from pliant.decide.methods.arm import parse_arms
 from pliant.decide.methods.decide import decide
 from pliant.decide.methods.ground import Half
