@@ -54,6 +54,15 @@ def test_as_many_more_items_as_are_said_decide_four_times_in_five(won, lost, n):
     assert 0.72 < np.mean([real(np.zeros((1, n + more)), one[None], 1.0) for one in draws]) < 0.95
 
 
+def test_as_many_more_items_as_are_said_show_a_tie_four_times_in_five():
+    rng = np.random.default_rng(5)
+    moved = np.repeat([1.0, -1.0, 0.0], [15, 15, 370])
+    more = more_items(effect(np.zeros((1, 400)), moved[None], np.ones(400), np.arange(400), 1.0), 0.02)
+    n = 400 + more
+    found = [effect(np.zeros((1, n)), rng.choice(moved, n)[None], np.ones(n), np.arange(n), 1.0) for _ in range(400)]
+    assert 0.75 < np.mean([one.low >= -0.02 and one.high <= 0.02 for one in found]) < 0.87
+
+
 def table(path, lines, head="item,system,value"):
     path.write_text(f"{head}\n" + "\n".join(lines) + "\n")
     return str(path)

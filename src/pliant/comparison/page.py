@@ -17,7 +17,9 @@ from pliant.webpage import legible, render
 def fragment(rows: Sequence[Row], notes: Sequence[str], signals: Sequence[Signal] = ()) -> str:
     """The answer and its table, escaped, without styles of its own."""
     headings, cells = table(rows)
-    said = "".join(f"<p>{escape(line.strip())}</p>" for line in lines(rows, notes, signals))
+    answers = answer_lines(rows)
+    said = "".join(f"<p><strong>{escape(line)}</strong></p>" for line in answers)
+    said += f"<ul>{''.join(f'<li>{escape(line.strip())}</li>' for line in lines(rows, notes, signals)[len(answers) :])}</ul>"
     head = "".join(f"<th>{escape(name)}</th>" for name in headings)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in cells)
     return legible(f"{said}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pliant.comparison.effect import POWER, Effect, detectable
+from pliant.comparison.significance import student_p
 
 MOST = 10**9
 """More items than this is no answer."""
@@ -44,8 +45,13 @@ def more_runs(found: Effect, margin: float, power: float = POWER) -> int | None:
 
 
 def _decided(found: Effect, margin: float, power: float) -> bool:
-    reach = detectable(found.stderr, found.freedom, found.confidence, power)
-    return reach <= max(abs(found.value), margin - abs(found.value))
+    """Whether one of both is shown often enough; for being tied, both ends must stay within the margin."""
+    if detectable(found.stderr, found.freedom, found.confidence, power) <= abs(found.value):
+        return True
+    room = [margin - found.value, margin + found.value]
+    if min(room) <= found.reach:
+        return False
+    return sum(1 - student_p(one - found.reach, found.stderr, found.freedom) / 2 for one in room) - 1 >= power
 
 
 def least(start: int, enough: Callable[[int], bool]) -> int | None:

@@ -14,6 +14,7 @@ from pliant.decide.curves.labels import by_ladder
 from pliant.decide.curves.series import in_natural_order, strengths
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
+from pliant.report.ties import Ties, ties
 from pliant.study.answered import Answered, answer_each
 from pliant.study.runs import Runs, records_of
 
@@ -77,6 +78,8 @@ class Results:
     studies: Sequence[dict[str, Any]] = field(repr=False)
     answers: Sequence[Answered] = ()
     """To the studies' questions, but for those that are drawn along the ladders."""
+    ties: Sequence[Ties] = ()
+    """Which checkpoints may be the best, by every measure after every change."""
     differences: Sequence[dict[str, Any]] = field(repr=False, default=())
     """What each change did, paired; the rows of `Ledger.differences`, with the `Change` itself under `change`."""
 
@@ -107,6 +110,7 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
         totals=totals,
         studies=ledger.studies(),
         answers=_answers(source, ledger),
+        ties=ties(ledger),
         differences=[row | {"change": recorded(row["change_json"])} for row in ledger.differences().to_pylist()],
     )
 

@@ -50,7 +50,8 @@ def read_systems(address: str) -> list[System]:
         raise PliantError(f"{place}: {error}") from None
     if chosen is None:
         return systems
-    found = [system for system in systems if system.name == chosen] or [system for system in systems if chosen in system.name]
+    ways = (lambda name: name == chosen, lambda name: name.endswith(chosen), lambda name: chosen in name)
+    found = next((some for way in ways if (some := [system for system in systems if way(system.name)])), [])
     if len(found) != 1:
         names = ", ".join(system.name for system in (found or systems)[:6])
         raise PliantError(f"{place}: {chosen!r} is {'none' if not found else 'several'} of its systems; they are {names}")

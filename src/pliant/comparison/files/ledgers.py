@@ -27,9 +27,14 @@ def knows(path: Path) -> bool:
 
 def read(path: Path) -> list[System]:
     """The systems of a ledger, in the order of their checkpoints. Raises PliantError for a damaged one."""
+    return of_ledger(Ledger(path), str(path))
+
+
+def of_ledger(ledger: Ledger, source: str) -> list[System]:
+    """The systems of an open ledger, or of a part of one."""
     from pliant.ledger.views import connect
 
-    with connect(Ledger(path)) as connection:
+    with connect(ledger) as connection:
         records = connection.sql(RECORDS).to_arrow_table().to_pylist()
     systems: dict[str, dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for record in records:
@@ -39,7 +44,7 @@ def read(path: Path) -> list[System]:
         systems.setdefault(name, {}).setdefault((task, record["metric"]), []).append(record)
     short = _short(records)
     return [
-        System(name, str(path), {(short[task], metric): _outcomes(short[task], metric, found) for (task, metric), found in tasks.items()})
+        System(name, source, {(short[task], metric): _outcomes(short[task], metric, found) for (task, metric), found in tasks.items()})
         for name, tasks in systems.items()
     ]
 

@@ -15,10 +15,12 @@ from pliant.report.sections.precision import bits_by_tokens, by_block, predicted
 from pliant.report.sections.provenance import failed, made, records
 from pliant.report.sections.schedule import schedule
 from pliant.report.sections.task import task_and_generic
+from pliant.report.sections.ties import may_be_best
 
 SECTIONS: tuple[Callable[[Results], Section | None], ...] = (
     decisions,
     answers,
+    may_be_best,
     after_the_change,
     sensitivity,
     bits_by_tokens,
