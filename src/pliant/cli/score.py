@@ -13,10 +13,10 @@ from pliant.cli.output import print_json
 from pliant.errors import PliantError
 from pliant.files import expanded, workplace
 from pliant.models.ladder import Loading
-from pliant.objectives import OBJECTIVES
 from pliant.scores import Score
 
 EXAMPLES = {
+    "context_need": "pliant score context_need --model ./base --data alpaca.json --part all -o scores.parquet",
     "el2n": "pliant score el2n --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
     "grand": "pliant score grand --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
 }
@@ -49,7 +49,7 @@ def score_command(
     from pliant.models import load
     from pliant.scores.journal import score_to_file
 
-    objective = OBJECTIVES.parse({score.reads: {"data": yaml_option(data, "--data"), "part": part}}, "--data")
+    objective = score.source({"data": yaml_option(data, "--data"), "part": part}, "--data")
     check_texts(objective)
     _check_place(out)
     models = [load(address, device=device, **loading.loading()) for address in model]

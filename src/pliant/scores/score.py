@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,16 @@ class Score(Spec):
     """Which values speak for an example, to the models that were asked."""
     reads: ClassVar[str] = "next_token"
     """The objective whose examples it scores, by its kind."""
+
+    @classmethod
+    def source(cls, form: Any, where: str) -> Any:
+        """What says where examples are and reads them for a model (`examples`), from its fields: the objective of the kind `reads`.
+
+        Raises PliantError that begins with `where`.
+        """
+        from pliant.objectives import OBJECTIVES
+
+        return OBJECTIVES.parse({cls.reads: form}, where)
 
     def scoring(self, models: Sequence[Model], examples: Examples) -> Scoring:
         """How the score of every example that has one is read, as a mean over `models`, which are left as they were.
