@@ -72,3 +72,13 @@ def test_what_cannot_be_answered_ends_with_a_line_and_code_2(pliant, runs, more,
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.strip().splitlines()) <= 2
+
+
+def test_groups_that_never_differ_are_level(pliant, tmp_path):
+    path = tmp_path / "level.csv"
+    rows = [f"{name},{size:g},{20 * size:g},{1.6 + (size / 1e7) ** -0.3}" for name in "ab" for size in (1e7, 1e8, 1e9)]
+    path.write_text("\n".join(["recipe,N,D,loss", *rows]) + "\n")
+    code, out, _ = pliant("decide", "between", path, "--by", "recipe", "--at", "compute=1e21")
+    assert code == 0
+    assert "it was level with b" in out.splitlines()[0]
+    assert "audit: at no larger common scale did groups differ" in out

@@ -67,3 +67,12 @@ def test_help_lists_the_laws(pliant):
     assert code == 0
     assert "multi_power: Loss along a run" in out
     assert "mixing: Loss on one domain" in out
+
+
+def test_sizes_and_tokens_may_be_written_as_people_do(pliant, tmp_path):
+    path = tmp_path / "text.csv"
+    rows = [f"{n}M,{d}B,{1.8 + 480 * (n * 1e6) ** -0.35 + 2100 * (d * 1e9) ** -0.37}" for n in (10, 40, 160, 640) for d in (1, 4, 16)]
+    path.write_text("\n".join(["N,D,loss", *rows]) + "\n")
+    code, out, _ = pliant("fit", path, "--formula", "E + A/N**0.35 + B/D**0.37", "--bootstrap", "0", "--json")
+    assert code == 0
+    assert json.loads(out)["parameters"]["E"]["value"] == pytest.approx(1.8, rel=1e-3)

@@ -53,7 +53,7 @@ def between_command(
 def _show(found: GroupDecision, by: str) -> None:
     """The answer with its caveats, the groups, and what would settle it."""
     print(f"{found.sentence()}.")
-    print(f"Choosing it gives away about {found.regret:.2g} to the best, of a loss of {found.ranking[0].value:.4g}.")
+    print(f"Choosing it gives away about {found.regret:.2g} to the best, of a loss of {found.ranking[0].value:.4g} in the table's unit.")
     for caveat in found.caveats:
         print(f"But: {caveat}.")
     rows = [[one.group, f"{one.value:.4f}", f"{one.low:.4f}", f"{one.high:.4f}", f"{one.probability:.0%}"] for one in found.ranking[:SHOWN]]
@@ -67,7 +67,8 @@ def _show(found: GroupDecision, by: str) -> None:
             f"pairs up to {record.farthest:.3g} times larger ({record.said:.0%} was said), the trend in {record.law_right:.0%}"
         )
     else:
-        print("audit: no two common scales, so nothing on this table says how well ranking does")
+        only = "one common scale only" if found.evidence.common_scales == 1 else "at no larger common scale did groups differ"
+        print(f"audit: {only}, so nothing on this table says how well ranking does")
     if found.next is not None:
         sure = "which would settle it" if found.next.settles else "the most that one more scale helps"
         print(

@@ -77,7 +77,8 @@ class GroupDecision:
         """The answer in one sentence."""
         facts, where = self.evidence, self.question.partition(" at ")[2]
         step = f"{facts.distance:.3g} times below" if facts.distance > 1.03 else "in the data"
-        ahead = f"{'ahead of' if facts.lead >= 0 else 'behind'} {facts.rival} by {abs(facts.lead):.2%} of the loss"
+        ahead = f"{'ahead of' if facts.lead > 0 else 'behind'} {facts.rival} by {abs(facts.lead):.2%} of the loss"
+        ahead = ahead if facts.lead else f"level with {facts.rival}"
         seen = f"at the largest common scale ({facts.largest_common_compute:.3g} FLOPs, {step}) it was {ahead}"
         if self.verdict == "answered":
             return f"{self.answer} is best at {where}, {self.probability:.0%} sure; {seen}"

@@ -181,8 +181,8 @@ def _envelope(runs: GroupRuns, group: int) -> tuple[Array, Array]:
 
 
 def _apart(runs: GroupRuns, scale: Scale) -> str:
-    what = "same size and tokens" if scale == "run" else "range of compute"
+    what = "at the same size and tokens" if scale == "run" else "over a common range of compute"
     remedy = "; ask with --at compute=... to compare each group's best" if scale == "run" else ""
     names: Sequence[str] = runs.names
     told = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-    return f"no two of the groups {told} were measured at the {what}, so they cannot be compared{remedy}"
+    return f"no two of the groups {told} were measured {what}, so they cannot be compared{remedy}"

@@ -23,6 +23,8 @@ from pliant.spec import nearest
 MOST_PARAMETERS, MOST_LINEAR = 30, 6
 EXPONENTS = (-0.5, -0.2, 0.1, 0.3, 0.6, 1.0)
 DECADES = (0.0, *(sign * 10.0**decade for decade in (-6, -3, -1, 0, 1, 3, 6, 9) for sign in (1, -1)))
+COUNTED = {"N": "parameters", "D": "tokens"}
+"""Names that stand for the same in every law: their columns may be written 7B, and runs' learning rates are asked about."""
 SCALES = ("n", "d", "c", "params", "parameters", "tokens", "flops", "compute", "size", "steps", "step", "x")
 """Columns, in small letters, that say how large a run is."""
 TARGET = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
@@ -49,7 +51,7 @@ def formula(text: str, columns: Iterable[str], starts: Mapping[str, float] | Non
     law = Law(
         name=f"formula({', '.join(read)}): {target} = {ast.unparse(tree)}",
         function=taking(lambda values: evaluated(tree, values), [*read, *free]),
-        columns=tuple(Column(name, "as measured", "of the formula", positive=_positive(tree, name)) for name in read),
+        columns=tuple(Column(name, COUNTED.get(name, "as measured"), "of the formula", positive=_positive(tree, name)) for name in read),
         parameters=tuple(_parameter(tree, name, known) for name in free),
         linear=tuple(_linear(tree, free)),
         target=target,
