@@ -91,7 +91,7 @@ def test_hellaswag_of_a_13b_model_from_a_ladder(shared_data: Path) -> None:
 def test_the_loss_is_extrapolated_from_the_table() -> None:
     """Its interval is that of `pliant predict`; the task's follows through the curve, which falls with the loss."""
     table = simulate(LAWS["chinchilla"], grid(N=(1e7, 3e7, 1e8, 3e8), D=(3e8, 1e9, 3e9, 1e10)), LOSS, 0.003, 0)
-    loss = fit("chinchilla", table, bootstrap=2000, restarts=4)
+    loss = fit("chinchilla", table, bootstrap=50, restarts=4)
     predicted = predict_runs(loss, AT)
     found = downstream(loss, drawn("accuracy", TASK, {"L": table["loss"]}, draws=2000), AT)
     assert found.evidence["loss"] == pytest.approx(predicted.value[0])
