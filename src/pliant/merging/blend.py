@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pliant.errors import PliantError
 from pliant.merging.formulas import Formula, Setting
-from pliant.merging.pieces import Entry, Tensors, WeightSource, spans
+from pliant.merging.pieces import Entry, Tensors, WeightSource, finite, spans
 from pliant.models.checks import computed
 from pliant.progress import progress
 
@@ -86,7 +86,7 @@ def _merged(tensors: Tensors, entry: Entry, formula: Formula, told: Setting, acc
             account.differing[place] = account.differing[place] or not torch.equal(other, was)
         piece = combine(was, others)
         rounded = piece.to(number)
-        if not torch.isfinite(rounded).all():
+        if not finite(rounded):
             raise PliantError(f"{name}: the merged weights are more than {entry.dtype} can hold; lower the weight, or write float32")
         meant = meant or not torch.equal(piece, was)
         changed = changed or not torch.equal(rounded, was.to(number))
