@@ -93,6 +93,11 @@ def test_a_layer_that_is_not_there_is_one_line_and_leaves_the_network(text):
     assert model.weights() == fresh().weights()
 
 
+def test_queries_and_keys_that_share_a_layer_with_values_have_none_of_their_own(text):
+    with pytest.raises(PliantError, match="no linear layer is for query-key alone here; give names: dense, dense_4h_to_h"):
+        trained(text, Lora(modules="query-key"), preset="gpt-neox-16x2")
+
+
 def test_a_run_that_fails_leaves_the_networks_own_layers(text):
     model = fresh()
     with pytest.raises(KeyboardInterrupt):

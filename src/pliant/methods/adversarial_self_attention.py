@@ -98,7 +98,8 @@ class AdversarialSelfAttention(Method):
         """(rows, length, length) 1 where the adversary keeps a link; its gradient is minus that of the sigmoid of the score."""
         from torch.nn.functional import linear
 
-        h, (wq, bq, wk, bk) = hidden.detach(), (state.tensors[f"{name}.{part}"] for part in PARTS)
+        wq, bq, wk, bk = (state.tensors[f"{name}.{part}"] for part in PARTS)
+        h = hidden.detach().to(wq.dtype)
         scores = (linear(h, wq, bq) @ linear(h, wk, bk).transpose(1, 2)).float() / sqrt(h.shape[-1])
         scores = scores.masked_fill(blocked, CUT)
         soft = scores.sigmoid()

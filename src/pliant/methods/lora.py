@@ -88,6 +88,8 @@ class Lora(Method):
         unknown = (
             [] if self.modules in GROUPS else [end for end in ends if not any(end in (name, name.rsplit(".", 1)[-1]) for name in names)]
         )
+        if not chosen and self.modules in GROUPS:
+            raise PliantError(f"{self.kind}: no linear layer is for {self.modules} alone here; give names: {', '.join(sorted(known))}")
         if unknown or not chosen:
             wrong = unknown[0] if unknown else self.modules
             raise PliantError(f"{self.kind}: no linear layer is called {wrong!r}; {nearest(wrong, {'linear', *GROUPS, *known})}")
