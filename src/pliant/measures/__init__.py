@@ -12,10 +12,11 @@ from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.preference import Preference
 from pliant.measures.tasks import Tasks
+from pliant.measures.weight_change import WeightChange
 from pliant.spec import Catalog
 
 MEASURES: Catalog[Measure] = Catalog(
-    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks
+    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks, WeightChange
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "Preference",
     "Reading",
     "Tasks",
+    "WeightChange",
 ]

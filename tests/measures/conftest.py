@@ -1,0 +1,3 @@
+from small_text import text, text_file
+
+__all__ = ["text", "text_file"]
