@@ -64,9 +64,11 @@ def synthetic_ledger(
     noise: float = 0.005,
     failed: Mapping[int, str] | None = None,
     measures: tuple[str, str] = ("generic", "task"),
+    densities: Sequence[float] | None = None,
 ) -> Ledger:
     """Every change of `GENERIC` and `TASK` at every checkpoint, by the names in `measures`.
 
+    With `densities`, one for each of `tokens`, the ladder runs along those.
     `failed` maps a token count to the error of its last change.
     """
     ledger = Ledger(folder, create=True)
@@ -103,6 +105,8 @@ def synthetic_ledger(
                         "data": f"data-{measure}",
                         "cell": f"{study}-{name}-{count}-{seed}-{json.dumps(change)}",
                     }
+                    if densities is not None:
+                        facts |= {"axis": "density", "position": densities[place]}
                     if failed and count in failed and change == table[-1][0]:
                         key = f"failed-{study}-{measure}-{count}-{seed}"
                         ledger.write([Record(**facts, key=key, status="failed", error=failed[count])])

@@ -6,6 +6,7 @@ position is that fact. Decisions, tables and pictures speak of a ladder through 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,7 +28,9 @@ class Axis:
     whole: bool = True
     """Whether positions are counts; otherwise they are numbers such as 0.5."""
     rising: bool = True
-    """Whether a checkpoint further along has had more of what the ladder is about."""
+    """Whether positions grow along the ladder; those of a ladder from dense to sparse fall."""
+    beginning: float = 0.0
+    """Where every run begins, before anything was done to it."""
     word: str = "at"
     """Before a position: `after 300 steps`, `at density 0.2`."""
 
@@ -40,11 +43,25 @@ class Axis:
 
     def at(self, position: float) -> str:
         """A position with its unit."""
-        return f"{self.number(position)} {self.unit}" if self.whole else f"{self.unit} {self.number(position)}"
+        return self.listed([position])
+
+    def listed(self, positions: Iterable[float], between: str = ", ") -> str:
+        """Several positions with their unit: `4M, 16M tokens`, `density 0.5, 0.2`."""
+        numbers = between.join(map(self.number, positions))
+        return f"{numbers} {self.unit}" if self.whole else f"{self.unit} {numbers}"
 
     def reached(self, position: float) -> str:
         """A position as a sentence has it: `at 4M tokens`, `after 300 steps`."""
         return f"{self.word} {self.at(position)}"
+
+    @property
+    def further(self) -> str:
+        """Going on along it: `more tokens hurt`, `lower density hurts`."""
+        return f"more {self.unit} hurt" if self.rising else f"lower {self.unit} hurts"
+
+    def along(self, position: float) -> float:
+        """A sort key: the beginning of a ladder first."""
+        return position if self.rising else -position
 
     def plain(self, position: float) -> float:
         """A position as JSON has it: a whole number where it is a count."""
@@ -58,7 +75,7 @@ AXES = {
         Axis("steps", "training steps", "steps", word="after"),
         Axis("params", "parameters", "parameters"),
         Axis("tasks", "training tasks", "tasks", word="with"),
-        Axis("density", "fraction of weights kept", "density", whole=False, rising=False),
+        Axis("density", "fraction of weights kept", "density", whole=False, rising=False, beginning=1.0),
     )
 }
 """By name, in the order in which a ladder that does not say takes the first that it knows."""

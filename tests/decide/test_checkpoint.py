@@ -236,3 +236,18 @@ def test_spearman():
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
     assert spearman([1, 2, 3, 4], [1, 1, 2, 2]) == pytest.approx(2 / 5**0.5)  # ranks 1.5 1.5 3.5 3.5
     assert spearman([1, 2], [3, 3]) is None
+
+
+def test_a_ladder_of_densities_is_judged_and_worded_from_dense_to_sparse(tmp_path):
+    """The tokens of the made-up ledger called densities: what gets worse behind the best is the sparse end."""
+    densities = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]
+    made, sparse = synthetic_ledger(tmp_path / "tokens"), synthetic_ledger(tmp_path / "sparse", densities=densities)
+    found, before = one(decide(sparse), perturb(0.1)), one(decide(made), perturb(0.1))
+    assert found.sentence() == before.sentence().replace("1M tokens", "density 0.5").replace("1M to 2M", "0.25 to 0.5").replace(
+        "16M", "0.03125"
+    )
+    assert (found.best, found.rise, found.verdict) == (0.5, before.rise, "degrades")
+    assert found.evidence.spearman == before.evidence.spearman == 1
+    assert [point.position for point in found.evidence.curve] == densities
+    assert one(decide(sparse), {"kind": "none"}).sentence() == "still improves at density 0.03125"
+    assert all("may lie before" not in caveat for one in decide(sparse) for caveat in one.evidence.caveats)

@@ -218,3 +218,32 @@ def test_flat_ladders_measured_sample_by_sample():
         found.append(inflection(Curve.from_samples(DOUBLING[:6], points, np.ones(64), documents)))
     assert share("degrades", found) <= 0.09  # nominal 0.05; a pilot of 120 gave 0.04
     assert share("improves", found) <= 0.09
+
+
+# --- where positions fall along the ladder
+
+
+def test_a_ladder_from_dense_to_sparse_is_judged_in_its_own_direction():
+    """A density ladder is one of 1 / density read backwards: same verdict, same errors, positions in its own words."""
+    density = 2.0 ** -np.arange(6)
+    curves = {
+        "degrades": [2.0, 1.9, 1.8, 2.1, 2.6, 3.4],
+        "improves": [3.4, 2.9, 2.5, 2.2, 2.0, 1.9],
+        "plateau": [3.4, 2.0, 1.9, 1.9, 1.9, 1.9],
+    }
+    for verdict, values in curves.items():
+        fallen = inflection(Curve.from_table(density[::-1], values[::-1], 0.01, runs=3, rising=False, beginning=1.0))
+        risen = inflection(Curve.from_table(1 / density, values, 0.01, runs=3))
+        assert fallen.verdict == risen.verdict == verdict
+        assert (fallen.best, fallen.low, fallen.high) == (1 / risen.best, 1 / risen.high, 1 / risen.low)
+        assert (fallen.rise, fallen.rise_low, fallen.rise_high) == (risen.rise, risen.rise_low, risen.rise_high)
+        assert (fallen.flat_from and 1 / fallen.flat_from) == risen.flat_from
+        assert fallen.turning == pytest.approx(1 / risen.turning) if risen.turning else fallen.turning is None
+
+
+def test_nothing_lies_before_the_beginning():
+    values, told = [1.0, 2.0, 3.0], "the best point is the first one: the turning point may lie before it"
+    assert told in inflection(Curve.from_table([1, 2, 4], values, 0.01, runs=3)).caveats
+    assert told not in inflection(Curve.from_table([0, 2, 4], values, 0.01, runs=3)).caveats
+    assert told in inflection(Curve.from_table([0.5, 0.2, 0.1], values, 0.01, runs=3, rising=False, beginning=1.0)).caveats
+    assert told not in inflection(Curve.from_table([1, 0.5, 0.2], values, 0.01, runs=3, rising=False, beginning=1.0)).caveats

@@ -18,12 +18,12 @@ def found(values, spread, generator):
 
 
 def test_a_plateau_begins_where_every_later_difference_lies_within_the_margin():
-    positions, reach = TOKENS[:6], np.full(5, 0.01)
+    far, reach = np.array([True, True, True, True, True, False]), np.full(5, 0.01)
     difference = -np.array([1.0, 0.5, 0.05, 0.085, -0.03])  # of the last checkpoint to the earlier ones
-    assert flat_from(positions, difference, reach) == 2  # .085 + .01 is still under a tenth of the gain
-    assert flat_from(positions, difference, reach + 0.006) is None  # one of them is not: too short a rest of it is left
-    assert flat_from(positions, -difference, reach) is None  # it never improved
-    assert flat_from(np.array([1, 2, 3, 4, 4.5, 5]), difference, reach) is None  # flat over less than a doubling
+    assert flat_from(far, difference, reach) == 2  # .085 + .01 is still under a tenth of the gain
+    assert flat_from(far, difference, reach + 0.006) is None  # one of them is not: too short a rest of it is left
+    assert flat_from(far, -difference, reach) is None  # it never improved
+    assert flat_from(far & (np.arange(6) < 2), difference, reach) is None  # flat over less than a doubling
 
 
 def test_units_and_direction_do_not_matter():

@@ -165,6 +165,7 @@ def test_each_axis_has_its_words():
     assert axis_named("steps").reached(300) == "after 300 steps"
     assert axis_named("tokens").reached(4e6) == "at 4M tokens"
     assert axis_named("density").reached(0.2) == "at density 0.2"
+    assert axis_named("density").listed((0.5, 0.2), " to ") == "density 0.5 to 0.2"
     assert axis_named("tasks").reached(1024) == "with 1.02k tasks"
     assert axis_named("params").reached(26e4) == "at 260k parameters"
 

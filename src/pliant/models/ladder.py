@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from pliant.axes import AXES, AxisName
+from pliant.axes import AXES, AxisName, axis_named
 from pliant.numbers import Count
 from pliant.spec import Spec, digest
 from pliant.spec.spec import sweep
@@ -190,9 +190,9 @@ class Stored(Loading, Ladder):
 
     def place(self, checkpoints: Sequence[Checkpoint]) -> list[tuple[bool, float]]:
         """A sort key for each of these checkpoints: its place on the axis; what has none comes last."""
-        axis = self.along(checkpoints)
-        places = [getattr(checkpoint, axis) for checkpoint in checkpoints]
-        return [(place is None, place or 0) for place in places]
+        axis = axis_named(self.along(checkpoints))
+        places = [getattr(checkpoint, axis.name) for checkpoint in checkpoints]
+        return [(place is None, 0 if place is None else axis.along(place)) for place in places]
 
     def identity_of(self, content: str) -> str:
         """The identity of these files when loaded in this way."""

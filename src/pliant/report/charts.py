@@ -49,6 +49,8 @@ class Axes:
     log_x: bool = True
     log_y: bool = False
     number: Callable[[float], str] = AXES["tokens"].number
+    rising: bool = True
+    """Whether x grows from left to right."""
 
 
 def line_chart(lines: Sequence[Line], axes: Axes) -> dict[str, Any]:
@@ -134,7 +136,7 @@ def _ends(lines: Sequence[Line], domain: tuple[float, float], axes: Axes, colour
     scale = math.log if axes.log_y else float
     low, high = scale(domain[0]), scale(domain[1])
     placed = spread([scale(line.points[-1]["y"]) for line in lines], (high - low) * LABEL_HEIGHT / HEIGHT, high)
-    last = max(point["x"] for line in lines for point in line.points)
+    last = (max if axes.rising else min)(point["x"] for line in lines for point in line.points)
     rows = [
         {"name": line.name, "x": last if axes.log_x else line.points[-1]["x"], "y": math.exp(place) if axes.log_y else place}
         for line, place in zip(lines, placed, strict=True)
@@ -190,6 +192,8 @@ def foot(points: Sequence[dict[str, Any]]) -> float:
 def _x(axes: Axes, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     axis: dict[str, Any] = {"title": axes.x} if axes.log_x else {"title": axes.x, "tickCount": 5}
     scale: dict[str, Any] = {"nice": False, **({"type": "log"} if axes.log_x else {"zero": False})}
+    if not axes.rising:
+        scale["reverse"] = True
     if axes.log_x:
         values = sorted({row["x"] for row in rows})
         names = [axes.number(value) for value in values]  # as in tables: Vega's own rounding is another

@@ -86,8 +86,8 @@ class CheckpointDecision(Turning):
         if self.verdict == "improves":
             return f"still improves {axis.reached(last)}"
         if self.flat_from is not None:
-            return f"improves, and is flat from {axis.at(self.flat_from)} on, up to {axis.number(last)}"
-        return f"undetermined: any checkpoint from {low} to {high} {axis.unit} may be the best"
+            return f"improves, and is flat from {axis.at(self.flat_from)} on, {'up' if axis.rising else 'down'} to {axis.number(last)}"
+        return f"undetermined: any checkpoint from {axis.listed((self.low, self.high), ' to ')} may be the best"
 
 
 class Decisions(list[CheckpointDecision]):

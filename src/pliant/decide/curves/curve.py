@@ -31,8 +31,9 @@ class Noise:
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric at checkpoints of increasing `positions` (tokens, steps, a size ...).
+    """One metric at checkpoints along `positions` (tokens, steps, a size ...), in the order of the ladder.
 
+    `rising` says that positions grow along it; otherwise, as densities do, they fall. `beginning` is where every run begins.
     `values` (checkpoints,) are in the metric's own unit. `runs` is the smallest number of independent pretraining runs behind
     a point: with one, the spread between runs is not in `noise`.
     """
@@ -42,6 +43,8 @@ class Curve:
     noise: tuple[Noise, ...] = field(repr=False)
     runs: int = 1
     higher_is_better: bool = False
+    rising: bool = True
+    beginning: float = 0.0
 
     @classmethod
     def from_table(
@@ -53,6 +56,8 @@ class Curve:
         *,
         shared: ArrayLike = 0.0,
         higher_is_better: bool = False,
+        rising: bool = True,
+        beginning: float = 0.0,
     ) -> Curve:
         """From one value per checkpoint.
 
@@ -67,7 +72,7 @@ class Curve:
         Raises PliantError for fewer than two checkpoints, repeated positions, numbers that are not finite, and for `shared` beside
         several runs, whose spread has no part in the questions' errors.
         """
-        counts, points, order = _checked(positions, values)
+        counts, points, order = _checked(positions, values, rising)
         errors = np.broadcast_to(np.asarray(stderr, float), points.shape)[order]
         if not np.isfinite(errors).all() or (errors < 0).any():
             raise PliantError("standard errors must be finite and not negative")
@@ -79,7 +84,7 @@ class Curve:
             raise PliantError("shared is about sampling errors: the spread between runs, which stderr is with several, shares nothing")
         else:
             noise = (Noise("samples", alike[np.ix_(order, order)] * np.outer(errors, errors), np.inf),)
-        return cls(counts, points, noise, int(repeats.min()), higher_is_better)
+        return cls(counts, points, noise, int(repeats.min()), higher_is_better, rising, beginning)
 
     @classmethod
     def from_samples(
@@ -91,27 +96,34 @@ class Curve:
         runs: int | None = None,
         *,
         higher_is_better: bool = False,
+        rising: bool = True,
+        beginning: float = 0.0,
     ) -> Curve:
         """From values per sample; `values[j]` is (seeds, draws, samples) for checkpoint j, over the same samples everywhere.
 
         Samples are paired across checkpoints and count by cluster (document). Seeds are independent repeats; `runs` says how
-        many of them are training runs of their own, all by default; a single one at position 0 is where all runs begin. Draws are
+        many of them are training runs of their own, all by default; a single one at the beginning is common to all runs. Draws are
         common to all checkpoints and count only where there is a single seed. Seeds and draws may differ in number between
         checkpoints, as after a failed cell.
 
         Raises PliantError as `from_table` does, and for a single document.
         """
         means = [np.asarray(point, float).mean(axis=(0, 1)) for point in values]
-        counts, curve, order = _checked(positions, [weighted_mean(mean, weights) for mean in means])
+        counts, curve, order = _checked(positions, [weighted_mean(mean, weights) for mean in means], rising)
         share = weights / weights.sum()
         points = [np.asarray(values[j], float) @ share for j in order]
         noise = [_sample_noise(np.stack([means[j] for j in order]), share, clusters)]
         seeds = [len(point) for point in points]
         if max(seeds) > 1:
-            noise += _seed_noise(points, counts)
+            noise += _seed_noise(points, counts == beginning)
         elif min(point.shape[1] for point in points) >= 4:
             noise.append(_draw_noise(points))
-        return cls(counts, curve, tuple(noise), min(seeds) if runs is None else runs, higher_is_better)
+        return cls(counts, curve, tuple(noise), min(seeds) if runs is None else runs, higher_is_better, rising, beginning)
+
+    def far(self, index: int) -> NDArray[np.bool_]:
+        """(checkpoints,) which of them lie at least a doubling before that checkpoint (where positions fall, a halving)."""
+        positions = self.positions if self.rising else 1 / np.maximum(self.positions, np.finfo(float).tiny)
+        return positions <= positions[index] / 2
 
     def stderr(self) -> Array:
         """Standard error of each value, (checkpoints,), without what only the roughness of the curve shows."""
@@ -143,7 +155,7 @@ def _sample_noise(means: Array, share: Array, clusters: Clusters | None) -> Nois
     return Noise("samples", influence @ influence.T * groups / (groups - 1), groups - 1)
 
 
-def _seed_noise(points: Sequence[Array], positions: Array) -> tuple[Noise, ...]:
+def _seed_noise(points: Sequence[Array], common: NDArray[np.bool_]) -> tuple[Noise, ...]:
     """Spread between seeds, checkpoint by checkpoint; a checkpoint with one seed is given the largest spread seen, but for the
     common beginning of all runs, which has none.
 
@@ -152,7 +164,7 @@ def _seed_noise(points: Sequence[Array], positions: Array) -> tuple[Noise, ...]:
     """
     counts = np.asarray([len(point) for point in points])
     spread = np.asarray([np.var(point.mean(axis=1), ddof=1) if len(point) > 1 else np.nan for point in points])
-    variance = np.where(counts > 1, spread, np.where(positions == 0, 0.0, np.nanmax(spread)))
+    variance = np.where(counts > 1, spread, np.where(common, 0.0, np.nanmax(spread)))
     return _pointwise("seeds", np.sqrt(variance / counts), np.where(counts > 1, counts - 1, 1))
 
 
@@ -172,14 +184,14 @@ def _pointwise(source: str, errors: Array, freedom: Array) -> tuple[Noise, ...]:
     return tuple(Noise(source, np.diag(places[j] * error**2), float(freedom[j])) for j, error in enumerate(errors))
 
 
-def _checked(positions: ArrayLike, values: ArrayLike) -> tuple[Array, Array, NDArray[np.intp]]:
-    """Positions and values in the order of positions, and that order."""
+def _checked(positions: ArrayLike, values: ArrayLike, rising: bool) -> tuple[Array, Array, NDArray[np.intp]]:
+    """Positions and values in the order of the ladder, and that order."""
     counts, numbers = np.asarray(positions, float), np.asarray(values, float)
     if counts.shape != numbers.shape or counts.ndim != 1 or len(counts) < 2:
         raise PliantError(f"a curve needs at least two checkpoints, got {counts.size}")
     if not (np.isfinite(counts).all() and np.isfinite(numbers).all()):
         raise PliantError("a curve holds values that are not finite numbers")
-    order = np.argsort(counts, kind="stable")
-    if (np.diff(counts[order]) <= 0).any():
+    order = np.argsort(counts if rising else -counts, kind="stable")
+    if (np.diff(counts[order]) == 0).any():
         raise PliantError("two values share one position; average them, or tell them apart (shots, format, learning rate) first")
     return counts[order], numbers[order], order

@@ -70,7 +70,7 @@ class Evidence:
     samples: int
     documents: int
     spearman: float | None
-    """Rank correlation of what the change cost with the position: above zero, the longer the costlier."""
+    """Rank correlation of what the change cost with the place along the ladder: above zero, the further the costlier."""
     roughness: float
     turning: float | None
     monotone_misfit: float
@@ -87,7 +87,7 @@ def evidence_of(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]
     """What is known of a view of a series; `ladder` is every place at which anything was measured along it."""
     series = view.series
     points = _points(series, curve, found, view.rates)
-    costs = [(point.position, cost) for point in points if (cost := worse_by(point.delta, series.higher_is_better)) is not None]
+    costs = [(series.axis.along(point.position), cost) for point in points if (cost := worse_by(point.delta, series.higher_is_better)) is not None]
     return Evidence(
         **series.ladder,
         phase=series.phase,
@@ -161,7 +161,7 @@ def _caveats(series: Series, ladder: set[float]) -> list[str]:
         found.append("final learning rates are not known: learning-rate decay cannot be ruled out as the explanation")
     missing = ladder - {point.position for point in series.points}
     if missing:
-        found.append(f"no value at {', '.join(map(series.axis.number, sorted(missing)))} {series.axis.unit}")
+        found.append(f"no value at {series.axis.listed(sorted(missing, key=series.axis.along))}")
     return found
 
 

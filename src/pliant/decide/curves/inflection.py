@@ -74,8 +74,9 @@ class Inflection(Turning):
 def inflection(curve: Curve, seed: int = 0) -> Inflection:
     """Judge a curve: `degrades`, `improves`, `plateau` or `undetermined`.
 
+    Checkpoints are in the order of the ladder, so the last one of a ladder of densities is its sparsest.
     `degrades`: the lower bound of the rise is above zero. `improves`: what the last checkpoint gained on every checkpoint of
-    at most half its position is surely more than what it may have lost since. On a ladder that doubles this is just an upper
+    at most half its position (at least twice, where positions fall) is surely more than what it may have lost since. On a ladder that doubles this is just an upper
     bound of the rise below zero; on a denser one the answer does not hang on how many checkpoints were kept. Never an
     inflection at the last point. `plateau`: neither, but it improved and is shown to be flat since, see `plateau`.
     """
@@ -87,16 +88,16 @@ def inflection(curve: Curve, seed: int = 0) -> Inflection:
     bounds = [_bounds(cost, noise, j, resamples) for j in range(last + 1)]
     low, highs = bounds[last][0].max(), bounds[last][1]
     possible = [j for j, (lows, _) in enumerate(bounds) if lows.max() <= 0] if highs.max() >= 0 else [last]
-    far = curve.positions[:last] <= curve.positions[last] / 2
-    improves = low <= 0 and -highs[far if far.any() else slice(None)].max() > max(0.0, highs.max())
+    far = curve.far(last)
+    improves = low <= 0 and -highs[far[:last] if far[:last].any() else slice(None)].max() > max(0.0, highs.max())
     difference = cost[last] - cost[:last]
-    level = None if low > 0 or improves else flat_from(curve.positions, difference, highs - difference)
+    level = None if low > 0 or improves else flat_from(far, difference, highs - difference)
     best = last if improves else min(possible, key=lambda j: (fit[j], cost[j]))
     return Inflection(
         verdict="degrades" if low > 0 else "improves" if improves else "undetermined" if level is None else "plateau",
         best=float(curve.positions[best]),
-        low=float(curve.positions[possible[0]]),
-        high=float(curve.positions[possible[-1]]),
+        low=float(curve.positions[possible].min()),
+        high=float(curve.positions[possible].max()),
         rise=float(cost[last] - cost[:last].min()),
         rise_low=float(low),
         rise_high=float(highs.max()),
@@ -208,7 +209,7 @@ def _turning_point(positions: Array, cost: Array) -> float | None:
     if curvature <= 0:
         return None
     vertex = -slope / (2 * curvature)
-    return float(2**vertex) if position[0] < vertex < position[-1] else None
+    return float(2**vertex) if position.min() < vertex < position.max() else None
 
 
 def _caveats(curve: Curve, best: int) -> tuple[str, ...]:
@@ -217,6 +218,6 @@ def _caveats(curve: Curve, best: int) -> tuple[str, ...]:
         found.append("one run per checkpoint: the spread between runs is known only from how rough this curve is")
     if len(curve.values) == 2:
         found.append("two checkpoints only: a direction, not a turning point")
-    elif best == 0:
+    elif best == 0 and curve.positions[0] != curve.beginning:
         found.append("the best point is the first one: the turning point may lie before it")
     return tuple(found)

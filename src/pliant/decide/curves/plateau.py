@@ -11,17 +11,20 @@ Source: two one-sided tests of equivalence (Schuirmann 1987), for all later chec
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pliant.statistics import Array
 
 LEVEL = 0.1
 """Share of the whole gain within which two checkpoints count as level."""
 
 
-def flat_from(positions: Array, difference: Array, reach: Array) -> int | None:
+def flat_from(far: NDArray[np.bool_], difference: Array, reach: Array) -> int | None:
     """The first checkpoint of the plateau that the last one ends, over at least a doubling of positions and three checkpoints.
 
     `difference` (checkpoints - 1,) is how much worse the last checkpoint is than each earlier one, `reach` the distance to its one-sided
-    95% bounds. None: no improvement before, or no plateau shown.
+    95% bounds, `far` (checkpoints,) which of them lie at least a doubling before the last. None: no improvement before, or no plateau shown.
     """
     gain, last = -difference[0], len(difference)
     if gain <= reach[0]:
@@ -29,4 +32,4 @@ def flat_from(positions: Array, difference: Array, reach: Array) -> int | None:
     first = last
     while first > 1 and abs(difference[first - 1]) + reach[first - 1] < LEVEL * gain:
         first -= 1
-    return first if last - first >= 2 and positions[first] <= positions[last] / 2 else None
+    return first if last - first >= 2 and far[first] else None

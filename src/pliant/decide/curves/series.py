@@ -48,11 +48,6 @@ class Point:
     """Different weights among the seeds: runs of their own."""
     final_lr: float | None = None
 
-    @property
-    def common(self) -> bool:
-        """Whether all runs begin here, with the same weights: there is no spread between runs of what no run has altered yet."""
-        return self.position == 0 and self.runs == 1
-
 
 @dataclass(frozen=True)
 class Series:
@@ -80,7 +75,7 @@ class Series:
     @property
     def axis(self) -> Axis:
         """What the ladder runs over."""
-        return axis_named(self.ladder["axis"], self.phase)
+        return axis_named(self.ladder.get("axis"), self.phase)
 
     def reads_training_data(self) -> bool:
         """Whether the measure reads what the change trains on; not where the measure is of a kind that is not installed here."""
@@ -121,8 +116,11 @@ class Series:
             [values(point) for point in points],
             self.weights,
             self.clusters(points),
-            min([point.runs for point in points if not point.common] or [1]),
+            # where all runs begin, with the same weights, there is no spread between runs of what no run has altered yet
+            min([point.runs for point in points if point.runs > 1 or point.position != self.axis.beginning] or [1]),
             higher_is_better=self.higher_is_better,
+            rising=self.axis.rising,
+            beginning=self.axis.beginning,
         )
 
 
@@ -227,7 +225,8 @@ def _series(rows: Sequence[dict[str, Any]], samples: Mapping[str, Any], stored: 
     own = [tied_by(change, stored[clusters], names) for clusters in dict.fromkeys(row["clusters"] for row in rows)]
     unchanged = next((base[reading] for reading in map(_reading, rows) if reading in base), first)
     seen = clusters_of(stored[unchanged["clusters"]], names)
-    points = [_point(same, base) for same in sorted(_grouped(rows, ["position"]), key=lambda group: group[0]["position"])]
+    axis = axis_named(first["axis"])
+    points = [_point(same, base) for same in sorted(_grouped(rows, ["position"]), key=lambda group: axis.along(group[0]["position"]))]
     return Series(
         ladder={name: first[name] for name in LADDER},
         change=change,

@@ -75,10 +75,10 @@ def _caveats(sweep: _Sweep, rates: Mapping[float, float]) -> list[str]:
     tried = {rate for rate in sweep.rates if rate is not None}
     axis, found = sweep.first.axis, list[str]()
     for word, edge in (("smallest", min(tried)), ("largest", max(tried))):
-        if places := [axis.number(position) for position, rate in rates.items() if rate == edge]:
-            found.append(f"the best learning rate is the {word} that was tried, {edge:g}, at {', '.join(places)} {axis.unit}")
-    if lacking := [axis.number(position) for position in rates if len(sweep.at(position)) < len(tried)]:
-        found.append(f"not every learning rate was measured at {', '.join(lacking)} {axis.unit}")
+        if places := [position for position, rate in rates.items() if rate == edge]:
+            found.append(f"the best learning rate is the {word} that was tried, {edge:g}, at {axis.listed(places)}")
+    if lacking := [position for position in rates if len(sweep.at(position)) < len(tried)]:
+        found.append(f"not every learning rate was measured at {axis.listed(lacking)}")
     return found
 
 
@@ -91,8 +91,8 @@ class _Sweep:
         self.rates = {found.change.learning_rate: {point.position: point for point in found.points} for found in series}
 
     def positions(self) -> list[float]:
-        """Places at which some rate was tried."""
-        return sorted({position for points in self.rates.values() for position in points})
+        """Places at which some rate was tried, in the order of the ladder."""
+        return sorted({position for points in self.rates.values() for position in points}, key=self.first.axis.along)
 
     def at(self, position: float) -> dict[float, Point]:
         """What was measured there, by rate."""

@@ -56,8 +56,8 @@ class BitsDecision:
     def sentence(self) -> str:
         """The answer in one sentence."""
         if self.critical is None:
-            return f"that more {self.decision.axis.unit} hurt is not shown within the ladder"
-        return f"more {self.decision.axis.unit} hurt beyond {self.decision.axis.number(self.critical)} (90% interval {self.interval()})"
+            return f"that {self.decision.axis.further} is not shown within the ladder"
+        return f"{self.decision.axis.further} beyond {self.decision.axis.number(self.critical)} (90% interval {self.interval()})"
 
     def interval(self) -> str:
         """The places that may be the best, in words."""
@@ -100,7 +100,7 @@ class BitsAlongLadder(AlongLadder):
                     "bits": str(found.bits),
                     "measure": found.decision.metric,
                     "verdict": found.verdict,
-                    f"more {found.decision.axis.unit} hurt beyond": (
+                    f"{found.decision.axis.further} beyond": (
                         WITHIN if found.critical is None else found.decision.axis.number(found.critical)
                     ),
                     "90% interval of the best": found.interval(),

@@ -61,7 +61,7 @@ def _curve_figure(ladder: LadderDecisions, measure: str, family: str, members: S
         lines.insert(0, Line("unchanged", curve_points(base), look="muted"))
     unit = members[0].evidence.unit
     title = title_of(ladder, measure, family)
-    axes = Axes(ladder.axis.title, f"{measure}, {unit}", log_x=_logarithmic(lines), number=ladder.axis.number)
+    axes = Axes(ladder.axis.title, f"{measure}, {unit}", log_x=_logarithmic(lines), number=ladder.axis.number, rising=ladder.axis.rising)
     return Figure(title, _describe(title, members), line_chart(lines, axes))
 
 
@@ -114,10 +114,10 @@ def _sensitivity_figure(ladder: LadderDecisions, measure: str, family: str, memb
     title = title_of(ladder, measure, family)
     ends = "; ".join(f"{line.name} from {line.points[0]['y']:.3g} to {line.points[-1]['y']:.3g}" for line in lines)
     unit = members[0].evidence.unit
-    first, last = (ladder.axis.number(lines[0].points[place]["x"]) for place in (0, -1))
-    description = f"How much worse after {title}, between {first} and {last} {ladder.axis.unit}: {ends}."
+    span = ladder.axis.listed((lines[0].points[place]["x"] for place in (0, -1)), " and ")
+    description = f"How much worse after {title}, between {span}: {ends}."
     up = _worse(measure, unit, members[0].evidence.higher_is_better)
-    axes = Axes(ladder.axis.title, up, log_x=_logarithmic(lines), log_y=True, number=ladder.axis.number)
+    axes = Axes(ladder.axis.title, up, log_x=_logarithmic(lines), log_y=True, number=ladder.axis.number, rising=ladder.axis.rising)
     return Figure(title, description, line_chart(lines, axes))
 
 

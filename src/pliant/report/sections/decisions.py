@@ -26,7 +26,7 @@ def answer(ladder: LadderDecisions) -> str:
 def _opening(base: CheckpointDecision, measure: str) -> str:
     name = f"{measure} {base.evidence.metric}" if base.evidence.metric != measure else measure
     if base.verdict == "improves":
-        return f"left unchanged, {name} improves up to {base.axis.at(base.evidence.curve[-1].position)}"
+        return f"left unchanged, {name} improves {'up' if base.axis.rising else 'down'} to {base.axis.at(base.evidence.curve[-1].position)}"
     if base.verdict == "degrades":
         return f"left unchanged, {name} is best {base.axis.reached(base.best)} already"
     if base.flat_from is not None:
@@ -47,10 +47,11 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
         axis = worse[0].axis
         where = f"{axis.word} {_span(axis, [found.best for found in worse])}"
         return f"after {_of(len(worse), len(changed))} an earlier checkpoint is better than the last: the best lies {where}"
+    along = base.axis.along
     relations = {
-        "earlier": [found.best for found in worse if found.best < base.best],
+        "earlier": [found.best for found in worse if along(found.best) < along(base.best)],
         "at the same checkpoint": [found.best for found in worse if found.best == base.best],
-        "later": [found.best for found in worse if found.best > base.best],
+        "later": [found.best for found in worse if along(found.best) > along(base.best)],
     }
     told = [
         f"after {_of(len(bests), len(changed))} the best comes {relation}"
@@ -62,8 +63,8 @@ def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision
 
 
 def _span(axis: Axis, positions: Sequence[float]) -> str:
-    low, high = axis.number(min(positions)), axis.number(max(positions))
-    return axis.at(max(positions)) if low == high else f"{low} to {axis.at(max(positions))}"
+    low, high = min(positions), max(positions)
+    return axis.at(high) if axis.number(low) == axis.number(high) else axis.listed((low, high), " to ")
 
 
 def _of(count: int, total: int) -> str:

@@ -103,11 +103,11 @@ def _map(sweep: Sweep) -> Figure:
                 "tip": tip,
             }
         )
-    positions = sorted({point.position for _, point, _, _ in sweep.points()})
+    positions = sorted({point.position for _, point, _, _ in sweep.points()}, key=axis.along)
     rows = [f"{decision.change.weight_bits}" for decision in sweep.members]
     verdicts = "; ".join(f"{decision.change.weight_bits} bits: {decision.sentence()}" for decision in sweep.members)
     spec = heat_map(cells, [axis.number(position) for position in positions], rows, axis.title, "bits")
-    return Figure(sweep.title, f"How much worse after {sweep.title}, {sweep.unit}, by bits and tokens. {verdicts}.", spec)
+    return Figure(sweep.title, f"How much worse after {sweep.title}, {sweep.unit}, by bits and {axis.title}. {verdicts}.", spec)
 
 
 def predicted_and_measured(results: Results) -> Section | None:
@@ -199,7 +199,8 @@ def _block(change: Change) -> int | None:
 
 
 def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
-    last = max(row["position"] or 0 for _, row in group)
+    axis = axis_named(group[0][1]["axis"], group[0][1]["phase"])
+    last = max((row["position"] or 0 for _, row in group), key=axis.along)
     cells: dict[tuple[int, int], list[dict[str, Any]]] = {}
     for number, row in group:
         if (row["position"] or 0) == last:
@@ -207,7 +208,7 @@ def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
     bars = [_bar(bits, number, rows[0]) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
     row = group[0][1]
     title = f"{BLOCK.sub('.#.', row['change'].title())}: {row['measure']}" + (
-        f", after {axis_named(row['axis'], row['phase']).at(last)}" if last else ""
+        f", after {axis.at(last)}" if last else ""
     )
     names = list(dict.fromkeys(bar["name"] for bar in bars))
     rises = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+z.4f}" for bar in bars)
