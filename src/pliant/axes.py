@@ -12,7 +12,7 @@ from typing import Literal
 
 from pliant.numbers import format_count
 
-AxisName = Literal["tokens", "steps", "params", "tasks", "density"]
+AxisName = Literal["tokens", "examples", "steps", "params", "tasks", "density"]
 """What a study file may call the axis of its ladder."""
 
 
@@ -71,6 +71,7 @@ class Axis:
 AXES = {
     axis.name: axis
     for axis in (
+        Axis("examples", "training examples", "examples", word="after"),
         Axis("tokens", "pretraining tokens", "tokens"),
         Axis("steps", "training steps", "steps", word="after"),
         Axis("params", "parameters", "parameters"),

@@ -87,7 +87,7 @@ class Chain(Change):
         """Of all links."""
         return [note for link in self.links for note in link.notes()]
 
-    def training_tokens(self, context: int) -> float:
+    def training_tokens(self, context: float) -> float:
         """Of all links."""
         return sum(link.training_tokens(context) for link in self.links)
 

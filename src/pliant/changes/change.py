@@ -101,8 +101,8 @@ class Change(Spec):
         """Whether it makes gradient steps."""
         return self.learning_rate is not None
 
-    def training_tokens(self, context: int) -> float:
-        """Tokens that one draw trains on, as far as its fields tell, for a model of this context."""
+    def training_tokens(self, context: float) -> float:
+        """Tokens that one draw trains on, as far as its fields tell, for a model of this context, or of images that count as so many."""
         return 0.0
 
     def notes(self) -> list[str]:

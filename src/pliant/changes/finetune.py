@@ -20,7 +20,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from pliant.changes.change import Change
 from pliant.changes.told import corpus_name
-from pliant.data import Part
+from pliant.data import Corpus, Part
+from pliant.data.examined import Examined
 from pliant.data.mixture import Mixture, Text
 from pliant.methods import Methods
 from pliant.models.heads import fit
@@ -28,6 +29,7 @@ from pliant.models.stored_model import StoredModel
 from pliant.numbers import Rate
 from pliant.objectives import AnyObjective, NextToken, Objective, found_in
 from pliant.spec import Content
+from pliant.train import compiling
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.schedules import AnySchedule, Constant
 
@@ -77,6 +79,9 @@ class Finetune(Optimisation, Change):
     def _budget(cls, form: Any) -> Any:
         if not isinstance(form, dict):
             return form
+        data: Any = form.get("data")
+        if isinstance(data, dict) and (given := sorted(set(data) & set(Examined.model_fields) - set(Corpus.model_fields))):
+            raise ValueError(f"data: {given[0]} is a field of tables; give it with the objective: `objective: {{answers: {{data: ...}}}}`")
         if form.get("steps") is not None and form.get("epochs") is not None:
             raise ValueError("give the budget as steps or as epochs, not as both")
         told = form.get("steps") is not None or form.get("epochs") is not None
@@ -124,14 +129,17 @@ class Finetune(Optimisation, Change):
         return self.canonical() | cut | ({} if self.objective else {"objective": found.kind})
 
     def notes(self) -> list[str]:
-        """What a table was taken for."""
+        """What a table was taken for, and why nothing is compiled where that is asked for."""
         found = self.learned
-        return [f"{corpus_name(self.data)}: {found.told()}"] if self.data is not None and found.told() else []
+        told = [f"{corpus_name(self.data)}: {found.told()}"] if self.data is not None and found.told() else []
+        return told + compiling.remarks(self.compile, self.steps, self.methods)
 
-    def training_tokens(self, context: int) -> float:
-        """Steps x tokens a step; of epochs, about as many tokens as the text has, at `CHARACTERS_A_TOKEN`."""
+    def training_tokens(self, context: float) -> float:
+        """Rows x tokens a row; of epochs, about as many tokens as the text has, at `CHARACTERS_A_TOKEN`. An image counts as `context`."""
         if self.steps:
-            return self.steps * self.batch * self.accumulate * (self.length or context)
+            return self.steps * self.batch * self.accumulate * self.learned.tokens_read(self.longest, context)
+        if pictures := self.learned.pictures():
+            return (self.epochs or 0.0) * pictures * context
         return (self.epochs or 0.0) * sum(content.characters(self.part) for content in self.trains_on) / CHARACTERS_A_TOKEN
 
     def title(self) -> str:

@@ -24,7 +24,7 @@ def detail(name: str, value: Any) -> str:
         return words if value else f"no {words}"
     if isinstance(value, (int, float)):
         number = format_count(value) if name in COUNTS else f"{value:g}"
-        return f"{number} {words}" if name in COUNTED else f"{words} {number}"
+        return f"{number} {words.removesuffix('s') if value == 1 else words}" if name in COUNTED else f"{words} {number}"
     if isinstance(value, str):
         return value
     return f"{words} {shown(value)}"

@@ -18,6 +18,7 @@ from pliant.models.heads import fitted
 from pliant.models.ladder import Loading
 from pliant.progress import remark
 from pliant.spec import nearest
+from pliant.train import compiling
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -36,6 +37,9 @@ def finetune_command(
     ] = None,
     adapter: Annotated[bool, typer.Option("--adapter", help="Keep the update as an adapter that PEFT loads, not merged")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the data is and what would be learned, and train nothing")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out, and count, records that cannot be learned from, instead of refusing the table")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of data order and methods", min=0, max=2**63 - 1)] = 0,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -49,11 +53,15 @@ def finetune_command(
 
     methods = (*change.methods, *_methods(method or [], context.args))
     change = change.model_copy(update={"methods": methods})
+    if skip_bad:
+        change = _skipping(change)
     if out is None and not dry_run:
         raise PliantError("give a new folder for the result with -o, or --dry-run to see what would be learned")
     if out is not None:
         check_new(out)
     check_texts(change)
+    for line in compiling.remarks(change.compile, change.steps, change.methods):
+        remark(line)
     loaded = load(model, device=device, **loading.loading())
     told = {"model": loaded.checkpoint.address, "change": change.canonical(), **_described(change, loaded)}
     if dry_run:
@@ -78,6 +86,15 @@ def finetune_command(
     else:
         _print(told)
         print(f"wrote {out}")
+
+
+def _skipping(change: Finetune) -> Finetune:
+    """With what cannot be learned from left out. Raises PliantError for text, which has no records to leave out."""
+    learned: Any = change.learned
+    if "skip_bad" not in type(learned.data).model_fields:
+        raise PliantError(f"--skip-bad: {learned.data.label()} is read as text, all of which can be learned; leave it out")
+    data = learned.data.model_copy(update={"skip_bad": True})
+    return change.model_copy(update={"data": None, "objective": learned.model_copy(update={"data": data})})
 
 
 def _train(change: Finetune, model: Model, seed: int, unfinished: Path) -> None:
@@ -138,6 +155,7 @@ def _described(change: Finetune, model: Model) -> dict[str, Any]:
     return {
         "objective": learned.kind,
         "data": learned.told() or "text; every token is learned",
+        "part": getattr(learned, "part", "train"),
         "counts": _counts(examples),
         **({"labels": list(model.labels)} if model.labels else {}),
         "steps": recipe.steps,
@@ -159,7 +177,8 @@ def _read(told: dict[str, Any]) -> str:
 
 def _print(told: dict[str, Any]) -> None:
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told["counts"].items())
-    print(f"data: {told['data']}")
+    whole = "" if told["part"] == "all" else f" (the {told['part']} part; --part all for all)"
+    print(f"data: {told['data']}{whole}")
     print(f"      {counts}" + (f"; at most {told['length']} tokens are {_read(told)} in an example" if "length" in told else ""))
     if "labels" in told:
         print(f"      the head answers with {', '.join(told['labels'][:12])}{' ...' if len(told['labels']) > 12 else ''}")

@@ -73,7 +73,7 @@ def _foresee(study: Any, folder: Path, asked: int | None, device: str | None, as
         print_json(_plan_form(planned, folder, workers))
         return
     rows: list[list[str]] = []
-    axis = axis_named(planned.axis if planned.axis != "params" else "tokens")
+    axis = axis_named(planned.axis if planned.axis != "params" else planned.study.checkpoints.counted)
     for number, rung in enumerate(planned.rungs):
         cells = [cell for cell in planned.cells if cell.rung == number]
         opening = planned.opening[number]

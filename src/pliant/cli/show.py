@@ -65,7 +65,7 @@ def _rows(table: Any) -> list[dict[str, Any]]:
 
 
 def _summary(ledger: Any) -> None:
-    from pliant.decide.curves.series import in_natural_order
+    from pliant.decide.curves.series import in_natural_order, reading_name
 
     counts = ledger.sql(
         "select study, count(distinct checkpoint) as checkpoints, count(*) as records, count(*) filter (status = 'failed') as failed "
@@ -73,10 +73,13 @@ def _summary(ledger: Any) -> None:
     ).to_pylist()
     print_table(["study", "checkpoints", "records", "failed"], [[_cell(value) for value in row.values()] for row in counts])
     rows = in_natural_order(ledger.sql(SUMMARY).to_pylist(), ["study", "position", "checkpoint", "measure", "metric"])
+    metrics: dict[str, set[str]] = {}
+    for row in rows:
+        metrics.setdefault(row["measure"], set()).add(row["metric"])
     print()
     print_table(
         ["checkpoint", "at", "change", "measure", "value", "± s.e.", "rise", "± s.e.", "unit"],
-        [_summary_row(row) for row in rows[:LONGEST_TABLE]],
+        [_summary_row(row, reading_name(row["measure"], row["metric"], metrics[row["measure"]])) for row in rows[:LONGEST_TABLE]],
     )
     if len(rows) > LONGEST_TABLE:
         note(f"{len(rows) - LONGEST_TABLE} more rows; use --json or --sql")
@@ -84,14 +87,14 @@ def _summary(ledger: Any) -> None:
         note("failed: " + ", ".join([*(row | {"change_json": recorded(row["change_json"]).name()}).values()]))
 
 
-def _summary_row(row: Mapping[str, Any]) -> list[str]:
+def _summary_row(row: Mapping[str, Any], reading: str) -> list[str]:
     """The standard error is the value's of an unchanged checkpoint, and the rise's of a changed one."""
     place = axis_named(row["axis"], row["phase"]).at(row["position"]) if row["position"] is not None else "?"
     rise = f"{row['rise']:+z.4f}" if row["rise"] is not None else ""
     error = f"{row['stderr']:.4f}" if row["stderr"] is not None else ""
     change = recorded(row["change_json"])
     errors = (error, "") if change.unchanged else ("", error)
-    return [row["checkpoint"], place, change.name(), row["measure"], f"{row['value']:z.4f}", errors[0], rise, errors[1], row["unit"]]
+    return [row["checkpoint"], place, change.name(), reading, f"{row['value']:z.4f}", errors[0], rise, errors[1], row["unit"]]
 
 
 def _parsed(name: str, value: Any) -> Any:

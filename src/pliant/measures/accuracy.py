@@ -31,6 +31,7 @@ from pliant.models.modules import evaluating
 from pliant.models.zero_shot import TEMPLATES, class_embeddings, zero_shot_logits
 from pliant.numbers import Count
 from pliant.objectives import Label
+from pliant.objectives.label import TYPICAL_LENGTH
 from pliant.objectives.labelled import LabelledExamples, LabelledImages
 from pliant.objectives.labelled_data import AnyLabelled
 from pliant.progress import progress
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 Answer = Callable[["Batch"], "Tensor"]
 
-TYPICAL_EXAMPLES, TYPICAL_LENGTH = 1000, 64
+TYPICAL_EXAMPLES = 1000
 
 
 class Accuracy(Measure):
@@ -108,8 +109,12 @@ class Accuracy(Measure):
         return found
 
     def tokens(self) -> float:
-        """Examples times a usual length."""
-        return float((self.samples or TYPICAL_EXAMPLES) * TYPICAL_LENGTH)
+        """Of texts, examples times a usual length."""
+        return 0.0 if isinstance(self.data, Images) else float((self.samples or TYPICAL_EXAMPLES) * TYPICAL_LENGTH)
+
+    def pictures(self) -> float:
+        """Of images, how many."""
+        return float(self.samples or TYPICAL_EXAMPLES) if isinstance(self.data, Images) else 0.0
 
 
 def calibration_values(sure: Array, right: Array, bins: int) -> Array:

@@ -54,6 +54,10 @@ class Measure(Spec):
         """About how many tokens one reading takes, as far as its fields tell: for estimates of cost."""
         return TYPICAL_TOKENS
 
+    def pictures(self) -> float:
+        """About how many images one reading takes, beside the tokens."""
+        return 0.0
+
     def in_shares(self, model: Model, of: int) -> Sequence[Read]:
         """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `joined` puts them together.
 

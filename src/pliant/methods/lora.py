@@ -80,6 +80,8 @@ class Lora(Method):
     def _targets(self, network: nn.Module) -> list[str]:
         """The names of the layers that are adapted."""
         names = list(linear_layers(network, head=False))
+        if not names:
+            raise PliantError("lora: the network has no linear layer besides its head; leave the method out to train all weights")
         if self.modules == "linear":
             return names
         ends = GROUPS.get(self.modules) or tuple(part.strip() for part in self.modules.split(","))

@@ -36,6 +36,9 @@ class Checkpoint(Spec):
     tokens: Count | None = Field(default=None, description="Training tokens seen, repeats included")
     unique_tokens: Count | None = Field(default=None, description="Different training tokens seen")
     steps: Count | None = Field(default=None, description="Optimizer steps of the run it lies on")
+    examples: Count | None = Field(
+        default=None, description="Training examples seen, repeats included, where each has one label; otherwise tokens count"
+    )
     density: Annotated[float, Field(ge=0, le=1)] | None = Field(default=None, description="Fraction of the weights that are kept")
     tasks: Count | None = Field(default=None, description="Different tasks it was trained on")
     peak_lr: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(

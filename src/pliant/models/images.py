@@ -49,9 +49,8 @@ class ImageInput:
         told: Any = read_json(path) if path.exists() else {}
         if not isinstance(told, dict):
             raise PliantError(f"{path}: cannot be read (it is no set of names and values)")
-        vision = getattr(config, "vision_config", config)
-        channels = int(getattr(vision, "num_channels", 3))
-        size = _size(told.get("crop_size") if told.get("do_center_crop") else told.get("size"), getattr(vision, "image_size", None))
+        channels, configured = configured_input(config)
+        size = _size(told.get("crop_size") if told.get("do_center_crop") else told.get("size"), configured)
         try:
             mean, std = (_numbers(told.get(name), 0.5) for name in ("image_mean", "image_std"))
             return cls(size, channels, mean, std)
@@ -72,6 +71,12 @@ class ImageInput:
             "image_std": list(self.std),
         }
         write_atomic(folder / PROCESSOR, json.dumps(told, indent=1) + "\n")
+
+
+def configured_input(config: Any) -> tuple[int, tuple[int, int]]:
+    """Channels, and height and width, as a network's configuration has them."""
+    vision = getattr(config, "vision_config", config)
+    return int(getattr(vision, "num_channels", 3)), _size(None, getattr(vision, "image_size", None))
 
 
 def _size(told: Any, configured: Any) -> tuple[int, int]:

@@ -107,6 +107,11 @@ class Ladder(Spec):
         """Whether its rungs are to be finished in their order, one after the other: those that are downloaded and deleted again."""
         return False
 
+    @property
+    def counted(self) -> str:
+        """What its training is counted in: the name of an axis."""
+        return "tokens"
+
     def skipped(self) -> dict[str, str]:
         """What was meant as a checkpoint and is none: why, and what to do, by its path."""
         return {}

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 UNCUT = 2**30
 """Tokens: more than any text has."""
 
+TYPICAL_LENGTH = 64
+"""Tokens of a text with a label, where only the tokenizer knows: for estimates of cost."""
+
 
 class Label(Objective):
     """Tell classes apart."""
@@ -68,6 +71,14 @@ class Label(Objective):
         pictures = self.data.whole()
         height, width, channels = pictures.shape
         return Needs("image", pictures.classes, images=ImageInput((height, width), channels), fresh=self.fresh_head)
+
+    def tokens_read(self, length: int | None, context: float) -> float:
+        """An image is read whole; a text is seldom longer than `TYPICAL_LENGTH`."""
+        return context if isinstance(self.data, Images) else min(float(length or TYPICAL_LENGTH), context)
+
+    def pictures(self) -> int:
+        """Of its part."""
+        return len(self.data.pictures(self.part)) if isinstance(self.data, Images) else 0
 
     def data_for(self, tokenizer: Tokenizer) -> TrainingData:
         """The texts, uncut, or the images."""

@@ -171,6 +171,17 @@ class Objective(Spec):
         """What its data was found to be, for people; nothing where there is nothing to say."""
         return ""
 
+    def tokens_read(self, length: int | None, context: float) -> float:
+        """About how many tokens go through a network for one row cut at `length`: for estimates of cost.
+
+        `context` is the network's longest text, or what one image counts as (see `pliant.models.operations`).
+        """
+        return float(length or context)
+
+    def pictures(self) -> int:
+        """How many images its data holds; 0 where it is text. Raises PliantError for data that cannot be read."""
+        return 0
+
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """One forward pass, and what each row of it cost. Gradients flow where they are wanted."""
         raise NotImplementedError

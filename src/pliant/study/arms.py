@@ -80,6 +80,11 @@ class Arms(Ladder):
         """Of all arms."""
         return list(dict.fromkeys(note for arm in self.arms for note in arm.remarks(checkpoints)))
 
+    @property
+    def counted(self) -> str:
+        """As its first arm's."""
+        return self.arms[0].counted
+
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[Any]:
         """Those of every arm; where names alone do not tell two arms apart, what does is added to them."""
         found = [list(cast("Sequence[Rung]", arm.rungs(seed, folder))) for arm in self.arms]

@@ -1,6 +1,7 @@
 """What a study will cost, roughly: floating-point operations, and seconds on one worker.
 
-Forward passes take 2 x parameters operations a token, training 6. A CPU core does about 5e10 of them a second on tiny models,
+Forward passes take 2 x parameters operations a token, training 6; an image counts as the tokens that would take as much (see
+`pliant.models.operations`). A CPU core does about 5e10 of them a second on tiny models,
 beside some microseconds a token that no operation explains (measured with models of 9 thousand to 5 million parameters);
 an accelerator is taken at 2e13. The estimate orders the work and weighs the progress bar; nothing else depends on it.
 """
@@ -8,6 +9,12 @@ an accelerator is taken at 2e13. The estimate orders the work and weighs the pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pliant.models.operations import tokens_of_image
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 TYPICAL_CONTEXT = 256
 """Tokens of a window, where only the model knows."""
@@ -23,6 +30,11 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.seconds + other.seconds)
+
+
+def read_at_once(network: PreTrainedModel | None) -> float:
+    """Tokens of a window, or of an image where the network (one without numbers) reads those."""
+    return (None if network is None else tokens_of_image(network)) or TYPICAL_CONTEXT
 
 
 def training(params: int | None, tokens: float, accelerator: bool = False) -> Cost:

@@ -19,7 +19,7 @@ from pliant.data.once import built_once
 from pliant.files import disk_errors, write_atomic
 from pliant.models.checkpoint import Checkpoint
 from pliant.spec import content_form, digest
-from pliant.study.cost import TYPICAL_CONTEXT, TYPICAL_PARAMS
+from pliant.study.cost import TYPICAL_PARAMS, read_at_once
 from pliant.train import Diverged
 from pliant.train.divergence import raise_again, remember
 from pliant.train.state import STATE_FILE, steps_made
@@ -159,7 +159,7 @@ class TunedRung:
             return self.run.base.cost
         if self.run.at(self.step).exists():
             return 0.0
-        tokens = self.run.finetune.training_tokens(TYPICAL_CONTEXT) / (self.run.finetune.steps or 1)
+        tokens = self.run.finetune.training_tokens(read_at_once(self.outline())) / (self.run.finetune.steps or 1)
         return self.run.base.cost + 6.0 * (self.checkpoint.params or TYPICAL_PARAMS) * tokens * (self.step - max(self.earlier, default=0))
 
     @cached_property

@@ -25,6 +25,7 @@ from pliant.models.checkpoint import Checkpoint
 from pliant.models.ladder import Ladder
 from pliant.numbers import Count, Rate
 from pliant.objectives import AnyObjective, NextToken, Objective
+from pliant.train import compiling
 from pliant.train.new_model import NewModel
 from pliant.train.recipe import Optimisation, Recipe
 from pliant.train.rung import TrainedRung
@@ -39,7 +40,7 @@ class TrainedLadder(Optimisation, Ladder):
     model: tuple[NewModel, ...] = Field(min_length=1, description="What is trained: a preset with its tokenizer and context, or several")
     corpus: Text | None = Field(None, description="The training text, or a mixture of several; the held-out part is left for measures")
     objective: AnyObjective | None = Field(None, description="What to learn, instead of text: `label: {data: builtin:digits}`")
-    tokens: tuple[Count, ...] = Field((), description="Token budgets, one run each, in whole steps; a row with one label is a token")
+    tokens: tuple[Count, ...] = Field((), description="Token budgets, one run each, in whole steps; of labels, budgets in examples")
     steps: tuple[Annotated[Count, Field(gt=0)], ...] = Field((), description="Budgets in optimizer steps, instead of tokens")
     examples: tuple[Annotated[Count, Field(gt=0)], ...] = Field((), description="Budgets in examples, repeats included, instead of tokens")
     lr: Rate | None = Field(None, description="Peak learning rate; by default what suits the preset's width")
@@ -88,10 +89,21 @@ class TrainedLadder(Optimisation, Ladder):
         ]
         return counted or [{"tokens": tokens} for tokens in self.tokens]
 
+    def remarks(self, checkpoints: Sequence[Checkpoint]) -> list[str]:
+        """Why nothing is compiled, where that is asked for."""
+        return compiling.remarks(self.compile, max((checkpoint.steps or 0 for checkpoint in checkpoints), default=None), self.methods)
+
     def along(self, checkpoints: Sequence[Checkpoint]) -> str:
-        """Tokens or steps, and at a single budget parameters: rounded to whole steps, it is not quite the same at every size."""
+        """Tokens, examples or steps, and at a single budget parameters: rounded to whole steps, it is not quite the same at every size."""
         sizes = {checkpoint.params for checkpoint in checkpoints}
-        return "params" if len(self.budgets) == 1 and len(sizes) > 1 else "tokens" if self.tokens else "steps"
+        if len(self.budgets) == 1 and len(sizes) > 1:
+            return "params"
+        return self.counted if self.tokens or (self.counted == "examples" and self.examples) else "steps"
+
+    @property
+    def counted(self) -> str:
+        """Tokens; of labels examples, whatever their budgets are called."""
+        return "examples" if self.learned.row_tokens == 1 else "tokens"
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[TrainedRung]:
         """One rung for every budget and size, in the order of their budgets, then of their sizes.

@@ -44,6 +44,7 @@ class TrainingLog(Spec):
     steps_a_loss: int = Field(description="Steps behind each of `losses` (the last may have fewer)")
     seconds: float = Field(description="Wall time, over all the processes that worked on the run")
     tokens_per_second: float = Field(description="Tokens over seconds")
+    compiled: bool = Field(default=False, description="Whether the network was compiled")
     facts: dict[str, Any] = Field(default_factory=dict, description="What methods made true of the checkpoint")
 
     def checkpoint_facts(self) -> dict[str, Any]:

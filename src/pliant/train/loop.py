@@ -16,7 +16,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
 from pliant.methods import Compute, Forward, Method, MethodState, Run, check_together
@@ -25,6 +25,7 @@ from pliant.models.modules import in_mode
 from pliant.objectives import Batch, Examples, Losses, Objective
 from pliant.progress import progress
 from pliant.spec import content_form, digest
+from pliant.train.compiling import compiled, why_plain
 from pliant.train.log import Diverged, LossWatch, TrainingLog, thin
 from pliant.train.recipe import Recipe
 from pliant.train.state import State
@@ -81,12 +82,13 @@ def train(
 
     run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed, batch)
     end = run.steps if until is None else min(until, run.steps)
-    state = State(folder, _identity(run, examples, recipe, methods) if folder else "", save_every)
+    plain = why_plain(recipe.compile, run.steps, methods, model.device.type)
+    state = State(folder, _identity(run, examples, recipe, methods, compiles=not plain) if folder else "", save_every)
     with _prepared(run, methods) as attached:  # moment 1: prepare
         optimizer = _optimizer(run, recipe)
         parts = run, optimizer, [kept for _, kept in attached]
         watch = LossWatch(examples.chance, state.load(*parts))
-        compute = _compute(run, recipe, attached)  # moments 2 and 3: loss, gradients
+        compute = _compute(run, run.network if plain else compiled(run.network), recipe, attached)  # moments 2 and 3: loss, gradients
         with progress(f"training {model.checkpoint.name}", end, quiet=quiet) as advance:
             advance(len(watch.losses))
             for step in range(len(watch.losses), end):
@@ -106,14 +108,17 @@ def train(
         for method, kept in reversed(attached):
             method.finish(run, kept)  # moment 5
         model.adapter = run.adapter
-    return _log(run, examples, recipe, losses, state.seconds)
+    return _log(run, examples, recipe, losses, state.seconds, not plain)
 
 
-def _compute(run: Run, recipe: Recipe, attached: Attached) -> Compute:
-    """What makes a step's gradients: forward and backward passes of `recipe.batch` rows each, inside every method's `gradients`."""
+def _compute(run: Run, network: Any, recipe: Recipe, attached: Attached) -> Compute:
+    """What makes a step's gradients: forward and backward passes of `recipe.batch` rows each, inside every method's `gradients`.
+
+    `network` is the run's own, or that compiled.
+    """
     import torch
 
-    network, parameters, device = run.network, list(run.parameters().values()), run.model.device
+    parameters, device = list(run.parameters().values()), run.model.device
     plain: list[Tensor] = []
 
     def forward(batch: Batch) -> Losses:
@@ -190,15 +195,16 @@ def _check_weights(run: Run) -> None:
             raise Diverged(f"{name} is not finite after step {run.step}; lower the learning rate", run.step, lr=run.lr)
 
 
-def _identity(run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Method]) -> str:
+def _identity(run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Method], *, compiles: bool) -> str:
     """Names everything the first steps of a run depend on; what may be continued with what."""
     described = [content_form(part) for part in (run.objective, *methods)]
     # methods may look at the length of the run, so only a run without any is the beginning of a longer one
     parts = [recipe.trajectory(run.steps), described, run.steps if methods else 0, run.seed, examples.fingerprint, run.model.weights()]
+    parts += ["compiled"] if compiles else []
     return digest(json.dumps(parts, sort_keys=True))
 
 
-def _log(run: Run, examples: Examples, recipe: Recipe, losses: Sequence[float], seconds: float) -> TrainingLog:
+def _log(run: Run, examples: Examples, recipe: Recipe, losses: Sequence[float], seconds: float, compiles: bool) -> TrainingLog:
     steps = len(losses)
     tokens = round(steps * recipe.batch * recipe.accumulate * examples.row_tokens)
     kept, every = thin(losses)
@@ -213,6 +219,7 @@ def _log(run: Run, examples: Examples, recipe: Recipe, losses: Sequence[float], 
         steps_a_loss=every,
         seconds=seconds,
         tokens_per_second=tokens / seconds,
+        compiled=compiles,
         facts=run.facts,
     )
 

@@ -14,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from pliant.numbers import Count, Rate
 from pliant.spec import Spec
+from pliant.train.compiling import Compile
 from pliant.train.optimizers import AdamW, AnyOptimizer
 from pliant.train.schedules import AnySchedule, Cosine
 
@@ -36,11 +37,15 @@ class Optimisation(Spec):
     epsilon: Rate = Field(1e-8, description="AdamW's epsilon")
     clip: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 clips nothing")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: forward pass in bfloat16, weights and optimizer stay as they are")
+    compile: Compile = Field(
+        "never", description="auto: compile the network for long runs on CUDA; elsewhere it does nothing, and says why"
+    )
 
     @model_serializer(mode="wrap")
     def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the optimizer where it is AdamW, so that records from before there was a choice keep their keys."""
-        return {name: value for name, value in handler(self).items() if name != "optimizer" or value != AdamW.kind}
+        """Without the optimizer where it is AdamW, and `compile` where never, so that records from before there were choices keep keys."""
+        usual = {"optimizer": AdamW.kind, "compile": "never"}
+        return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}
 
 
 class Recipe(Optimisation):
@@ -78,9 +83,9 @@ class Recipe(Optimisation):
         return self.lr if steps >= warmup else self.lr * steps / warmup
 
     def trajectory(self, steps: int) -> dict[str, Any]:
-        """What the first steps of a run depend on, besides weights, data and seed.
+        """What the first steps of a run depend on, besides weights, data and seed, and whether it is compiled.
 
         For an open-ended schedule this leaves the budget out: a shorter run is the beginning of a longer one.
         """
-        fields = self.model_dump(mode="json", exclude={"tokens", "steps", "warmup"}) | {"warmup": self.warmup_steps(steps)}
+        fields = self.model_dump(mode="json", exclude={"tokens", "steps", "warmup", "compile"}) | {"warmup": self.warmup_steps(steps)}
         return fields if self.schedule.open_ended else fields | {"steps": steps}

@@ -16,6 +16,7 @@ from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.methods import Method
 from pliant.models.checkpoint import Checkpoint, read_facts
+from pliant.models.operations import tokens_of_image
 from pliant.models.tasks import Needs
 from pliant.numbers import format_count
 from pliant.objectives import NextToken, Objective
@@ -75,6 +76,7 @@ class TrainedRung:
             tokens=self.tokens,
             unique_tokens=min(self.tokens, len(self._data)),
             steps=self.steps,
+            examples=self.tokens if self.objective.row_tokens == 1 else None,
             peak_lr=self.recipe.peak_rate(self.steps),
             final_lr=self.recipe.rate(self.steps, self.steps),
             schedule=self.recipe.schedule.kind,
@@ -93,10 +95,13 @@ class TrainedRung:
 
     @property
     def cost(self) -> float:
-        """Floating-point operations that opening it takes: 6 x parameters x tokens, 0 once it is trained."""
-        trained = (self.folder / self.identity).exists()
-        before = self.previous.tokens if self.previous is not None else 0
-        return 0.0 if trained else 6.0 * self.counts[0] * (self.tokens - before)
+        """Floating-point operations that opening it takes: 6 x parameters x tokens that are read, 0 once it is trained."""
+        if (self.folder / self.identity).exists():
+            return 0.0
+        steps = self.steps - (self.previous.steps if self.previous is not None else 0)
+        rows = steps * self.recipe.batch * self.recipe.accumulate
+        context = tokens_of_image(self.outline()) or self.model.context
+        return 6.0 * self.counts[0] * rows * self.objective.tokens_read(self.recipe.length, context)
 
     @cached_property
     def identity(self) -> str:

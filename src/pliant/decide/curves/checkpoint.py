@@ -20,7 +20,7 @@ from pliant.changes import Change
 from pliant.decide.curves.evidence import Evidence, PointEvidence, evidence_of, worse_by
 from pliant.decide.curves.inflection import Turning, inflection
 from pliant.decide.curves.labels import by_ladder
-from pliant.decide.curves.series import Series, read
+from pliant.decide.curves.series import Series, read, reading_name
 from pliant.decide.curves.tuned import Tuned, tuned
 from pliant.errors import PliantError
 from pliant.ledger import Ledger
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class CheckpointDecision(Turning):
     """Where one measure after one change turns, along one ladder.
 
-    `tuned` says that the change's learning rate was chosen per checkpoint; `metric` is the name the study gives the measure.
+    `tuned` says that the change's learning rate was chosen per checkpoint; `metric` is the name the study gives the measure, with the
+    metric's own where the measure has several: `acc brier`.
     """
 
     change: Change
@@ -110,7 +111,8 @@ def decide(results: Runs | Ledger | str | Path) -> Decisions:
     if not series:
         raise PliantError(f"{ledger.folder}: {_missing(ledger)}")
     views = [Tuned(found, {}, []) for found in series] + tuned(series)
-    return Decisions(_decide(view, _positions(view.series.ladder, series)) for view in views)
+    metrics = {found.measure: {other.metric for other in series if other.measure == found.measure} for found in series}
+    return Decisions(_decide(view, _positions(view.series.ladder, series), metrics) for view in views)
 
 
 def _missing(ledger: Ledger) -> str:
@@ -132,7 +134,7 @@ def _positions(ladder: Mapping[str, Any], series: Sequence[Series]) -> set[float
     return {point.position for found in series if found.ladder == ladder for point in found.points}
 
 
-def _decide(view: Tuned, ladder: set[float]) -> CheckpointDecision:
+def _decide(view: Tuned, ladder: set[float], metrics: Mapping[str, set[str]]) -> CheckpointDecision:
     series = view.series
     curve = series.curve()
     found = inflection(curve)
@@ -140,6 +142,6 @@ def _decide(view: Tuned, ladder: set[float]) -> CheckpointDecision:
         **{part.name: getattr(found, part.name) for part in fields(Turning)},
         change=series.change,
         tuned=series.tuned,
-        metric=series.measure,
+        metric=reading_name(series.measure, series.metric, metrics[series.measure]),
         evidence=evidence_of(view, curve, found, ladder),
     )

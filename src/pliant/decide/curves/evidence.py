@@ -87,7 +87,8 @@ def evidence_of(view: Tuned, curve: Curve, found: Inflection, ladder: set[float]
     """What is known of a view of a series; `ladder` is every place at which anything was measured along it."""
     series = view.series
     points = _points(series, curve, found, view.rates)
-    costs = [(series.axis.along(point.position), cost) for point in points if (cost := worse_by(point.delta, series.higher_is_better)) is not None]
+    along, higher = series.axis.along, series.higher_is_better
+    costs = [(along(point.position), cost) for point in points if (cost := worse_by(point.delta, higher)) is not None]
     return Evidence(
         **series.ladder,
         phase=series.phase,

@@ -74,11 +74,11 @@ class Inflection(Turning):
 def inflection(curve: Curve, seed: int = 0) -> Inflection:
     """Judge a curve: `degrades`, `improves`, `plateau` or `undetermined`.
 
-    Checkpoints are in the order of the ladder, so the last one of a ladder of densities is its sparsest.
-    `degrades`: the lower bound of the rise is above zero. `improves`: what the last checkpoint gained on every checkpoint of
-    at most half its position (at least twice, where positions fall) is surely more than what it may have lost since. On a ladder that doubles this is just an upper
-    bound of the rise below zero; on a denser one the answer does not hang on how many checkpoints were kept. Never an
-    inflection at the last point. `plateau`: neither, but it improved and is shown to be flat since, see `plateau`.
+    Checkpoints are in the order of the ladder, so the last one of a ladder of densities is its sparsest. `degrades`: the lower
+    bound of the rise is above zero. `improves`: what the last checkpoint gained on every checkpoint of at most half its
+    position (at least twice, where positions fall) is surely more than what it may have lost since. On a ladder that doubles
+    this is just an upper bound of the rise below zero; on a denser one the answer does not hang on how many checkpoints were
+    kept. Never an inflection at the last point. `plateau`: neither, but it improved and is shown to be flat since, see `plateau`.
     """
     cost = -curve.values if curve.higher_is_better else curve.values
     fit = unimodal(cost)

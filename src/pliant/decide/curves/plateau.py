@@ -24,7 +24,7 @@ def flat_from(far: NDArray[np.bool_], difference: Array, reach: Array) -> int | 
     """The first checkpoint of the plateau that the last one ends, over at least a doubling of positions and three checkpoints.
 
     `difference` (checkpoints - 1,) is how much worse the last checkpoint is than each earlier one, `reach` the distance to its one-sided
-    95% bounds, `far` (checkpoints,) which of them lie at least a doubling before the last. None: no improvement before, or no plateau shown.
+    95% bounds, `far` (checkpoints,) which of them lie a doubling or more before the last. None: no improvement before, or no plateau shown.
     """
     gain, last = -difference[0], len(difference)
     if gain <= reach[0]:

@@ -9,7 +9,7 @@ What goes wrong: folders of one run must share their parent folder, or their fac
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -181,6 +181,11 @@ def strengths(change: Change, tuned: bool = False) -> list[tuple[bool, float]]:
 def _strength(change: Change, tuned: bool) -> tuple[bool, float]:
     strength = None if tuned and change.rate_field == change.strength_field else change.strength
     return strength is None, 0.0 if strength is None else strength if change.stronger == "higher" else -strength
+
+
+def reading_name(measure: str, metric: str, metrics: Collection[str]) -> str:
+    """What a measure's reading is called: as the study calls the measure, with the metric's name where there are several."""
+    return measure if len(metrics) == 1 else f"{measure} {metric}"
 
 
 def family(row: Mapping[str, Any]) -> str:

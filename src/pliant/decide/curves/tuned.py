@@ -52,9 +52,10 @@ def task_among(measures: Mapping[str, bool]) -> str:
 
 
 def _tune(family: Sequence[Series]) -> list[Tuned]:
-    names = list(dict.fromkeys(found.measure for found in family))
-    task = task_among({found.measure: found.reads_training_data() for found in family})
-    sweeps = {name: _Sweep([found for found in family if found.measure == name]) for name in names}
+    names = list(dict.fromkeys((found.measure, found.metric) for found in family))
+    wanted = task_among({found.measure: found.reads_training_data() for found in family})
+    task = next((name for name in names if name[0] == wanted), ("", ""))  # the first of its readings
+    sweeps = {name: _Sweep([found for found in family if (found.measure, found.metric) == name]) for name in names}
     if task not in sweeps or len(sweeps[task].rates) < 2:
         return []
     everywhere = np.ones(len(sweeps[task].half), bool)

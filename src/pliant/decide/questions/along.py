@@ -41,7 +41,7 @@ class AlongLadder(Question):
         from pliant.decide.curves.checkpoint import Decisions, decide
 
         found = decide(ledger)
-        kept = Decisions(one for one in found if self.measure in (None, one.metric))
+        kept = Decisions(one for one in found if self.measure in (None, one.metric, one.evidence.measure))
         if not kept:
             known = {one.metric for one in found}
             raise PliantError(f"{ledger.folder}: no measure along a ladder is called {self.measure!r}; {nearest(str(self.measure), known)}")

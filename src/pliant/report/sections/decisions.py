@@ -24,7 +24,7 @@ def answer(ladder: LadderDecisions) -> str:
 
 
 def _opening(base: CheckpointDecision, measure: str) -> str:
-    name = f"{measure} {base.evidence.metric}" if base.evidence.metric != measure else measure
+    name = _titled(measure, base)
     if base.verdict == "improves":
         return f"left unchanged, {name} improves {'up' if base.axis.rising else 'down'} to {base.axis.at(base.evidence.curve[-1].position)}"
     if base.verdict == "degrades":
@@ -32,6 +32,11 @@ def _opening(base: CheckpointDecision, measure: str) -> str:
     if base.flat_from is not None:
         return f"left unchanged, {name} improves and is flat from {base.axis.at(base.flat_from)} on"
     return f"left unchanged, it is undetermined where {name} is best: {_span(base.axis, [base.low, base.high])}"
+
+
+def _titled(measure: str, base: CheckpointDecision | None) -> str:
+    """The measure's name with its metric's, unless that says it already."""
+    return measure if base is None or base.evidence.metric in measure else f"{measure} {base.evidence.metric}"
 
 
 def _turns(base: CheckpointDecision | None, changed: Sequence[CheckpointDecision]) -> str:
@@ -111,7 +116,7 @@ def groups(ladder: LadderDecisions) -> list[tuple[str, list[tuple[str, Checkpoin
     found: list[tuple[str, list[tuple[str, CheckpointDecision]]]] = []
     for measure in ladder.measures:
         base = ladder.unchanged(measure)
-        title = f"{measure[0].upper()}{measure[1:]} {base.evidence.metric if base else ''}".strip() if len(ladder.measures) > 1 else ""
+        title = f"{measure[0].upper()}{_titled(measure, base)[1:]}" if len(ladder.measures) > 1 else ""
         if base:
             found.append((title or "Unchanged", [("Unchanged", base)]))
         for family, members in ladder.families(measure).items():

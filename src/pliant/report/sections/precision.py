@@ -207,9 +207,7 @@ def _blocks(group: Sequence[tuple[int, dict[str, Any]]]) -> Figure:
             cells.setdefault((row["change"].weight_bits, number), []).append(row)
     bars = [_bar(bits, number, rows[0]) for (bits, number), rows in sorted(cells.items(), key=lambda cell: (-cell[0][0], cell[0][1]))]
     row = group[0][1]
-    title = f"{BLOCK.sub('.#.', row['change'].title())}: {row['measure']}" + (
-        f", after {axis.at(last)}" if last else ""
-    )
+    title = f"{BLOCK.sub('.#.', row['change'].title())}: {row['measure']}" + (f", after {axis.at(last)}" if last else "")
     names = list(dict.fromkeys(bar["name"] for bar in bars))
     rises = "; ".join(f"block {bar['x']} at {bar['name']} {bar['y']:+z.4f}" for bar in bars)
     return Figure(title, f"{title}, rise by block: {rises}.", bar_chart(bars, names, "block", f"added to {row['measure']}, {row['unit']}"))
