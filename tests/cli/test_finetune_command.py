@@ -83,3 +83,19 @@ def test_a_state_of_other_arguments_is_one_line(places, pliant, tmp_path):
     assert code == 2
     assert "is of another run" in told.splitlines()[-1]
     assert "remove it to start afresh" in told.splitlines()[-1]
+
+
+def test_bad_records_are_left_out_where_that_is_said(places, pliant, tmp_path):
+    with (tmp_path / "sums.jsonl").open("a") as stream:
+        stream.write('\n{"question": "1 + 1?", "answer": ""}')
+    code, _, err = pliant(*places, "--dry-run")
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    code, out, _ = pliant(*places, "--dry-run", "--skip-bad")
+    assert code == 0
+    assert "1 skipped" in out
+    (tmp_path / "text.txt").write_text("one two three")
+    text = [tmp_path / "text.txt" if part == tmp_path / "sums.jsonl" else part for part in places]
+    assert "--skip-bad" in pliant(*text, "--dry-run", "--skip-bad")[2]
+    asked = [f"{{source: {part}, skip_bad: true}}" if part == tmp_path / "sums.jsonl" else part for part in places]
+    code, _, err = pliant(*asked, "--dry-run")
+    assert (code, "skip_bad is a field of tables" in err) == (2, True)

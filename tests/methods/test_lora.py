@@ -142,3 +142,13 @@ def test_dora_starts_from_the_network_learns_lengths_and_goes_on_when_killed(tex
         trained(text, Dora(rank=2), folder=tmp_path, at=7)
     assert trained(text, Dora(rank=2), folder=tmp_path)[0].weights() == model.weights()
     assert [name for name, _ in model.network.named_modules()] == [name for name, _ in fresh().network.named_modules()]
+
+
+def test_a_network_without_linear_layers_is_refused_in_one_line(tmp_path, monkeypatch):
+    from pliant.models.images import ImageInput
+    from pliant.objectives import Label
+
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    model = build("cnn-4x1", images=ImageInput((8, 8), 1), labels=tuple("0123456789"))
+    with pytest.raises(PliantError, match="no linear layer besides its head"):
+        train(model, Label(data="builtin:digits"), Recipe(lr=1e-3, steps=1, batch=2), methods=[Lora(rank=2)], quiet=True)
