@@ -120,3 +120,22 @@ def test_what_cannot_be_scored_is_one_line() -> None:
         model.network.classifier.bias.fill_(torch.nan)
     with pytest.raises(PliantError, match="not a finite number"):
         El2n()([model], digits())
+
+
+def test_gradients_of_texts_are_those_of_one_example_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts of several lengths, in batches that pad them."""
+    from pliant.objectives import Label
+    from pliant.train.new_model import NewModel
+
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "texts.jsonl").write_text("\n".join(f'{{"text": "{"ab" * n}", "label": "{n % 2}"}}' for n in range(1, 7)))
+    objective = Label(data=str(tmp_path / "texts.jsonl"), part="all")  # pyright: ignore[reportArgumentType]
+    model = NewModel(preset="llama-16x1", tokenizer="ascii").build(0, objective.needs())
+    examples = objective.examples(model, None)
+    found = Grand(batch=4)([model], examples)
+    for number, value in enumerate(found.values):
+        batch = examples.at(np.array([number]))
+        model.network.zero_grad()
+        cross_entropy(model.network(**batch.inputs).logits, batch.targets).backward()
+        squares = sum(float(p.grad.double().square().sum()) for p in model.network.parameters() if p.grad is not None)
+        assert value == pytest.approx(sqrt(squares), rel=1e-5)

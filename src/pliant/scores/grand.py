@@ -51,7 +51,16 @@ def gradient_length(model: Model, batch: Batch) -> Tensor:
         row = {name: tensor[None] for name, tensor in inputs.items()}
         return cross_entropy(functional_call(model.network, (weights, buffers), kwargs=row).logits, target[None])
 
+    if model.task.text:  # whose masks are looked at as numbers, which no batched gradient allows
+        rows = [{name: tensor[row] for name, tensor in batch.inputs.items()} for row in range(len(batch))]
+        alone = [grad(loss)(parameters, row, target) for row, target in zip(rows, batch.targets, strict=True)]
+        return torch.stack([_squared(gradients).sqrt() for gradients in alone])
     with warnings.catch_warnings(action="ignore"):  # that attention is not batched yet, which costs time alone
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, batch.inputs, batch.targets)
-    squares = [gradient.double().flatten(1).square().sum(1) for gradient in gradients.values()]
-    return torch.stack(squares).sum(0).sqrt()
+        return vmap(lambda row, target: _squared(grad(loss)(parameters, row, target)))(batch.inputs, batch.targets).sqrt()
+
+
+def _squared(gradients: dict[str, Tensor]) -> Tensor:
+    """The squared length of all gradients together, in float64."""
+    import torch
+
+    return torch.stack([gradient.double().square().sum() for gradient in gradients.values()]).sum()
