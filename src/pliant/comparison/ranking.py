@@ -58,15 +58,17 @@ def _of_task(outcomes: Sequence[Outcomes]) -> Standing | None:
     grids = [one.grid for one in outcomes]
     if all(one.totals for one in outcomes):
         return _of_whole_runs([grid.values[:, 0] for grid in grids])
-    shared = set[str].intersection(*(set(grid.items) for grid in grids))
-    items = [item for item in grids[0].items if item in shared]
+    items = grids[0].items
+    if any(grid.items != items for grid in grids):
+        shared = set[str].intersection(*(set(grid.items) for grid in grids))
+        items = [item for item in items if item in shared]
     families = families_of(outcomes[0], items)
     if not items or families.max() < 1:
         return None
     table, runs = np.zeros((len(grids), len(items))), np.zeros(len(grids))
     for number, (one, grid) in enumerate(zip(outcomes, grids, strict=True)):
-        place = {item: column for column, item in enumerate(grid.items)}
-        values = grid.values[:, [place[item] for item in items]]
+        place = {} if grid.items == items else {item: column for column, item in enumerate(grid.items)}
+        values = grid.values[:, [place[item] for item in items]] if place else grid.values
         table[number] = over_runs(values)
         if len(values) > 1 and not one.sampled:
             runs[number] = np.var(values.mean(axis=1), ddof=1) / len(values)
