@@ -14,7 +14,8 @@ from pliant.methods import METHODS, Method
 from pliant.train import loop
 
 RATE = 3e-3
-PLAN = SearchPlan(steps=16, trials=4, seeds=2)
+PLAN = SearchPlan(steps=12, trials=4, seeds=2)
+SHORT = SearchPlan(steps=8, trials=2, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,8 @@ def test_a_killed_search_goes_on_and_nothing_is_trained_twice(ground, steps, mon
     assert len(steps) == 2 * PLAN.arm_steps
     assert ground.model.weights() == weights
     assert not list(ground.folder.glob("*/unfinished"))
-    more = decide(ground, arms, SearchPlan(16, 4, 3), RATE, keep="prose")
-    assert len(steps) <= 2 * PLAN.arm_steps + 2 * 16, "a further seed is all that is trained"
+    more = decide(ground, arms, SearchPlan(12, 4, 3), RATE, keep="prose")
+    assert len(steps) <= 2 * PLAN.arm_steps + 2 * 12, "a further seed is all that is trained"
     assert more.seeds == 3
 
 
@@ -99,10 +100,10 @@ def test_what_diverges_or_cannot_be_applied_is_told_and_the_others_go_on(ground,
 
 
 def test_where_nothing_runs_or_nothing_learns_there_is_no_answer(ground):
-    nothing = decide(ground, parse_arms([{"lora": {"modules": "nope"}}]), PLAN, RATE, keep="prose")
+    nothing = decide(ground, parse_arms([{"lora": {"modules": "nope"}}]), SHORT, RATE, keep="prose")
     assert (nothing.best, nothing.verdict) == (None, "undetermined")
     assert nothing.sentence() == "undetermined: no arm could be trained"
-    still = decide(ground, parse_arms({"still": {"wise_ft": {"alpha": 0.0}}}), PLAN, RATE, keep="prose")
+    still = decide(ground, parse_arms({"still": {"wise_ft": {"alpha": 0.0}}}), SHORT, RATE, keep="prose")
     assert still.json()["answer"] is None
     assert "no arm lowers the held-out target loss" in still.sentence()
 
@@ -136,7 +137,7 @@ def test_what_is_chosen_is_as_good_as_the_best_of_everything_tried(ground):
     assert best.matched - min(rises.values()) <= 0.1 * (found.base - found.level)
     assert found.level >= level_of(found.base, best.least, 0.9) - 1e-9 or len(found.arms) > 1
     assert found.command.startswith(f"pliant finetune --model {ground.address} --data ")
-    assert f"--steps 16 --lr {best.lr:g} --batch 4 --length 32" in found.command
+    assert f"--steps {PLAN.steps} --lr {best.lr:g} --batch 4 --length 32" in found.command
 
 
 def test_two_searches_do_not_share_a_folder_at_once(ground):

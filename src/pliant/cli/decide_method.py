@@ -83,7 +83,6 @@ def method_command(
     told = _finetune(data, USUAL_STEPS if plan is None else plan.steps, finetune)
     ground = _ground(model, told, keep, samples, folder, loading, device)
     planned = _told(ground, arms, plan) if plan is not None else _of_time(ground, arms, seconds, trials, seeds)
-    ground = _with_steps(ground, planned)
     if dry_run:
         return
     parameters = sum(parameter.numel() for parameter in ground.model.network.parameters())
@@ -155,12 +154,6 @@ def _ground(model: str, told: Finetune, keep: str, samples: int, folder: Path | 
     tuning, judging = halves(loaded, learned, kept, samples)
     place = folder or cache_folder() / "methods"
     return Ground(loaded, model, loaded.weights(), told, tuning, judging, place)
-
-
-def _with_steps(ground: Ground, plan: SearchPlan) -> Ground:
-    from dataclasses import replace
-
-    return replace(ground, finetune=ground.finetune.model_copy(update={"steps": plan.steps}))
 
 
 def _counted(arms: int, steps: int | None, budget: str | None, trials: int, seeds: int) -> tuple[SearchPlan | None, float]:

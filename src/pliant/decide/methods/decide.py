@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pliant.decide.methods.halving import TunedArm, tune
@@ -59,6 +60,7 @@ def decide(
     """
     from filelock import FileLock, Timeout
 
+    ground = replace(ground, finetune=ground.finetune.model_copy(update={"steps": plan.steps}))
     total = float(len(arms) * plan.arm_steps)
     with disk_errors(ground.folder), ExitStack() as held:
         ground.folder.mkdir(parents=True, exist_ok=True)
