@@ -1,9 +1,9 @@
 """Which method to fine-tune with, and how: tune every arm with one budget, train what won anew, compare at equal target loss.
 
 Idea: settings are chosen by successive halving (`plan`), on half of the held-out samples: of those that make `share` of the way that the
-best makes, the one that has forgotten least at that target loss. What was chosen is trained with fresh seeds and read on the other half.
-The arm that has forgotten least at a target loss that all good arms reach is recommended, unless others are equivalent within a margin
-(the arm given first among them stands for all), or cannot be told apart.
+best makes (and a twentieth more, to be safe), the one that has forgotten least at that target loss. What was chosen is trained with
+fresh seeds and read on the other half. The arm that has forgotten least at a target loss that all good arms reach is recommended,
+unless others are equivalent within a margin (the arm given first among them stands for all), or cannot be told apart.
 When to use it: before fine-tuning in earnest, with runs as long as you can afford.
 Cost: with 8 settings and 3 seeds 7 runs an arm, and as many readings as `plan` says; every arm takes the same number of steps, which is
 not the same time where a method is slower a step.
@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pliant.decide.methods.halving import TunedArm, tune
-from pliant.decide.methods.judge import Finalist, judged
+from pliant.decide.methods.judge import SLACK, Finalist, judged
 from pliant.decide.methods.path import TunedPath, level_of, ranked
 from pliant.decide.methods.trial import Advance, TuningTrial, again
 from pliant.errors import PliantError
@@ -69,8 +69,9 @@ def decide(
         except Timeout:
             raise PliantError(f"{ground.folder}: another search is at work there; wait for it, or give another --folder") from None
         with progress("trying methods", total) as advance:
-            tuned = [_tuned(arm, ground, plan, rate, share, seed, advance) for arm in arms]
-            finalists = _finalists(tuned, ground, plan, share, seed, advance)
+            asked = min(1.0, share + SLACK)  # so that fresh seeds come to the loss of the comparison, too
+            tuned = [_tuned(arm, ground, plan, rate, asked, seed, advance) for arm in arms]
+            finalists = _finalists(tuned, ground, plan, asked, seed, advance)
     return judged(tuned, finalists, ground, plan, keep, share, margin)
 
 

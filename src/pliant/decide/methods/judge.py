@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MARGIN_SHARE = 0.05
 """The margin where none is given: this share of what is learned at the loss of the comparison."""
 CONFIDENCE = 0.9
+SLACK = 0.05
+"""Arms that miss the share by no more than this are compared, too, at the target loss that they all come to."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ def judged(
     trained = sum(path.steps[-1] for one in tuned for _, path in one.tried) + len(finalists) * plan.seeds * plan.steps
     shared: dict[str, Any] = {"steps": plan.steps, "seeds": plan.seeds, "target": target, "keep": keep, "base": base, "trained": trained}
     shared |= {"folder": str(ground.folder)}
-    if best >= base:
+    least = [one.least for one in finalists]
+    if best >= base or min(least) >= base:
         arms = [*(_result(one, half, "undetermined") for one in finalists), *failed]
-        why = "no arm lowers the held-out target loss; give more steps, or other data" if finalists else "no arm could be trained"
+        still = "no arm lowers the held-out target loss with every seed; give more steps, or other data"
+        why = still if finalists else "no arm could be trained"
         return MethodDecision(arms, "undetermined", level=None, margin=margin, reason=why, caveats=_caveats(tuned, [], plan), **shared)
-    # the seeds of the best arm all reach it
-    level = max(level_of(base, best, share), min(one.least for one in finalists))
+    near = level_of(base, best, share - SLACK)
+    level = max(level_of(base, best, share), min(least), *(found for found in least if found <= near))
     width = MARGIN_SHARE * (base - level) if margin is None else margin
     passing = {one.tuned.arm.name: [path.passing(level) for path in one.paths] for one in finalists}
     there = {name: [one for one in found if one] for name, found in passing.items() if all(found)}
