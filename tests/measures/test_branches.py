@@ -29,11 +29,12 @@ def plainly(model, groups):
 
 
 @pytest.mark.parametrize("preset", ["llama-16x2", "gpt-neox-16x2"])
-@pytest.mark.parametrize("batch_tokens", [None, 60])
-def test_the_losses_are_those_of_each_sequence_by_itself(preset, batch_tokens, monkeypatch):
+@pytest.mark.parametrize(("batch_tokens", "row_cost"), [(None, 10_000), (60, 10_000), (None, branches.ROW_COST), (60, 0)])
+def test_the_losses_are_those_of_each_sequence_by_itself(preset, batch_tokens, row_cost, monkeypatch):
+    """Whatever shares a row: all of a group, some, or nothing but what is much alike."""
     model = build(preset, load_tokenizer("ascii"), 0, context=96)
-    monkeypatch.setattr(branches, "WORTHWHILE", 1.0)
-    groups = endings(GROUPS)
+    monkeypatch.setattr(branches, "ROW_COST", row_cost)
+    groups = endings([*GROUPS, [("a", text) for text in "b cc ddd eeee fffff gggggg hhhhhhh iiiiiiii".split()]])
     plain = plainly(model, groups)
     found = [loss for group in ending_losses(model.network, groups, batch_tokens) for loss in group]
     assert len(found) == len(plain)
@@ -47,8 +48,8 @@ def test_a_context_is_read_once(monkeypatch):
     monkeypatch.setattr(branches, "_agrees", lambda *_: True)
     read = []
 
-    def note(_, __, given):  # the head's own passes read no tokens, and keep nothing
-        read.append(given["input_ids"].numel() if given["use_cache"] else 0)
+    def note(_, __, given):  # the head's own passes read no tokens
+        read.append(given["input_ids"].numel() if "attention_mask" in given else 0)
 
     model.network.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
     context = "a context of some length, all of which is one stem:"

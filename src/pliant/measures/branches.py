@@ -1,21 +1,22 @@
 """Likelihood of several continuations of one context, the context read once.
 
-Idea: what the continuations have in common, their context above all, is a stem; the rest of each is a branch. Stems are read first, and
-their keys and values kept; then the branches of each stem in one row, every branch at the positions it would have by itself, with a
-mask that shows it the stem and not the other branches. So a question with four answers costs its length once, and one whose
-answers are single tokens, as letters are, has no branches at all. Rows are sorted by length and batched as all likelihoods are; the head
-runs on the positions that are asked for only.
-Cost: beside the stems' keys and values a mask of branches x (stem + branches) tokens a row.
+Idea: what the continuations have in common, their context above all, is a stem; the rest of each is a branch. A stem and its branches
+are one row, every branch at the positions it would have by itself, with a mask that shows it the stem and not the other branches.
+So a question with four answers costs its length once, and one whose answers are single tokens, as letters are, has no branches at
+all. Continuations are put into one row as long as that costs less than rows of their own (`_cost`). Rows are sorted by length and
+batched as all likelihoods are; the head runs on the positions that are asked for only.
+Cost: a mask of length x length a row.
 What goes wrong: not every network can be told positions and such a mask (recurrent ones, attention in windows). So the longest row
-is read plainly as well, every time; where that gives other numbers, everything is read plainly.
-Source: a cache of keys and values, with the tree attention of speculative decoding (arXiv 2305.09781) behind it.
+is read plainly as well, once a network; where that gives other numbers, everything is read plainly.
+Source: the tree attention of speculative decoding (arXiv 2305.09781).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,11 @@ if TYPE_CHECKING:
     from pliant.statistics import Array
 
 
-WORTHWHILE = 0.75
-"""Tokens of one row over those of its sequences, above which the mask costs more than the row saves."""
+ROW_COST = 128
+"""What a row costs beside its attention, counted in tokens that its tokens look at: for itself, and for each of its tokens."""
+
+_agreed: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The longest row in which a network was seen to give the losses it gives plainly; 0 where it does not."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,11 @@ def ending_losses(network: PreTrainedModel, groups: Sequence[Sequence[Ending]], 
     parts = [part for group in groups for part in _parts(group)]
     rows = [_row(part) for part in parts]
     lengths = [len(row) for row in rows]
-    branched = [number for number, row in enumerate(rows) if len(row.ids)]
+    branched = [number for number, row in enumerate(rows) if row.branched]
     found: dict[int, list[Array]] = {}
     with torch.no_grad(), evaluating(network), progress("loss", sum(lengths)) as advance:
         longest = max(branched, key=lambda number: lengths[number], default=None)
-        if longest is not None and not _agrees(network, rows[longest], parts[longest]):
+        if longest is not None and not _can_branch(network, rows[longest], parts[longest]):
             plain = iter(_plain_losses(network, [ending for group in groups for ending in group], batch_tokens))
             return [[next(plain) for _ in group] for group in groups]
         for batch in batches(lengths, batch_tokens or batch_budget(next(network.parameters()).device)):
@@ -86,11 +90,23 @@ def ending_losses(network: PreTrainedModel, groups: Sequence[Sequence[Ending]], 
     return [[next(each) for _ in group] for group in groups]
 
 
-def _parts(group: Sequence[Ending]) -> list[Sequence[Ending]]:
-    """The group, where one row for it is worth its mask, or else every ending by itself."""
-    stem, lengths = _stem([ending.tokens for ending in group]), [len(ending.tokens) - 1 for ending in group]
-    together = stem + sum(length - stem for length in lengths)
-    return [group] if stem and together <= WORTHWHILE * sum(lengths) else [[ending] for ending in group]
+def _parts(group: Sequence[Ending]) -> Iterator[Sequence[Ending]]:
+    """The group in runs that share a row: the next ending joins where one row costs less than two."""
+    stem = _stem([ending.tokens for ending in group])
+    start, length = 0, len(group[0].tokens) - 1
+    for number, ending in enumerate(group[1:], 1):
+        alone = len(ending.tokens) - 1
+        if _cost(length + alone - stem) <= _cost(length) + _cost(alone):
+            length += alone - stem
+        else:
+            yield group[start:number]
+            start, length = number, alone
+    yield group[start:]
+
+
+def _cost(length: int) -> int:
+    """Of a row, in its own unit."""
+    return length * length + ROW_COST * (length + 1)
 
 
 def _plain_losses(network: PreTrainedModel, group: Sequence[Ending], batch_tokens: int | None = None) -> list[Array]:
@@ -101,36 +117,38 @@ def _plain_losses(network: PreTrainedModel, group: Sequence[Ending], batch_token
 
 @dataclass(frozen=True)
 class _Row:
-    """A group as one row: the stem, then its branches; of each scored token the place (in the row) that predicts it."""
+    """A group as one row: the stem, then its branches; of each scored token the place in the row that predicts it."""
 
-    stem: NDArray[np.int64]
     ids: NDArray[np.int64]
-    """Of the branches, as are the next two."""
+    """Of the stem and the branches, as are the next two."""
     positions: NDArray[np.int64]
     branches: NDArray[np.int64]
-    """The number of each token's branch."""
+    """The number of each token's branch, from 1; 0 in the stem."""
     places: NDArray[np.int64]
-    """Counted from the stem's beginning; those in branches from -1 downwards, the first branch token being -1."""
     targets: NDArray[np.int64]
     counts: list[int]
 
     def __len__(self) -> int:
-        return len(self.stem) + len(self.ids)
+        return len(self.ids)
+
+    @property
+    def branched(self) -> bool:
+        """Whether it is not plain text."""
+        return bool(self.branches[-1] > 1)
 
 
 def _row(group: Sequence[Ending]) -> _Row:
     stem = _stem([ending.tokens for ending in group])
     lengths = [len(ending.tokens) - 1 - stem for ending in group]  # the last token is predicted, not read
-    starts = np.cumsum([0, *lengths])
+    starts = np.cumsum([stem, *lengths])
     places = [
-        np.concatenate([np.arange(stem), -1 - np.arange(start, start + length)])[stem + length - ending.count :]
+        np.concatenate([np.arange(stem), np.arange(start, start + length)])[stem + length - ending.count :]
         for ending, start, length in zip(group, starts, lengths, strict=False)
     ]
     return _Row(
-        group[0].tokens[:stem].astype(np.int64),
-        np.concatenate([ending.tokens[stem:-1] for ending in group]).astype(np.int64),
-        np.concatenate([np.arange(stem, stem + length) for length in lengths]),
-        np.repeat(np.arange(len(group)), lengths),
+        np.concatenate([group[0].tokens[:stem], *(ending.tokens[stem:-1] for ending in group)]).astype(np.int64),
+        np.concatenate([np.arange(stem), *(np.arange(stem, stem + length) for length in lengths)]),
+        np.repeat(np.arange(len(group) + 1), [stem, *lengths]),
         np.concatenate(places),
         np.concatenate([ending.tokens[len(ending.tokens) - ending.count :] for ending in group]).astype(np.int64),
         [ending.count for ending in group],
@@ -147,8 +165,14 @@ def _stem(sequences: Sequence[Tokens]) -> int:
     return len(first)
 
 
-def _agrees(network: PreTrainedModel, row: _Row, group: Sequence[Ending]) -> bool:
+def _can_branch(network: PreTrainedModel, row: _Row, group: Sequence[Ending]) -> bool:
     """Whether the network can be told of branches: whether it gives `row` the losses that it gives its sequences one by one."""
+    if network not in _agreed or 0 < _agreed[network] < len(row):
+        _agreed[network] = len(row) if _agrees(network, row, group) else 0
+    return _agreed[network] > 0
+
+
+def _agrees(network: PreTrainedModel, row: _Row, group: Sequence[Ending]) -> bool:
     import torch
 
     plain = np.concatenate(_plain_losses(network, group))
@@ -164,49 +188,34 @@ def _batch_losses(network: Any, rows: Sequence[_Row]) -> Tensor:
     """The losses of the scored tokens of one batch of rows, one after the other."""
     import torch
 
-    device = next(network.parameters()).device
-    longest, most = max(len(row.stem) for row in rows), max(len(row.ids) for row in rows)
-    stems = torch.from_numpy(_padded([row.stem for row in rows], longest, 0)).to(device)
-    width = longest + most
-    places = [np.where(row.places < 0, longest - 1 - row.places, row.places) + number * width for number, row in enumerate(rows)]
-    flat = torch.from_numpy(np.concatenate(places)).to(device)
+    device, width = next(network.parameters()).device, max(map(len, rows))
+    ids = torch.from_numpy(_padded([row.ids for row in rows], width, 0)).to(device)
+    flat = torch.from_numpy(np.concatenate([row.places + number * width for number, row in enumerate(rows)])).to(device)
     targets = torch.from_numpy(np.concatenate([row.targets for row in rows])).to(device)
-    asked = torch.zeros(len(rows) * width, dtype=torch.bool, device=device)
+    asked = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
     asked[flat] = True
     numbers = asked.cumsum(0)[flat] - 1  # of each scored token among the places that are asked for
     losses = torch.empty(len(flat), dtype=torch.float64 if network.dtype == torch.float64 else torch.float32, device=device)
     done = 0
-    for logits in token_logits(network, stems, asked.view(len(rows), width), _reader(network, rows, stems, most) if most else None):
+    read = _reader(network, rows, ids) if any(row.branched for row in rows) else None
+    for logits in token_logits(network, ids, asked.view(ids.shape), read):
         here = ((numbers >= done) & (numbers < done + len(logits))).nonzero()[:, 0]
         losses[here] = token_losses(logits[numbers[here] - done], targets[here])
         done += len(logits)
     return losses
 
 
-def _reader(network: Any, rows: Sequence[_Row], stems: Tensor, most: int) -> Callable[[Any], Any]:
-    """What reads stems and then branches, and answers as if they lay behind each other."""
+def _reader(network: Any, rows: Sequence[_Row], ids: Tensor) -> Callable[[Any], Any]:
+    """What reads rows with branches: every token at its position, looking at its stem and its own branch."""
     import torch
-    from transformers import DynamicCache
 
-    ids, positions, branches = (
-        torch.from_numpy(_padded([getattr(row, name) for row in rows], most, padding)).to(stems.device)
-        for name, padding in (("ids", 0), ("positions", 0), ("branches", -1))
-    )
-    lengths = torch.tensor([len(row.stem) for row in rows], device=stems.device)
-    stem = (torch.arange(stems.shape[1], device=stems.device) < lengths[:, None])[:, None, :].expand(-1, most, -1)
-    before = torch.ones((most, most), dtype=torch.bool, device=stems.device).tril()
-    sees = torch.cat([stem, before & (branches[:, None, :] == branches[:, :, None])], dim=-1)[:, None]
-    mask = torch.zeros(sees.shape, dtype=network.dtype, device=stems.device).masked_fill_(~sees, torch.finfo(network.dtype).min)
-
-    def read(module: Any) -> Any:
-        cache = DynamicCache()
-        first = module(input_ids=stems, past_key_values=cache, use_cache=True)
-        then = module(input_ids=ids, past_key_values=cache, attention_mask=mask, position_ids=positions, use_cache=True)
-        name = "logits" if hasattr(then, "logits") else "last_hidden_state"
-        setattr(then, name, torch.cat([getattr(first, name), getattr(then, name)], dim=1))
-        return then
-
-    return read
+    width = ids.shape[1]
+    positions = torch.from_numpy(_padded([row.positions for row in rows], width, 0)).to(ids.device)
+    branches = torch.from_numpy(_padded([row.branches for row in rows], width, -1)).to(ids.device)
+    own = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
+    sees = (own & torch.ones((width, width), dtype=torch.bool, device=ids.device).tril())[:, None]
+    mask = torch.zeros(sees.shape, dtype=network.dtype, device=ids.device).masked_fill_(~sees, torch.finfo(network.dtype).min)
+    return lambda module: module(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
 
 
 def _padded(rows: Sequence[NDArray[np.int64]], length: int, padding: int) -> NDArray[np.int64]:

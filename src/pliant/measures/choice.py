@@ -97,8 +97,8 @@ def answer_scores(model: Model, questions: Sequence[ChoiceQuestion]) -> list[Ans
     """What the model makes of every answer to each question. Raises PliantError as `Choice.readings` does."""
     alone = list(dict.fromkeys(text for question in questions for text in question.continuations))
     groups = [[(question.context, text) for text in question.continuations] for question in questions]
-    found = continuation_likelihoods(model, [*groups, *([("", text)] for text in alone)])
-    unconditional = {text: float(logs.sum()) for text, [logs] in zip(alone, found[len(groups) :], strict=True)}
+    *found, by_themselves = continuation_likelihoods(model, [*groups, [("", text) for text in alone]])
+    unconditional = {text: float(logs.sum()) for text, logs in zip(alone, by_themselves, strict=True)}
     return [
         AnswerScores(
             np.array([part.sum() for part in parts]),
@@ -106,7 +106,7 @@ def answer_scores(model: Model, questions: Sequence[ChoiceQuestion]) -> list[Ans
             np.array([float(len(text) - 1) for text in question.continuations]),  # the space that joins them is none of theirs
             np.array([float(len(part)) for part in parts]),
         )
-        for question, parts in zip(questions, found, strict=False)
+        for question, parts in zip(questions, found, strict=True)
     ]
 
 
@@ -134,16 +134,16 @@ def _encoded(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Ending]:
     moved = [(context.rstrip(), context[len(context.rstrip()) :] + continuation) for context, continuation in pairs]
     lengths = {text: len(ids) for text, ids in _tokens(tokenizer, [context for context, _ in moved]).items()}
     wholes = _tokens(tokenizer, [context + continuation for context, continuation in moved])
-    begin = tokenizer.beginning_id
+    begin, longest = tokenizer.beginning_id, model.context
     found: list[Ending] = []
     for context, continuation in moved:
         whole = wholes[context + continuation]
         count = len(whole) - lengths[context]
-        if not 0 < count <= model.context:
-            raise PliantError(f"an answer of {count} tokens cannot be scored in a context of {model.context}")
+        if not 0 < count <= longest:
+            raise PliantError(f"an answer of {count} tokens cannot be scored in a context of {longest}")
         first = begin if begin is not None else None if lengths[context] else tokenizer.opening_id or 0
         ids = whole if first is None else np.concatenate([np.array([first], np.int32), whole])
-        found.append(Ending(ids[-(model.context + 1) :], count))
+        found.append(Ending(ids[-(longest + 1) :], count))
     return found
 
 
