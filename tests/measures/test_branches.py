@@ -49,7 +49,7 @@ def test_a_context_is_read_once(monkeypatch):
     read = []
 
     def note(_, __, given):  # the head's own passes read no tokens
-        read.append(given["input_ids"].numel() if "attention_mask" in given else 0)
+        read.append(given["input_ids"].numel() if given.get("attention_mask") is not None else 0)
 
     model.network.get_decoder().register_forward_pre_hook(note, with_kwargs=True)
     context = "a context of some length, all of which is one stem:"
