@@ -35,7 +35,7 @@ class Framing:
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
         return ByteTokenizer().encode(texts)
 
-    def decode(self, ids: ArrayLike) -> str:
+    def decode(self, ids: ArrayLike, special: bool = True) -> str:
         return ByteTokenizer().decode(ids)
 
     def save(self, folder: str | Path) -> None:

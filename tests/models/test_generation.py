@@ -84,3 +84,32 @@ def test_a_long_prompt_loses_its_beginning_and_limits_are_said(model):
 def test_real_weights_tell_a_story(shared_data):
     (said,) = generate(load(shared_data / "models" / "stories260K-hf"), ["Once upon a time, there was"], most=60, stop=["."])
     assert "girl" in said or "boy" in said
+
+
+def test_special_tokens_are_no_part_of_an_answer(shared_data, monkeypatch):
+    """A model that says its beginning token between two words is quoted without it, as the harness quotes it."""
+    model = load(shared_data / "models" / "stories260K-hf")
+    (cat,) = model.tokenizer.encode([" cat"])
+    said = iter([*cat.tolist(), model.tokenizer.tokenizer.bos_token_id, *cat.tolist(), model.tokenizer.end_id])
+    monkeypatch.setattr(generation._Rules, "next_tokens", lambda *_: [next(said)])
+    (found,) = generation.generate(model, ["A"], most=20)
+    assert (found.text.split(), found.ended) == (["cat", "cat"], True)
+
+
+def test_a_models_repetition_penalty_is_followed_as_transformers_does(shared_data, capsys):
+    import torch
+
+    model = load(shared_data / "models" / "stories260K-hf")
+    prompts = ["Once upon a time, there was", "Tom"]
+    model.network.generation_config.repetition_penalty = 1.3
+    model.network.generation_config.min_new_tokens = 3
+    ours = generate(model, prompts, most=24)
+    assert "min_new_tokens of its generation config is not followed" in capsys.readouterr().err
+    model.network.generation_config.min_new_tokens = None
+    words = model.tokenizer.tokenizer
+    for prompt, text in zip(prompts, ours, strict=True):
+        ids = torch.tensor([[words.bos_token_id, *model.tokenizer.encode([prompt])[0].tolist()]])
+        expected = model.network.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
+        assert text == words.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
+    model.network.generation_config.repetition_penalty = None
+    assert generate(model, prompts, most=24) != ours

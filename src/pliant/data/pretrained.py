@@ -97,9 +97,10 @@ class PretrainedTokenizer:
         fast.no_padding()
         return [np.asarray(found.ids, np.int32) for found in fast.encode_batch_fast(list(texts), add_special_tokens=False)]
 
-    def decode(self, ids: ArrayLike) -> str:
-        """The text of `ids`, special tokens included."""
-        return str(self.tokenizer.decode(np.asarray(ids).tolist(), clean_up_tokenization_spaces=False))
+    def decode(self, ids: ArrayLike, special: bool = True) -> str:
+        """The text of `ids`, special tokens included or not."""
+        tokens = np.asarray(ids).tolist()
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=not special, clean_up_tokenization_spaces=False))
 
     def save(self, folder: str | Path) -> None:
         """Write it as transformers does."""

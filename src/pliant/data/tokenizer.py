@@ -75,8 +75,8 @@ class Tokenizer(Protocol):
         """The ids of each text, without beginning and end ids."""
         ...
 
-    def decode(self, ids: ArrayLike) -> str:
-        """The text of a one-dimensional sequence of ids."""
+    def decode(self, ids: ArrayLike, special: bool = True) -> str:
+        """The text of a one-dimensional sequence of ids, with or without its special tokens."""
         ...
 
     def save(self, folder: str | Path) -> None:
@@ -133,7 +133,7 @@ class ByteTokenizer:
         plain = texts if self.alphabet == "bytes" else map(transliterate, texts)
         return [np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int32) for text in plain]
 
-    def decode(self, ids: ArrayLike) -> str:
+    def decode(self, ids: ArrayLike, special: bool = True) -> str:
         """The text of `ids`; bytes that are not UTF-8 (a character cut in half) become U+FFFD."""
         return np.asarray(ids).astype(np.uint8).tobytes().decode("utf-8", "replace")
 

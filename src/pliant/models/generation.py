@@ -11,7 +11,7 @@ so (recurrent networks) is found out with the first prompt, and goes one row at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.models.key_values import KeyValues, can_cache
+from pliant.models.key_values import KeyValues, bytes_of_a_token
 from pliant.models.modules import evaluating
-from pliant.progress import progress
+from pliant.progress import progress, remark
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pliant.models.model import Model
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
-"""Tokens of prompts and answers that are held at once."""
+CACHE = {"cpu": 2**29, "cuda": 2**33}
+"""Bytes of keys and values that are held at once."""
+
+ROWS = {"cpu": 64, "cuda": 512}
+"""Rows at work at most: more make a step no cheaper for each."""
+
+READ_TOKENS = {"cpu": 4096, "cuda": 32768}
+"""Tokens of prompts that are read at once."""
 
 REFILL = 0.25
 """Free rows, as a fraction of all, at which new prompts join: reading a few at a time costs more than waiting a little."""
+
+
+NOT_FOLLOWED = {
+    "num_beams": 1,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "bad_words_ids": None,
+    "sequence_bias": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+}
+"""What a model's generation config may ask for beside a repetition penalty, with the values that ask for nothing."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +98,17 @@ def generate(
     asked = [_Row(number, ids) for number, ids in enumerate(_encoded(model, prompts, model.context - most))]
     asked.sort(key=lambda row: len(row.prompt))  # the shortest is taken last: joining rows are never longer than those at work
     rules = _Rules(model, most, stop, temperature, top_p, seed)
-    budget = batch_tokens or BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"])
     with torch.no_grad(), evaluating(model.network), progress("generating", len(prompts)) as advance:
-        cached = can_cache(model.network, asked[-1].prompt)
-        size = max(1, budget // (len(asked[-1].prompt) + most)) if cached else 1
+        held = bytes_of_a_token(model.network, asked[-1].prompt)
+        size = _most_rows(model.device.type, held, len(asked[-1].prompt) + most, batch_tokens)
         done: list[_Row] = []
         rows: list[_Row] = []
-        state = KeyValues(model.network, cached)
+        state = KeyValues(model.network, held > 0)
         while asked or rows:
             if asked and len(rows) <= size * (1 - REFILL):
-                joining = [asked.pop() for _ in range(min(size - len(rows), len(asked)))]
-                state.join([row.prompt for row in joining])
-                rows += joining
+                for joining in _joining(asked, size - len(rows), READ_TOKENS.get(model.device.type, READ_TOKENS["cuda"])):
+                    state.join([row.prompt for row in joining])
+                    rows += joining
             for row, token in zip(rows, rules.next_tokens(state.logits, rows), strict=True):
                 row.said.append(token)
             over = [rules.over(row) for row in rows]
@@ -101,6 +121,23 @@ def generate(
             if rows:
                 state.step([row.said[-1] for row in rows])
     return [rules.text(row) for row in sorted(done, key=lambda row: row.number)]
+
+
+def _most_rows(device: str, held: int, longest: int, batch_tokens: int | None) -> int:
+    """How many answers are worked at: as many as have room, `held` being the bytes of a token; one where nothing is kept."""
+    if not held:
+        return 1
+    tokens = batch_tokens or CACHE.get(device, CACHE["cuda"]) // held
+    return max(1, min(tokens // longest, ROWS.get(device, ROWS["cuda"])))
+
+
+def _joining(asked: list[_Row], count: int, budget: int) -> Iterator[list[_Row]]:
+    """Takes `count` rows off the end of `asked`, the longest first, as many at a time as are read at once."""
+    count = min(count, len(asked))
+    while count:
+        taken = min(count, max(1, budget // len(asked[-1].prompt)))
+        yield [asked.pop() for _ in range(taken)]
+        count -= taken
 
 
 def _encoded(model: Model, prompts: Sequence[str], longest: int) -> list[list[int]]:
@@ -133,7 +170,12 @@ class _Rules:
             top_p,
             seed,
         )
-        own: Any = getattr(getattr(model.network, "generation_config", None), "eos_token_id", None)
+        config: Any = getattr(model.network, "generation_config", None)
+        asked = [name for name, neutral in NOT_FOLLOWED.items() if getattr(config, name, None) not in (None, neutral, [], {})]
+        if asked:
+            remark(f"{model.checkpoint.address}: {', '.join(asked)} of its generation config is not followed")
+        self.penalty = float(getattr(config, "repetition_penalty", None) or 1.0)
+        own: Any = getattr(config, "eos_token_id", None)
         self.ends = {model.tokenizer.end_id, *(own if isinstance(own, list) else [own])} - {None}
         self.longest = max(map(len, stop), default=0)
         self.draws: dict[int, NDArray[np.float64]] = {}
@@ -142,6 +184,8 @@ class _Rules:
         """One for each row of logits (rows, vocabulary)."""
         import torch
 
+        if self.penalty != 1:
+            logits = self._penalised(logits, rows)
         if not self.temperature:
             return logits.argmax(-1).tolist()
         likely, tokens = (logits.float() / self.temperature).softmax(-1).sort(dim=-1, descending=True)
@@ -151,6 +195,16 @@ class _Rules:
         total = likely.double().cumsum(-1)
         places = torch.searchsorted(total, drawn * total[:, -1:], right=True).clamp(max=logits.shape[-1] - 1)
         return tokens.gather(-1, places)[:, 0].tolist()
+
+    def _penalised(self, logits: Tensor, rows: Sequence[_Row]) -> Tensor:
+        """Tokens of the prompt and the answer made less likely, as the model's generation config asks (CTRL, arXiv 1909.05858)."""
+        import torch
+
+        logits = logits.clone()
+        for scores, row in zip(logits, rows, strict=True):
+            seen = torch.tensor(sorted({*row.prompt, *row.said}), device=logits.device)
+            scores[seen] = torch.where(scores[seen] < 0, scores[seen] * self.penalty, scores[seen] / self.penalty)
+        return logits
 
     def _draw(self, row: _Row) -> float:
         """The uniform random number of a prompt's next token."""
@@ -170,9 +224,8 @@ class _Rules:
         return any(word in text for word in self.stop)
 
     def text(self, row: _Row) -> Said:
-        """The answer up to its end token or the first stop string."""
+        """The answer up to its end token or the first stop string, without special tokens."""
         ended = row.said[-1] in self.ends
-        kept = row.said[:-1] if ended else row.said
-        text = self.tokenizer.decode(np.asarray(kept, np.int64)) if kept else ""
+        text = self.tokenizer.decode(np.asarray(row.said[:-1] if ended else row.said, np.int64), special=False)
         end = min((text.find(word) for word in self.stop if word in text), default=None)
-        return Said(text[:end], ended or end is not None)
+        return Said(text[:end], ended or end is not None or self._stopped(row))

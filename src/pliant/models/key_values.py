@@ -1,14 +1,16 @@
 """Rows of text that grow token by token, with the keys and values of what was read; rows join and leave as they please.
 
 Idea: rows are padded on the left, so that their last tokens stand below each other; every row knows its own positions. A row that joins is
-read with the others that join, and what has fewer columns is padded. Columns that only padding is left in are cut off.
+read with the others that join, and what has fewer columns is padded. Columns that only padding is left in are cut off. Behind the
+last column there is room, so that a further token is written, and not copied with all that stand before it.
 Cost: joining and leaving copy the keys and values.
-What goes wrong: it is for networks whose whole memory is keys and values of all tokens (`can_cache`); others are read anew at every step.
+What goes wrong: it is for networks whose whole memory is keys and values of all tokens (`bytes_of_a_token`); others are read anew at every step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError
@@ -17,8 +19,40 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ROOM = 64
+"""Columns for further tokens, made at once; as many of padding are worth cutting off."""
+
+
+class Columns:
+    """A tensor (rows, heads, columns, width) that grows by columns."""
+
+    def __init__(self, part: Tensor) -> None:
+        self.store, self.count = part, part.shape[2]
+
+    @property
+    def now(self) -> Tensor:
+        """Without the room behind it."""
+        return self.store[:, :, : self.count]
+
+    def add(self, part: Tensor) -> Tensor:
+        """All columns, with further ones behind them."""
+        end = self.count + part.shape[2]
+        if end > self.store.shape[2]:
+            rows, heads, _, width = part.shape
+            store = part.new_empty(rows, heads, end + ROOM, width)
+            store[:, :, : self.count] = self.now
+            self.store = store
+        self.store[:, :, self.count : end] = part
+        self.count = end
+        return self.now
+
+    def keep(self, rows: Tensor, start: int) -> None:
+        """Let go of other rows, and of the columns before `start`."""
+        self.store, self.count = self.store[rows, :, start:], self.count - start
+
+
 class KeyValues:
-    """`logits` (rows, vocabulary) are what each row's next token is chosen by. `cached`: see `can_cache`."""
+    """`logits` (rows, vocabulary) are what each row's next token is chosen by. `cached`: see `bytes_of_a_token`."""
 
     logits: Tensor
 
@@ -27,7 +61,7 @@ class KeyValues:
         self.device = next(network.parameters()).device
         self.rows: list[list[int]] = []
         """Tokens of each row, where nothing is cached."""
-        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.layers: list[tuple[Columns, Columns]] = []
         """Keys and values (rows, heads, columns, width) of each layer."""
         self.real: Tensor | None = None
         """Which columns (rows, columns) are a row's own."""
@@ -56,7 +90,7 @@ class KeyValues:
             return torch.cat(wider)
 
         self.layers = [
-            (both(keys, new_keys, 1), both(values, new_values, 1))
+            (Columns(both(keys.now, new_keys.now, 1)), Columns(both(values.now, new_values.now, 1)))
             for (keys, values), (new_keys, new_values) in zip(self.layers, layers, strict=True)
         ]
         self.real = both(self.real, real, 0)
@@ -73,8 +107,10 @@ class KeyValues:
         chosen = torch.tensor(rows, dtype=torch.long, device=self.device)
         self.real = self.real[chosen]
         start = int((self.real.any(0)).int().argmax()) if len(rows) else 0
+        start = start if start >= ROOM else 0
         self.real = self.real[:, start:]
-        self.layers = [(keys[chosen, :, start:], values[chosen, :, start:]) for keys, values in self.layers]
+        for part in (part for layer in self.layers for part in layer):
+            part.keep(chosen, start)
         self.logits = self.logits[chosen]
 
     def step(self, tokens: Sequence[int]) -> None:
@@ -92,17 +128,16 @@ class KeyValues:
         self.layers, self.logits = self._forward(torch.tensor(tokens, device=self.device)[:, None], self.real, positions, self.layers)
 
     def _forward(
-        self, ids: Tensor, real: Tensor, positions: Tensor, before: list[tuple[Tensor, Tensor]]
-    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        self, ids: Tensor, real: Tensor, positions: Tensor, before: list[tuple[Columns, Columns]]
+    ) -> tuple[list[tuple[Columns, Columns]], Tensor]:
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
-        for number, (keys, values) in enumerate(before):
-            cache.update(keys, values, number)
+        cache.layers += [_growing_layer()(keys, values) for keys, values in before]
         # without padding no mask is told, so that attention takes its fastest way
         mask = {} if bool(real.all()) else {"attention_mask": real}
         output = self.network(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1, **mask)
-        return [(layer.keys, layer.values) for layer in cache.layers], _checked(output.logits[:, -1])
+        return before or [(Columns(layer.keys), Columns(layer.values)) for layer in cache.layers], _checked(output.logits[:, -1])
 
     def _read_anew(self) -> None:
         import torch
@@ -112,8 +147,30 @@ class KeyValues:
             self.logits = _checked(torch.stack(rows))
 
 
-def can_cache(network: Any, tokens: Sequence[int]) -> bool:
-    """Whether reading `tokens` in two steps, beside a shorter row, gives the logits of reading them at once."""
+@cache
+def _growing_layer() -> Any:
+    """transformers' layer of a cache, made of columns."""
+    from transformers.cache_utils import DynamicLayer
+
+    class Growing(DynamicLayer):
+        def __init__(self, keys: Columns, values: Columns) -> None:
+            super().__init__()
+            self.columns = (keys, values)
+            self.lazy_initialization(keys.now, values.now)
+            self.keys, self.values = keys.now, values.now
+
+        def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+            keys, values = self.columns
+            self.keys, self.values = keys.add(key_states), values.add(value_states)
+            return self.keys, self.values
+
+    return Growing
+
+
+def bytes_of_a_token(network: Any, tokens: Sequence[int]) -> int:
+    """What the keys and values of one token take; 0 where reading `tokens` in two steps, beside a shorter row, gives other logits
+    than reading them at once, so that they cannot be kept.
+    """
     import torch
 
     plain = KeyValues(network, cached=False)
@@ -126,9 +183,11 @@ def can_cache(network: Any, tokens: Sequence[int]) -> bool:
             state.step([tokens[-1], tokens[-1]])
         found = state.logits[0]
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):  # an architecture of another build
-        return False
+        return 0
     scale = plain.logits.abs().nan_to_num(posinf=0.0).max()
-    return bool((found - plain.logits[0]).abs().nan_to_num().max() <= torch.finfo(found.dtype).eps ** 0.5 * scale)
+    if not (found - plain.logits[0]).abs().nan_to_num().max() <= torch.finfo(found.dtype).eps ** 0.5 * scale:
+        return 0
+    return sum(part.now[0, :, 0].nbytes for layer in state.layers for part in layer)
 
 
 def _checked(logits: Tensor) -> Tensor:
