@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CACHE = {"cpu": 2**29, "cuda": 2**33}
 """Bytes of keys and values that are held at once."""
 
-ROWS = {"cpu": 64, "cuda": 512}
+ROWS = {"cpu": 128, "cuda": 512}
 """Rows at work at most: more make a step no cheaper for each."""
 
 READ_TOKENS = {"cpu": 4096, "cuda": 32768}
@@ -96,11 +96,12 @@ def generate(
     if not prompts:
         return []
     asked = [_Row(number, ids) for number, ids in enumerate(_encoded(model, prompts, model.context - most))]
-    asked.sort(key=lambda row: len(row.prompt))  # the shortest is taken last: joining rows are never longer than those at work
+    asked.sort(key=lambda row: -len(row.prompt))  # the shortest is taken first: longer ones fit in when answers have made rows long
     rules = _Rules(model, most, stop, temperature, top_p, seed)
     with torch.no_grad(), evaluating(model.network), progress("generating", len(prompts)) as advance:
-        held = bytes_of_a_token(model.network, asked[-1].prompt)
-        size = _most_rows(model.device.type, held, len(asked[-1].prompt) + most, batch_tokens)
+        longest = asked[0].prompt
+        held = bytes_of_a_token(model.network, longest)
+        size = _most_rows(model.device.type, held, len(longest) + most, batch_tokens)
         done: list[_Row] = []
         rows: list[_Row] = []
         state = KeyValues(model.network, held > 0)
@@ -132,12 +133,13 @@ def _most_rows(device: str, held: int, longest: int, batch_tokens: int | None) -
 
 
 def _joining(asked: list[_Row], count: int, budget: int) -> Iterator[list[_Row]]:
-    """Takes `count` rows off the end of `asked`, the longest first, as many at a time as are read at once."""
-    count = min(count, len(asked))
-    while count:
-        taken = min(count, max(1, budget // len(asked[-1].prompt)))
-        yield [asked.pop() for _ in range(taken)]
-        count -= taken
+    """Takes `count` rows off the end of `asked`, the shortest first, as many at a time as are read at once."""
+    rows = [asked.pop() for _ in range(min(count, len(asked)))]
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or (end + 1 - start) * len(rows[end].prompt) > budget:
+            yield rows[start:end]
+            start = end
 
 
 def _encoded(model: Model, prompts: Sequence[str], longest: int) -> list[list[int]]:
