@@ -73,7 +73,8 @@ def main() -> None:
     report: dict[str, Any] = {
         "name": "generate",
         "claim": f"Greedy answers to {PROMPTS} prompts of mixed lengths by a network of 260 thousand parameters, {min(lengths)} to "
-        f"{max(lengths)} tokens each, against lm-eval's generate_until in batches of {best} rows, the better of {BATCHES}; seconds of one core.",
+        f"{max(lengths)} tokens each, against lm-eval's generate_until in batches of {best} rows, the better of {BATCHES}; seconds of "
+        "one core.",
         "ours": seconds,
         "peer": found[best][0],
         "ratio": found[best][0] / seconds,

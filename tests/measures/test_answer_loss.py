@@ -55,3 +55,16 @@ def test_shares_are_whole_dialogues_and_together_the_reading(table):
     assert [id for part in parts for id in part.samples] == list(whole.samples)
     assert np.concatenate([part.values for part in parts]) == pytest.approx(whole.values, rel=1e-6)
     assert min(len(part.samples) for part in parts) == 4
+
+
+def test_some_dialogues_are_evenly_spaced_over_the_table(table):
+    model = build("llama-16x2", load_tokenizer("ascii"), 0, context=96)
+    whole, some = AnswerLoss(data=table)(model), AnswerLoss(data=table, samples=3)(model)
+    assert list(some.samples) == [whole.samples[number] for number in (0, 3, 6)]
+    assert some.values == pytest.approx(whole.values[[0, 3, 6]], rel=1e-5)
+
+
+def test_what_is_said_of_cut_dialogues_is_of_the_whole_table(table, capsys):
+    model = build("llama-16x2", load_tokenizer("ascii"), 0, context=40)
+    AnswerLoss(data=table, samples=2)(model)
+    assert "9 of all 9 dialogues truncated, of which 2 are read" in capsys.readouterr().err

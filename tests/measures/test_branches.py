@@ -34,7 +34,7 @@ def test_the_losses_are_those_of_each_sequence_by_itself(preset, batch_tokens, r
     """Whatever shares a row: all of a group, some, or nothing but what is much alike."""
     model = build(preset, load_tokenizer("ascii"), 0, context=96)
     monkeypatch.setattr(branches, "ROW_COST", row_cost)
-    groups = endings([*GROUPS, [("a", text) for text in "b cc ddd eeee fffff gggggg hhhhhhh iiiiiiii".split()]])
+    groups = endings([*GROUPS, [("a", text) for text in ["b", "cc", "ddd", "eeee", "fffff", "gggggg", "hhhhhhh", "iiiiiiii"]]])
     plain = plainly(model, groups)
     found = [loss for group in ending_losses(model.network, groups, batch_tokens) for loss in group]
     assert len(found) == len(plain)

@@ -45,6 +45,9 @@ def test_a_local_task_gives_what_choice_gives(shared_data, tmp_path, monkeypatch
     assert found["acc_norm"].values.tolist() == ours["accuracy_per_character"].values.tolist()
     assert found["acc"].better == "higher"
     assert (after - found["acc"]).estimate().n == 12
+    data.write_text(data.read_text().replace("happy", "merry"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "other_cache"))
+    assert task.readings(model)[0].data != found["acc"].data, "what was asked, not the task's name"
     with pytest.raises(PliantError, match="lm-eval knows no task 'birds_of_my_owm'; did you mean 'birds_of_my_own'"):
         Tasks(task="birds_of_my_owm", include=str(tmp_path / "tasks")).readings(model)
 
@@ -56,3 +59,21 @@ def test_without_lm_eval_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("pliant.measures.tasks.find_spec", lambda name: None)
     with pytest.raises(PliantError, match=r"pip install 'pliant\[tasks\]'"):
         Tasks(task="gsm8k").readings(build("llama-16x1", load_tokenizer("ascii"), 0))
+
+
+def test_the_better_way_is_told_by_the_task_or_the_harness_and_never_guessed(capsys):
+    pytest.importorskip("lm_eval", reason="extra tasks")
+    told = {"mine": {"acc": None, "error_of_mine": False, "odd": None}}
+    found = Tasks(task="mine")._better(told, ["acc,none", "error_of_mine", "odd"])
+    assert found == {"acc,none": "higher", "error_of_mine": "lower"}
+    assert "whether more of odd is better is said neither" in capsys.readouterr().err
+
+
+def test_only_errors_of_a_network_blame_the_hub():
+    from pliant.measures.tasks import _of_the_hub
+
+    inner = ConnectionError("no route")
+    outer = ValueError("cannot read")
+    outer.__cause__ = inner
+    assert _of_the_hub(outer)
+    assert not _of_the_hub(KeyError("answer"))

@@ -36,7 +36,7 @@ class AnswerLoss(Measure):
 
     data: Table = Field(description="Questions with answers: a table, or its source")
     part: Part = Field("all", description="Which part of it: all, heldout or train")
-    samples: Count | None = Field(None, ge=1, description="How many dialogues, from the first; null for all")
+    samples: Count | None = Field(None, ge=1, description="How many dialogues, evenly spaced over the part; null for all")
 
     def readings(self, model: Model) -> Sequence[Reading]:
         """The loss of each dialogue's answers, weighted by their tokens.
@@ -49,13 +49,16 @@ class AnswerLoss(Measure):
         """As for every measure; the table is read here, once for all shares and for every model that they are read off."""
         check_loaded(model)
         found = self.data.sequences(model.tokenizer, self.part, model.context)
+        count = min(len(found), self.samples or len(found))
+        read_of = f", of which {count} are read" if count < len(found) else ""
         for what in ("truncated", "left_out"):
             if found.counts.get(what):
-                remark(f"{self.data.source}: {found.counts[what]} of {found.counts['records']} dialogues {what.replace('_', ' ')}")
-        count = min(len(found), self.samples or len(found))
-        numbers = share_numbers(found.ids[:count], of)
+                told = f"{found.counts[what]} of all {found.counts['records']} dialogues {what.replace('_', ' ')}"
+                remark(f"{self.data.source}: {told}{read_of}")
+        chosen = [number * len(found) // count for number in range(count)]
+        numbers = share_numbers([found.ids[number] for number in chosen], of)
         starts = np.searchsorted(numbers, np.arange(of + 1))
-        return [partial(self._read, found, range(start, end)) for start, end in pairwise(starts)]
+        return [partial(self._read, found, chosen[start:end]) for start, end in pairwise(starts)]
 
     def _read(self, found: Sequences, chosen: Sequence[int], model: Model) -> Sequence[Reading]:
         read = [found.tokens_of(number) for number in chosen]

@@ -79,6 +79,8 @@ def divergences(unchanged: Any, changed: Any, sequences: Sequence[Any], batch_to
     """
     import torch
 
+    if unchanged is changed:  # which cannot answer twice at a time
+        unchanged = copy.deepcopy(changed)
     check_sequences(changed, sequences)
     device = next(changed.parameters()).device
     lengths = [len(sequence) - 1 for sequence in sequences]

@@ -6,7 +6,8 @@ When to use it: benchmarks that `choice` and `generate` do not read, and scores 
 Cost: the harness's own loop, slower than pliant's measures. Its tasks' data are downloaded from the hub by the harness, unless a task of
 one's own (a folder of YAML files in `include`) names local files.
 What goes wrong: metrics that are made from all samples at once (F1, correlation) have no values of single samples and are left out, with
-a note; means of groups are over samples, where the harness may weigh tasks alike.
+a note, as are metrics of which neither the task nor the harness says whether more is better; means of groups are over samples, where the
+harness may weigh tasks alike.
 Source: lm-evaluation-harness, extra `tasks`.
 """
 
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Generator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +28,17 @@ from pliant.data.content import contents
 from pliant.data.located import Located
 from pliant.errors import PliantError, first_line
 from pliant.files import expanded
-from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.measures.measure import Better, Measure, Reading, check_loaded
 from pliant.numbers import Count
 from pliant.progress import remark
 from pliant.spec import digest, nearest
 
 if TYPE_CHECKING:
     from pliant.models import Model
+
+
+NETWORK = ("requests", "urllib3", "httpx", "httpcore", "huggingface_hub")
+"""Packages whose errors are of a network, or of the hub."""
 
 
 class TaskFolder(Located):
@@ -63,12 +70,12 @@ class Tasks(Measure):
         if find_spec("lm_eval") is None:
             raise PliantError("lm-eval is not installed; pip install 'pliant[tasks]'")
         told = self._told(model)
-        better: Mapping[str, Mapping[str, bool]] = told["higher_is_better"]
         found: dict[str, dict[str, float]] = {}
-        left_out = dict[str, None]()
+        left_out, asked = dict[str, None](), list[str]()
         for task, samples in told["samples"].items():
             for sample in samples:
                 name = f"{sample['doc_hash'][:16]}:{task}:{sample['doc_id']}"
+                asked += [name, str(sample.get("prompt_hash")), str(sample.get("target_hash"))]
                 for metric in sample["metrics"]:
                     value = sample[metric]
                     if isinstance(value, (bool, int, float, np.number)):
@@ -78,38 +85,48 @@ class Tasks(Measure):
                         left_out[metric] = None
         if left_out:
             remark(f"{self.task}: {', '.join(left_out)} has no value for single samples and is left out")
-        if not found:
-            raise PliantError(f"{self.task}: none of its metrics has a value for single samples")
-        higher = {metric: way for ways in better.values() for metric, way in ways.items()}
+        better = self._better(told["higher_is_better"], list(found))
+        if not better:
+            raise PliantError(f"{self.task}: none of its metrics has a value for single samples, and a better direction")
+        data = digest(" ".join([self.task, *asked]))
         return [
             Reading(
-                metric,
-                "score",
-                list(values),
-                np.array(list(values.values())),
-                np.ones(len(values)),
-                data=self.task,
-                better="higher" if higher.get(metric.split(",")[0], True) else "lower",
+                metric, "score", list(found[metric]), np.array(list(found[metric].values())), np.ones(len(found[metric])), data, (), way
             )
-            for metric, values in found.items()
+            for metric, way in better.items()
         ]
 
-    def _told(self, model: Model) -> Mapping[str, Any]:
-        from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
-        from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
-        from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
+    def _better(self, told: Mapping[str, Mapping[str, bool | None]], metrics: Sequence[str]) -> dict[str, Better]:
+        """Of each metric, by what the task says, or else the harness; one of which neither says it is left out."""
+        from lm_eval.api.registry import is_higher_better  # pyright: ignore[reportMissingImports]
 
+        said = {metric: way for ways in told.values() for metric, way in ways.items() if way is not None}
+        found: dict[str, Better] = {}
+        for metric in metrics:
+            name = metric.split(",")[0]
+            way = said[name] if name in said else is_higher_better(name)
+            if way is None:
+                remark(f"{self.task}: whether more of {metric} is better is said neither by the task nor by lm-eval, so it is left out")
+            else:
+                found[metric] = "higher" if way else "lower"
+        return found
+
+    def _told(self, model: Model) -> Mapping[str, Any]:
         words = getattr(model.tokenizer, "tokenizer", None)
         if words is None:
             raise PliantError("lm-eval needs a tokenizer of transformers, which this model's is not; save it and name its folder")
         if self.include is not None:
             self.include.fingerprint()
-        manager = TaskManager(include_path=str(expanded(self.include.source)) if self.include is not None else None)
-        if self.task not in manager.all_tasks:
-            raise PliantError(f"lm-eval knows no task {self.task!r}; {nearest(self.task, manager.all_tasks)}")
         padding = words.pad_token  # the harness sets one where there is none
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with _quiet():
+                from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
+                from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
+                from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
+
+                manager = TaskManager(include_path=str(expanded(self.include.source)) if self.include is not None else None)
+                if self.task not in manager.all_tasks:
+                    raise PliantError(f"lm-eval knows no task {self.task!r}; {nearest(self.task, manager.all_tasks)}")
                 network = HFLM(pretrained=model.network, tokenizer=words, batch_size=self.rows, max_length=model.context)
                 told = simple_evaluate(
                     model=network,
@@ -119,9 +136,33 @@ class Tasks(Measure):
                     bootstrap_iters=0,
                     task_manager=manager,
                 )
+        except PliantError:
+            raise
         except Exception as error:  # the harness, and the tasks' own code, raise anything
-            where = f"lm-eval, task {self.task}"
-            raise PliantError(f"{where}: {first_line(error)}; tasks whose data lie on the hub need the network once") from error
+            hint = "; tasks whose data lie on the hub need the network once" if _of_the_hub(error) else ""
+            raise PliantError(f"lm-eval, task {self.task}: {first_line(error)}{hint}") from error
         finally:
             words.pad_token = padding
         return told or {}
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Nothing that libraries print or log below an error."""
+    before = logging.root.manager.disable
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+def _of_the_hub(error: BaseException | None) -> bool:
+    """Whether it, or what it comes from, is of a network or a hub."""
+    while error is not None:
+        kind = type(error)
+        if isinstance(error, ConnectionError) or kind.__module__.split(".")[0] in NETWORK or kind.__name__ == "DatasetNotFoundError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -4,7 +4,8 @@ Idea: rows are padded on the left, so that their last tokens stand below each ot
 read with the others that join, and what has fewer columns is padded. Columns that only padding is left in are cut off. Behind the
 last column there is room, so that a further token is written, and not copied with all that stand before it.
 Cost: joining and leaving copy the keys and values.
-What goes wrong: it is for networks whose whole memory is keys and values of all tokens (`bytes_of_a_token`); others are read anew at every step.
+What goes wrong: it is for networks whose whole memory is keys and values of all tokens (`bytes_of_a_token`); others are read anew at
+every step.
 """
 
 from __future__ import annotations
