@@ -18,6 +18,7 @@ import io
 import logging
 import warnings
 from collections.abc import Generator, Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -115,16 +116,14 @@ class Tasks(Measure):
         words = getattr(model.tokenizer, "tokenizer", None)
         if words is None:
             raise PliantError("lm-eval needs a tokenizer of transformers, which this model's is not; save it and name its folder")
-        if self.include is not None:
-            self.include.fingerprint()
+        own = ("", "") if self.include is None else (str(expanded(self.include.source)), self.include.fingerprint())
         padding = words.pad_token  # the harness sets one where there is none
         try:
             with _quiet():
                 from lm_eval import simple_evaluate  # pyright: ignore[reportMissingImports]
                 from lm_eval.models.huggingface import HFLM  # pyright: ignore[reportMissingImports]
-                from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
-                manager = TaskManager(include_path=str(expanded(self.include.source)) if self.include is not None else None)
+                manager = _manager(*own)
                 if self.task not in manager.all_tasks:
                     raise PliantError(f"lm-eval knows no task {self.task!r}; {nearest(self.task, manager.all_tasks)}")
                 network = HFLM(pretrained=model.network, tokenizer=words, batch_size=self.rows, max_length=model.context)
@@ -144,6 +143,14 @@ class Tasks(Measure):
         finally:
             words.pad_token = padding
         return told or {}
+
+
+@lru_cache(2)
+def _manager(folder: str, fingerprint: str) -> Any:
+    """The harness's index of its tasks and those in `folder`, which takes it many seconds: once for a folder's content."""
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
+
+    return TaskManager(include_path=folder or None)
 
 
 @contextlib.contextmanager
