@@ -24,7 +24,7 @@ ROOM = 64
 """Columns for further tokens, made at once; as many of padding are worth cutting off."""
 
 
-class Columns:
+class GrowingTensor:
     """A tensor (rows, heads, columns, width) that grows by columns."""
 
     def __init__(self, part: Tensor) -> None:
@@ -62,7 +62,7 @@ class KeyValues:
         self.device = next(network.parameters()).device
         self.rows: list[list[int]] = []
         """Tokens of each row, where nothing is cached."""
-        self.layers: list[tuple[Columns, Columns]] = []
+        self.layers: list[tuple[GrowingTensor, GrowingTensor]] = []
         """Keys and values (rows, heads, columns, width) of each layer."""
         self.real: Tensor | None = None
         """Which columns (rows, columns) are a row's own."""
@@ -91,7 +91,7 @@ class KeyValues:
             return torch.cat(wider)
 
         self.layers = [
-            (Columns(both(keys.now, new_keys.now, 1)), Columns(both(values.now, new_values.now, 1)))
+            (GrowingTensor(both(keys.now, new_keys.now, 1)), GrowingTensor(both(values.now, new_values.now, 1)))
             for (keys, values), (new_keys, new_values) in zip(self.layers, layers, strict=True)
         ]
         self.real = both(self.real, real, 0)
@@ -129,8 +129,8 @@ class KeyValues:
         self.layers, self.logits = self._forward(torch.tensor(tokens, device=self.device)[:, None], self.real, positions, self.layers)
 
     def _forward(
-        self, ids: Tensor, real: Tensor, positions: Tensor, before: list[tuple[Columns, Columns]]
-    ) -> tuple[list[tuple[Columns, Columns]], Tensor]:
+        self, ids: Tensor, real: Tensor, positions: Tensor, before: list[tuple[GrowingTensor, GrowingTensor]]
+    ) -> tuple[list[tuple[GrowingTensor, GrowingTensor]], Tensor]:
         from transformers import DynamicCache
 
         cache: Any = DynamicCache()
@@ -138,7 +138,9 @@ class KeyValues:
         # without padding no mask is told, so that attention takes its fastest way
         mask = {} if bool(real.all()) else {"attention_mask": real}
         output = self.network(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1, **mask)
-        return before or [(Columns(layer.keys), Columns(layer.values)) for layer in cache.layers], _checked(output.logits[:, -1])
+        return before or [(GrowingTensor(layer.keys), GrowingTensor(layer.values)) for layer in cache.layers], _checked(
+            output.logits[:, -1]
+        )
 
     def _read_anew(self) -> None:
         import torch
@@ -154,7 +156,7 @@ def _growing_layer() -> Any:
     from transformers.cache_utils import DynamicLayer
 
     class Growing(DynamicLayer):
-        def __init__(self, keys: Columns, values: Columns) -> None:
+        def __init__(self, keys: GrowingTensor, values: GrowingTensor) -> None:
             super().__init__()
             self.columns = (keys, values)
             self.lazy_initialization(keys.now, values.now)
