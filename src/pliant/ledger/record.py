@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -103,13 +103,6 @@ FACTS = (
     "training_bits",
 )
 """What a record says of its checkpoint, under the names that `Checkpoint` has for it."""
-
-
-def reading_names(readings: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What each (measure, metric) is called: as its measure, and with its metric where the measure reads several."""
-    found = dict.fromkeys(readings)
-    measures = [measure for measure, _ in found]
-    return {(measure, metric): measure if measures.count(measure) == 1 else f"{measure} {metric}" for measure, metric in found}
 
 
 def stated_facts(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
