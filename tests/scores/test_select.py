@@ -218,6 +218,7 @@ def test_what_does_not_fit_is_one_line(tmp_path: Path) -> None:
     for arguments, said in (
         ({"band": Band.parse("1%", "low")}, "keeps none of 30"),
         ({"band": half, "by": "nothing"}, "no field 'nothing'"),
+        ({"band": half, "by": "n"}, "has 30 values in 30 documents"),
         ({"band": half, "out": tmp_path}, "exists already"),
         ({"band": half, "scores": source}, "no file of scores"),
     ):

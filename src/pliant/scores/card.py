@@ -29,7 +29,9 @@ def counted(kept: NDArray[np.bool_], tokens: NDArray[np.int64], groups: NDArray[
         "tokens_kept": np.bincount(groups[kept], tokens[kept], len(names)).astype(np.int64),
         "tokens_of": np.bincount(groups, tokens, len(names)).astype(np.int64),
     }
-    by_source = {name: {part: int(counts[place]) for part, counts in parts.items()} for place, name in enumerate(names)}
+    by_source = {
+        name: {part: int(counts[place]) for part, counts in parts.items()} for place, name in enumerate(names) if parts["of"][place]
+    }
     return {**{part: int(counts.sum()) for part, counts in parts.items()}, "by_source": by_source}
 
 
@@ -37,7 +39,7 @@ def by_size(kept: NDArray[np.bool_], tokens: NDArray[np.int64], sizes: NDArray[A
     """The same by classes of size, each four times as large as the one before."""
     classes = np.floor(np.log2(np.maximum(sizes, 1)) / 2).astype(np.int64)
     names = [f"{4**place:,} to {4 ** (place + 1) - 1:,}" for place in range(int(classes.max()) + 1)]
-    return {name: counts for name, counts in counted(kept, tokens, classes, names)["by_source"].items() if counts["of"]}
+    return {name: counts for name, counts in counted(kept, tokens, classes, names)["by_source"].items()}
 
 
 def card(

@@ -30,6 +30,8 @@ from pliant.statistics import Array
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SMALLEST_GROUPS = 4
+"""Documents a group, on average: of fewer a band is not the share that was asked for."""
 SOURCE = "source"
 """Names the column of the scores as what tells groups apart, rather than a field of the data."""
 
@@ -112,6 +114,10 @@ def select(
         raise PliantError(f"{out} exists already; choose a new folder")
     found = ScoredCorpus.of(scores, data)
     groups, names = found.groups(by)
+    if (values := len(np.unique(groups))) > max(1, len(groups) // SMALLEST_GROUPS):
+        raise PliantError(
+            f"--by {by}: has {values} values in {len(groups)} documents, too few of each to take a band of; name another field"
+        )
     kept = band.kept(found.values, found.ids, found.tokens, groups, tokens, seed)
     split = found.corpus.split()
     mask = np.zeros(len(split.hashes), bool)
