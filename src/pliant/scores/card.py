@@ -39,7 +39,7 @@ def by_size(kept: NDArray[np.bool_], tokens: NDArray[np.int64], sizes: NDArray[A
     """The same by classes of size, each four times as large as the one before."""
     classes = np.floor(np.log2(np.maximum(sizes, 1)) / 2).astype(np.int64)
     names = [f"{4**place:,} to {4 ** (place + 1) - 1:,}" for place in range(int(classes.max()) + 1)]
-    return {name: counts for name, counts in counted(kept, tokens, classes, names)["by_source"].items()}
+    return counted(kept, tokens, classes, names)["by_source"]
 
 
 def card(
