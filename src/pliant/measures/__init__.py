@@ -10,6 +10,7 @@ from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
+from pliant.measures.predictions import Predictions, agreement
 from pliant.measures.preference import Preference
 from pliant.measures.tasks import Tasks
 from pliant.measures.weight_change import WeightChange
@@ -30,8 +31,10 @@ __all__ = [
     "MaskedLoss",
     "Measure",
     "PredictionDivergence",
+    "Predictions",
     "Preference",
     "Reading",
     "Tasks",
     "WeightChange",
+    "agreement",
 ]

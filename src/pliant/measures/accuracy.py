@@ -27,6 +27,7 @@ from pliant.data import Part
 from pliant.data.images import Images
 from pliant.errors import PliantError
 from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.measures.predictions import Predictions
 from pliant.models.modules import evaluating
 from pliant.models.zero_shot import TEMPLATES, class_embeddings, zero_shot_logits
 from pliant.numbers import Count
@@ -67,14 +68,23 @@ class Accuracy(Measure):
         Raises PliantError for a model that is no classifier, labels unknown to its head, data that cannot be read, and answers that are
         no numbers.
         """
+        examples, names, chances, labels = self._answered(model)
+        return self._told(names, list(examples.ids[: len(chances)]), examples.fingerprint, chances, labels)
+
+    def predictions(self, model: Model) -> Predictions:
+        """The likeliest class of each example. Raises PliantError as `readings` does."""
+        examples, names, chances, _ = self._answered(model)
+        return Predictions(list(examples.ids[: len(chances)]), chances.argmax(1), tuple(names), examples.fingerprint)
+
+    def _answered(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Array, Array]:
+        """The examples, the classes, and of each example that is asked the probabilities given and those of the label."""
         check_loaded(model)
         examples, names, answer = self._asked(model)
         count = min(len(examples.ids), self.samples or len(examples.ids))
         try:
-            chances, labels = _answers(model, examples, answer, len(names), count, self.batch)
+            return examples, names, *_answers(model, examples, answer, len(names), count, self.batch)
         except PliantError as error:
             raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
-        return self._told(names, list(examples.ids[:count]), examples.fingerprint, chances, labels)
 
     def _asked(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Answer]:
         """The examples, the classes in the order of the answers, and what gives logits (rows, classes) for a batch."""

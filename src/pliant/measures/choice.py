@@ -26,7 +26,9 @@ from pliant.data.choices import ChoiceQuestion, QuestionSet
 from pliant.errors import PliantError
 from pliant.measures.branches import Ending, ending_losses
 from pliant.measures.measure import Measure, Reading, check_loaded
+from pliant.measures.predictions import Predictions
 from pliant.numbers import Count
+from pliant.spec import nearest
 from pliant.statistics import Array
 
 if TYPE_CHECKING:
@@ -59,6 +61,17 @@ class Choice(Measure):
             Reading(metric, units.get(metric, "fraction right"), ids, np.array(found, float), ones, data, better="higher")
             for metric, found in values.items()
         ]
+
+    def predictions(self, model: Model, by: str = "accuracy") -> Predictions:
+        """The answer that is chosen to each question, as its place among the answers, by one of `RULES`.
+
+        Raises PliantError as `readings` does, and for a rule of another name.
+        """
+        if by not in RULES:
+            raise PliantError(f"choice: no rule {by!r}; {nearest(by, RULES)}")
+        questions = self.questions()
+        chosen = [RULES[by](score) for score in answer_scores(model, questions)]
+        return Predictions(question_ids(questions), np.array(chosen, np.int64), data=self.data.fingerprint())
 
     def questions(self) -> list[ChoiceQuestion]:
         """Those that are asked. Raises PliantError that names the line at fault."""
