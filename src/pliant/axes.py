@@ -12,7 +12,7 @@ from typing import Literal
 
 from pliant.numbers import format_count
 
-AxisName = Literal["tokens", "examples", "steps", "params", "tasks", "density"]
+AxisName = Literal["examples", "tokens", "steps", "params", "tasks", "density"]
 """What a study file may call the axis of its ladder."""
 
 

@@ -36,7 +36,7 @@ def gradients(method, network, x, t, weights=None, batch=8):
     rows = Batch(np.arange(len(x)), {"x": x}, t, torch.ones(len(x)).double() if weights is None else weights)
     with state.undo:
         method.prepare(run, state)
-        loss = _compute(run, Recipe(lr=1.0, steps=1, batch=batch), [(method, state)])(rows)
+        loss = _compute(run, run.network, Recipe(lr=1.0, steps=1, batch=batch), [(method, state)])(rows)
     return {name: p.grad for name, p in network.named_parameters()}, loss
 
 

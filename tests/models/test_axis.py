@@ -105,5 +105,5 @@ def test_an_axis_that_is_not_said_is_no_part_of_the_form():
 
 def test_places_that_are_unknown_come_last():
     ladder = FolderLadder(folders=["a"], axis="density")
-    facts = [SimpleNamespace(density=density, params=1) for density in (None, 0.5, 0.0)]
-    assert sorted(range(3), key=ladder.place(facts).__getitem__) == [2, 1, 0]
+    facts = [SimpleNamespace(density=density, params=1) for density in (None, 0.0, 0.5)]
+    assert sorted(range(3), key=ladder.place(facts).__getitem__) == [2, 1, 0]  # from dense to sparse

@@ -19,7 +19,7 @@ from pliant.errors import PliantError
 from pliant.ledger.record import stated_facts
 from pliant.measures import Measure
 from pliant.spec import described, digest
-from pliant.study.cost import Cost, evaluation, opening, read_at_once, training
+from pliant.study.cost import TYPICAL_CONTEXT, Cost, evaluation, opening, read_at_once, training
 from pliant.study.foreseen import impossible, left_out
 
 if TYPE_CHECKING:
@@ -178,7 +178,9 @@ def _stated(study: Study, rung: Rung, axis: str) -> dict[str, Any]:
 
 
 def _cost(rung: Rung, change: Change, measures: dict[str, Measure], accelerator: bool) -> Cost:
-    params, context = rung.checkpoint.params, read_at_once(rung.outline())
+    params, context = rung.checkpoint.params, TYPICAL_CONTEXT
+    if change.trains_on or any(measure.pictures() for measure in measures.values()):  # an outline takes time, and tells these alone
+        context = read_at_once(rung.outline())
     tokens = sum(measure.tokens() + context * measure.pictures() for measure in measures.values())
     trained = change.training_tokens(context)
     return training(params, change.draws * trained, accelerator) + evaluation(params, change.repeats * tokens, accelerator)
