@@ -9,6 +9,7 @@ from pliant.data import Corpus
 from pliant.measures import MEASURES
 from pliant.models import Ladder
 from pliant.spec import Spec
+from pliant.spec.sharing import shared
 from pliant.study.arms import Arms
 from pliant.study.ladders import LADDERS
 from pliant.study.question import QUESTIONS
@@ -32,7 +33,7 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
     properties = plain["properties"]
     for name, alternatives in forms.items():
         properties[name] = {"description": properties[name].get("description", ""), "anyOf": alternatives}
-    return {
+    found = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pliant study",
         "description": plain.get("description", ""),
@@ -42,6 +43,7 @@ def study_schema(plain: dict[str, Any]) -> dict[str, Any]:
         "additionalProperties": False,
         "$defs": definitions,
     }
+    return shared(found)
 
 
 def _ladders(definitions: dict[str, Any]) -> list[dict[str, Any]]:
