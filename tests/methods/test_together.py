@@ -67,4 +67,7 @@ def test_three_that_are_used_together(text, made):
         ("sfa", "progressive_layer_dropping", "swa"),
     ):
         model = build("llama-16x2", load_tokenizer("ascii"))
+        start = model.weights()
         train(model, given(text), recipe, methods=[made[kind] for kind in kinds], quiet=True)
+        assert model.weights() != start, kinds
+        assert all(p.isfinite().all() for p in model.network.parameters()), kinds

@@ -24,6 +24,9 @@ from pliant.spec.yaml import read_json
 
 FACTS = "sequences.json"
 
+UNCUT = 2**30
+"""Tokens: more than any text has."""
+
 
 class Sequences:
     """Token sequences in `folder`. Cheap to send to another process: only the path travels."""

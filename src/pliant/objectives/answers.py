@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.order import order
-from pliant.data.sequences import Sequences
+from pliant.data.sequences import UNCUT, Sequences
 from pliant.data.table import Table
 from pliant.errors import PliantError
 from pliant.objectives.next_token import token_losses
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
     from pliant.data import Corpus, Tokenizer
     from pliant.models import Model
-
-
-UNCUT = 2**30
-"""Tokens: more than any dialogue has."""
 
 
 class Answers(Objective):

@@ -21,6 +21,7 @@ from pydantic import Field
 from pliant.data import Part
 from pliant.data.images import Images
 from pliant.data.label_noise import LabelNoise
+from pliant.data.sequences import UNCUT
 from pliant.errors import PliantError
 from pliant.models.heads import outputs
 from pliant.models.images import ImageInput
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from pliant.models import Model
     from pliant.objectives.objective import TrainingData
 
-UNCUT = 2**30
-"""Tokens: more than any text has."""
 
 TYPICAL_LENGTH = 64
 """Tokens of a text with a label, where only the tokenizer knows: for estimates of cost."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.data.order import order
-from pliant.data.sequences import Sequences
+from pliant.data.sequences import UNCUT, Sequences
 from pliant.errors import PliantError
 from pliant.objectives.objective import Batch
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from pliant.data import Part, Tokenizer
     from pliant.data.preferences import Preferences
     from pliant.models import Model
-
-UNCUT = 2**30
-"""Tokens: more than any dialogue has."""
 
 
 def uncut(data: Preferences, tokenizer: Tokenizer, part: Part) -> Sequences:

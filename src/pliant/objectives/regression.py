@@ -16,6 +16,7 @@ from pydantic import Field
 from pliant.data import Part
 from pliant.data.labelled_rows import LabelledRows
 from pliant.data.labelled_texts import NumberedTexts
+from pliant.data.sequences import UNCUT
 from pliant.models.tasks import Needs
 from pliant.objectives.labelled_texts import LabelledTextRows, answered
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
     from pliant.data import Tokenizer
     from pliant.models import Model
-
-UNCUT = 2**30
-"""Tokens: more than any text has."""
 
 
 class Regression(Objective):
