@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.order import order
-from pliant.data.sequences import Sequences
+from pliant.data.sequences import UNCUT, Sequences
 from pliant.data.triplets import Triplets
 from pliant.errors import PliantError
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -55,7 +55,7 @@ class Contrast(Objective):
 
     def data_for(self, tokenizer: Tokenizer) -> Sequences:
         """The texts, uncut."""
-        return self.data.sequences(tokenizer, self.part, 2**30)
+        return self.data.sequences(tokenizer, self.part, UNCUT)
 
     def examples(self, model: Model, length: int | None) -> Contrasted:
         """The texts, cut to `length` tokens. Raises PliantError for a length beyond the model's context."""
