@@ -41,6 +41,18 @@ def parse_count(text: object) -> int:
     return round(number)
 
 
+def parse_share(text: object) -> float:
+    """`"80%"` -> 0.8, and 0.8 as it is. Raises ValueError for what is no finite number."""
+    try:
+        words = str(text).strip()
+        number = float(words.removesuffix("%")) / (100 if words.endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if isinstance(text, bool) or not math.isfinite(number):
+        raise ValueError(f"{text!r} is no share; write 80% or 0.8")
+    return number
+
+
 def format_count(number: float) -> str:
     """16000000 -> `16M`; keeps up to three significant digits, and never says `1000k`."""
     for limit, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -45,6 +45,7 @@ def _register() -> None:
         finetune,
         fit,
         measure,
+        mix,
         predict,
         report,
         run,
@@ -99,6 +100,7 @@ def _register() -> None:
         ),
         name="score",
     )
+    app.command("mix")(mix.mix_command)
     app.command("select")(select.select_command)
     app.command("findings")(findings.findings_command)
     app.command("schema")(schema.schema_command)

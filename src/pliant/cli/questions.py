@@ -36,6 +36,14 @@ def number(text: str) -> float:
     return value
 
 
+def count(text: str) -> int:
+    """`16M`: a whole number."""
+    try:
+        return parse_count(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error) if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]!r} ... is no count") from None
+
+
 FitOption = Annotated[
     list[Path], typer.Option("--fit", help="A fit saved by `pliant fit --save`; its predictions are summed with the others'")
 ]

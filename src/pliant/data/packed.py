@@ -96,9 +96,14 @@ class Packed:
             raise PliantError(
                 f"{self.name}: {len(self)} tokens are fewer than one batch of {batch} x {length + 1}; add text, or lower batch or length"
             )
+        return self.starts(step, batch, length, seed)[:, None] + np.arange(length + 1)
+
+    def starts(self, step: int, batch: int, length: int, seed: int) -> NDArray[np.int64]:
+        """Where each crop of `positions` begins: (batch,). Raises PliantError for fewer tokens than one crop."""
+        if len(self) <= length:
+            raise PliantError(f"{self.name}: its {len(self)} tokens are fewer than one crop of {length + 1}; add text, or lower the length")
         draws = np.random.Philox(key=seed, counter=[0, 0, step, 0]).random_raw(batch)
-        starts = (draws % np.uint64(len(self) - length)).astype(np.int64)
-        return starts[:, None] + np.arange(length + 1)
+        return (draws % np.uint64(len(self) - length)).astype(np.int64)
 
     def batch(self, step: int, batch: int, length: int, seed: int) -> NDArray[np.int64]:
         """`batch` random crops of length + 1 tokens: inputs `[:, :-1]`, targets `[:, 1:]`. A pure function of (seed, step).

@@ -8,14 +8,15 @@ What goes wrong: crops cross the borders of documents, as in most pretraining.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pliant.data import Packed, Part, Tokenizer
-from pliant.data.mixture import Mixed, Text, text_tokens
+from pliant.data.mixed import Mixed
+from pliant.data.mixture import Mixture, Text, text_tokens
 from pliant.errors import PliantError
 from pliant.models.modules import token_embedding
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -41,6 +42,16 @@ class NextToken(Objective):
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
         return Crops.of(self.data_for(model.tokenizer), model, length)
+
+    @property
+    def of_length(self) -> bool:
+        """As the mixture says, where it is one."""
+        return isinstance(self.data, Mixture) and self.data.of_length
+
+    def planned(self, examples: Crops, rows: int) -> Crops:
+        """With the phases of a mixture where the run has them."""
+        text = examples.text
+        return replace(examples, text=text.of_run(rows * examples.length)) if isinstance(text, Mixed) else examples
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the inputs one token on."""

@@ -167,6 +167,15 @@ class Objective(Spec):
         """
         raise NotImplementedError
 
+    @property
+    def of_length(self) -> bool:
+        """Whether what a run draws early depends on how long it is, so that a shorter run is not the beginning of a longer one."""
+        return False
+
+    def planned(self, examples: Any, rows: int) -> Any:
+        """The examples that a run of so many rows draws from. Raises PliantError where they do not suffice for it."""
+        return examples
+
     def told(self) -> str:
         """What its data was found to be, for people; nothing where there is nothing to say."""
         return ""

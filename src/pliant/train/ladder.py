@@ -120,8 +120,8 @@ class TrainedLadder(Optimisation, Ladder):
         """The rungs of one size; along a trajectory each knows the one before it."""
         shared: dict[str, Any] = {name: getattr(self, name) for name in Optimisation.model_fields}
         shared["lr"] = self.lr or model.learning_rate
-        # a method may look at the length of its run, so only a run without any is the beginning of a longer one
-        along = self.schedule.open_ended and not self.methods
+        # a method or a mixture may look at the length of its run; only one without any of those is the beginning of a longer one
+        along = self.schedule.open_ended and not self.methods and not self.learned.of_length
         if along:
             longest = Recipe(**shared, **self.budgets[-1])
             shared["warmup"] = longest.warmup_steps(longest.step_count(model.context, self.learned.row_tokens))

@@ -81,6 +81,7 @@ def train(
         return examples.batch(step, rows, seed).to(model.device)
 
     run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed, batch)
+    examples = objective.planned(examples, run.steps * rows)
     end = run.steps if until is None else min(until, run.steps)
     plain = why_plain(recipe.compile, run.steps, methods, model.device.type)
     state = State(folder, _identity(run, examples, recipe, methods, compiles=not plain) if folder else "", save_every)

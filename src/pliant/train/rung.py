@@ -194,7 +194,7 @@ class TrainedRung:
     @property
     def _along(self) -> bool:
         """Whether this rung lies on a trajectory that a longer one goes on."""
-        return self.recipe.schedule.open_ended and not self.methods
+        return self.recipe.schedule.open_ended and not self.methods and not self.objective.of_length
 
     def _variant(self) -> list[str]:
         """What tells the arms of an experiment apart in tables; the identity tells everything."""
