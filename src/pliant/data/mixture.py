@@ -36,7 +36,7 @@ NEARLY = 0.002
 """How far weights may be from a sum of 1: what rounding three of them leaves."""
 
 
-class Pool(Corpus):
+class MixtureSource(Corpus):
     """One source of a mixture: a corpus, and how often a run may go through it."""
 
     epochs: Rate | None = Field(None, description="At most so many passes over it in a run")
@@ -79,7 +79,9 @@ class Phase(Spec):
 class Mixture(Content):
     """Several texts, each with its share of the training tokens."""
 
-    mixture: dict[str, Pool] = Field(min_length=1, description="The texts by a name: a corpus each, or its source; `epochs` bounds passes")
+    mixture: dict[str, MixtureSource] = Field(
+        min_length=1, description="The texts by a name: a corpus each, or its source; `epochs` bounds passes"
+    )
     phases: tuple[Phase, ...] = Field(
         (Phase(until=None, weights=None, temperature=1.0),),
         min_length=1,
