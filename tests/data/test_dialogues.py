@@ -48,10 +48,44 @@ BAD = [
     ({"messages": None}, "nobody answers"),
     ({"messages": "hello"}, "not a list of turns"),
     ({"messages": ["hello"]}, "not a mapping with role and content"),
+    ({"messages": [{"content": "a"}]}, "turn 1: has no role"),
     ({"messages": [{"role": "asistant", "content": "a"}]}, "did you mean 'assistant'"),
     ({"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}, "not text"),
     ({"question": ["a"], "answer": {"b": 1}}, "not a mapping"),
 ]
+
+
+ORDERS = [
+    ("a", "nobody asks before the answer in turn 1"),
+    ("sa", "nobody asks before the answer in turn 2"),
+    ("aua", "nobody asks before the answer in turn 1"),
+    ("uua", "turns 1 and 2 are both the user's"),
+    ("uaa", "turns 2 and 3 are both the assistant's"),
+    ("uasua", "turn 3 is the system's, which speaks first"),
+    ("usa", "turn 2 is the system's, which speaks first"),
+    ("ssua", "turn 2 is the system's, which speaks first"),
+]
+
+
+def spoken(order, key="role", value="content"):
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    return [{key: names[letter], value: f"words {number}"} for number, letter in enumerate(order)]
+
+
+@pytest.mark.parametrize(("order", "message"), ORDERS)
+def test_turns_in_the_wrong_order_are_one_line_or_a_counted_skip(order, message, tmp_path, cache):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps({"conversations": spoken(turns, "from", "value")}) for turns in ("ua", order, "suaua")))
+    with pytest.raises(PliantError, match=rf"a\.jsonl line 2: {message}"):
+        list(Table(source=str(path)).dialogues("all"))
+    counts = Counter()
+    assert len(list(Table(source=str(path), skip_bad=True).dialogues("all", counts))) == 2
+    assert counts == {"skipped": 1}
+
+
+def test_turns_without_words_are_none_of_the_order():
+    record = {"messages": [*spoken("u"), {"role": "user", "content": ""}, *spoken("a")]}
+    assert [turn.role for turn in dialogue(record, FORMATS["messages"])] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize(("record", "message"), BAD)

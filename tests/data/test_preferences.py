@@ -1,7 +1,10 @@
 """Two answers of which one is preferred, in every form that such tables have."""
 
+import gzip
 import json
+import re
 from collections import Counter
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,7 +85,7 @@ def test_one_answer_that_begins_the_other_is_still_an_answer():
         ({"prompt": "a", "chosen": [message(ASKED)], "rejected": "b"}, "chosen ends with a turn of the user"),
         ({"prompt": "a", "chosen": "\n\nHuman: a\n\nAssistant: ", "rejected": "b"}, "the answer in chosen is empty"),
         ({"prompt": "a", "chosen": {"role": "narrator", "content": "b"}, "rejected": "c"}, "unknown role 'narrator'"),
-        ({"prompt": {"a": 1}, "chosen": "b", "rejected": "c"}, "unknown role"),
+        ({"prompt": {"a": 1}, "chosen": "b", "rejected": "c"}, "has no role"),
         ({"prompt": "a", "chosen": ["b"], "rejected": "c"}, "not a mapping with role and content"),
     ],
 )
@@ -129,11 +132,16 @@ def test_preferences_are_no_table_of_answers():
 
 
 def test_real_pairs(shared_data, cache):
-    """HH-RLHF: 2,312 pairs of transcripts, four of which hold an empty answer (counted with grep)."""
+    """HH-RLHF: 2,312 pairs of transcripts, four with an empty answer and nine in which the assistant speaks twice (counted with grep)."""
     source = shared_data / "preference" / "hh_rlhf_harmless_test" / "test.jsonl.gz"
     table = Preferences(source=str(source), skip_bad=True)
     skipped = Counter()
     found = [pair for _, pair, _ in table.examined("all", skipped)]
-    assert (len(found), skipped["skipped"]) == (2308, 4)
+    with gzip.open(source, "rt") as lines:
+        records = [json.loads(line) for line in lines]
+    spoken = [[re.findall(r"\n\n(Human|Assistant):", record[name]) for name in ("chosen", "rejected")] for record in records]
+    twice = sum(any(pair == ("Assistant", "Assistant") for side in both for pair in pairwise(side)) for both in spoken)
+    assert (len(found), skipped["skipped"]) == (2312 - 4 - 9, 4 + 9)
+    assert (len(records), twice) == (2312, 9)
     assert all(pair.chosen[: pair.shared] == pair.rejected[: pair.shared] for pair in found)
     assert sum(len(pair.chosen) == len(pair.rejected) == pair.shared + 1 for pair in found) > 2200

@@ -84,6 +84,13 @@ def test_the_reference_is_read_once_and_made_again_where_damaged(table, monkeypa
     assert len(list((cache_folder() / "references").glob("*.npy"))) == 2
 
 
+def test_counting_the_pairs_asks_no_reference(table, monkeypatch):
+    monkeypatch.setattr("pliant.objectives.reference._differences", lambda *_: pytest.fail("a pass was made"))
+    subject, objective = model(), Dpo(data=table, part="all")
+    assert objective.counted(subject, None).sequences.counts["examples"] == 14
+    assert Finetune(objective=objective, lr=1e-3, epochs=2).recipe(subject).steps == 2 * round(14 / 8)
+
+
 def test_a_named_reference_enters_the_key_by_what_it_holds(table, tmp_path):
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         save(model(seed), tmp_path / name)

@@ -8,8 +8,8 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from pliant.attacks import Pgd
-from pliant.changes import CHANGES
-from pliant.data import load_tokenizer
+from pliant.changes import CHANGES, Finetune
+from pliant.data import Corpus, load_tokenizer
 from pliant.data.images import Images
 from pliant.data.labelled_texts import LabelledTexts
 from pliant.data.pretrained import PretrainedTokenizer
@@ -17,7 +17,7 @@ from pliant.errors import PliantError
 from pliant.methods import Method
 from pliant.models import Checkpoint, Model, build, load, save, with_head
 from pliant.models.heads import fitted
-from pliant.objectives import OBJECTIVES, Label, Regression
+from pliant.objectives import OBJECTIVES, Label, NextToken, Regression, found_in
 from pliant.train import Recipe, train
 from pliant.train.new_model import NewModel
 
@@ -55,6 +55,41 @@ def bert(tmp_path, labels):
     torch.manual_seed(0)
     network = BertForSequenceClassification(BertConfig(vocab_size=13, id2label=dict(enumerate(labels)), initializer_range=0.3, **shape))
     return Model(network.eval(), PretrainedTokenizer.load(tmp_path / "words"), Checkpoint(name="bert"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind"),
+    [
+        (("text", "label"), "label"),
+        (("sentence", "labels", "idx"), "label"),
+        (("sentence1", "sentence2", "label"), "label"),
+        (("premise", "hypothesis", "label"), "label"),
+        (("text", "score"), "next_token"),
+        (("text", "url"), "next_token"),
+        (("text",), "next_token"),
+        (("question", "answer", "label"), "answers"),
+        (("prompt", "chosen", "rejected", "label"), "dpo"),
+    ],
+)
+def test_what_is_learned_is_told_by_the_columns(table, columns, kind):
+    source = table([{name: f"{name} {number % 2}" for name in columns} for number in range(6)])
+    found = found_in(Corpus(source=source), "all")
+    assert found.kind == kind
+    assert all(name in found.told() for name in columns[:2]) or columns == ("text",)
+    named = Corpus(source=source, field=columns[0])
+    assert found_in(named, "all") == NextToken(data=named, part="all"), "text that is asked for is text"
+
+
+def test_a_plan_says_that_labels_are_learned(table):
+    source, probe = table(coloured()), {"lr": 1e-3, "part": "all"}
+    change = Finetune(data=source, **probe)
+    (note,) = change.notes()
+    assert "a table of text with 3 classes in label; the class is learned (`field: text` learns the text)" in note
+    assert change.meaning() == change.canonical() | {"objective": "label"}
+    as_text = Finetune(data={"source": source, "field": "text"}, **probe)
+    assert as_text.meaning() == as_text.canonical()
+    (note,) = Finetune(data=table([{"text": "a", "url": "b"}]), **probe).notes()
+    assert "a table of text and url; every token of text is learned" in note
 
 
 def test_losses_of_decoders_are_those_of_transformers(table):

@@ -7,13 +7,16 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import pyarrow.parquet as pq
 import pytest
 
 from pliant.errors import PliantError
 from pliant.ledger.ledger import Ledger
+from pliant.ledger.record import Record
 from pliant.report import print_report, report
 from pliant.report.page import page
 from pliant.report.results import gather
+from pliant.report.sections import SECTIONS
 from synthetic_ledger import synthetic_ledger
 from test_webpage import HOSTILE as HOSTILE_NAMES
 from test_webpage import assert_inert
@@ -132,6 +135,15 @@ def test_sections_come_in_reading_order(document):
     ]
     assert [title for title in titles if title in expected] == expected
     assert "the loss is NaN after step 12" in document.text()
+
+
+def test_every_metric_of_a_measure_is_named_among_the_records(tmp_path):
+    ledger = Ledger(tmp_path / "twice", create=True)
+    rows = pq.read_table(synthetic_ledger(tmp_path / "once", seeds=[0], samples=4).shards()[0]).to_pylist()
+    one = {name: rows[0][name] for name in rows[0]} | {"measure": "m"}
+    ledger.write([Record(**one | {"metric": metric}) for metric in ("accuracy", "nll")] + [Record(**one | {"measure": "o", "key": "k"})])
+    (section,) = [found for make in SECTIONS if (found := make(gather(ledger))) is not None and found.title == "Records"]
+    assert [row[3] for row in section.parts[0].parts[0].rows] == ["m accuracy", "m nll", "o"]
 
 
 def test_names_and_errors_are_only_ever_text(tmp_path):

@@ -48,6 +48,15 @@ def test_training_tokens_are_those_that_are_read():
     assert (measure.tokens(), measure.pictures()) == (0, 50)
 
 
+def test_every_text_of_a_pair_is_counted(tmp_path):
+    pairs, triplets = tmp_path / "pairs.jsonl", tmp_path / "triplets.jsonl"
+    pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}')
+    triplets.write_text('{"query": "a", "positive": "b", "negatives": ["c", "d"]}')
+    read = {kind: str(pairs) for kind in ("dpo", "bradley_terry")} | {"contrast": str(triplets)}
+    found = {kind: Finetune(objective={kind: {"data": data}}, lr=1e-3, length=16).training_tokens(256) for kind, data in read.items()}  # pyright: ignore[reportArgumentType]
+    assert found == {"dpo": 30 * 8 * 2 * 16, "bradley_terry": 30 * 8 * 2 * 16, "contrast": 30 * 8 * 4 * 16}
+
+
 def test_ladders_of_labels_count_examples(tmp_path):
     ladder = {"model": ["cnn-4x1"], "objective": DIGITS, "batch": 16, "schedule": "constant"}
     for budget in ({"examples": [32, 64]}, {"tokens": [32, 64]}):

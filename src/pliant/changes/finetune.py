@@ -183,6 +183,6 @@ class Finetune(Optimisation, Change):
         return self.length if "length" in self.model_fields_set or isinstance(self.learned, NextToken) else None
 
     def _steps_of_epochs(self, model: Model) -> int:
-        examples = self.learned.examples(model, self.longest)
+        examples = self.learned.counted(model, self.longest)
         tokens_a_step = self.batch * self.accumulate * examples.row_tokens
         return max(1, round((self.epochs or 0) * examples.unique / tokens_a_step))

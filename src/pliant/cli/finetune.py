@@ -151,7 +151,7 @@ def _described(change: Finetune, model: Model) -> dict[str, Any]:
     learned = change.learned
     model = fitted(model, learned.needs())
     recipe = change.recipe(model)
-    examples = learned.examples(model, recipe.length)
+    examples = learned.counted(model, recipe.length)
     return {
         "objective": learned.kind,
         "data": learned.told() or "text; every token is learned",
@@ -178,7 +178,7 @@ def _read(told: dict[str, Any]) -> str:
 def _print(told: dict[str, Any]) -> None:
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in told["counts"].items())
     whole = "" if told["part"] == "all" else f" (the {told['part']} part; --part all for all)"
-    print(f"data: {told['data']}{whole}")
+    print(f"objective: {told['objective']}\ndata: {told['data']}{whole}")
     print(f"      {counts}" + (f"; at most {told['length']} tokens are {_read(told)} in an example" if "length" in told else ""))
     if "labels" in told:
         print(f"      the head answers with {', '.join(told['labels'][:12])}{' ...' if len(told['labels']) > 12 else ''}")

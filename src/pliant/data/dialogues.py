@@ -11,13 +11,14 @@ empty are one thing: no text.
 | `instruction`, `input`, `output` (Alpaca) | instruction and input, an empty line between them, ask |
 | `question`, `answer` | one asks, one answers |
 
-What goes wrong: an answer that is empty teaches nothing, and roles in another order than the model's template allows are refused by it.
+What goes wrong: an answer that is empty teaches nothing. Turns in another order than a system's, then a question and an answer by turns,
+are refused, whatever a template would make of them: most data sets that hold them were cut in the wrong place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -53,7 +54,7 @@ class Turn:
 def dialogue(record: Mapping[str, Any], form: Format) -> list[Turn]:
     """The turns of a record, at least one of them the assistant's.
 
-    Raises PliantError for a column that is missing, turns that are none, and an assistant who says nothing.
+    Raises PliantError for a column that is missing, turns that are none or in the wrong order, and an assistant who says nothing.
     """
     check_columns(record, form)
     turns = [turn for turn in form.read(record) if turn.text or turn.role == "assistant"]
@@ -62,7 +63,21 @@ def dialogue(record: Mapping[str, Any], form: Format) -> list[Turn]:
     empty = [number for number, turn in enumerate(turns, 1) if not turn.text.strip()]
     if empty:
         raise PliantError(f"the answer in turn {empty[0]} is empty (format {form.name})")
+    check_order(turns)
     return turns
+
+
+def check_order(turns: Sequence[Turn], where: str = "") -> None:
+    """Raises PliantError for turns that do not go by turns: a system first if at all, then somebody who asks, then an answer."""
+    before: Role = "system"
+    for number, turn in enumerate(turns, 1):
+        if turn.role == "system" and number > 1:
+            raise PliantError(f"{where}turn {number} is the system's, which speaks first or not at all")
+        if turn.role == "assistant" and before == "system":
+            raise PliantError(f"{where}nobody asks before the answer in turn {number}")
+        if turn.role == before != "system":
+            raise PliantError(f"{where}turns {number - 1} and {number} are both the {turn.role}'s; make one of them")
+        before = turn.role
 
 
 def text_of(record: Mapping[str, Any], name: str) -> str:
@@ -99,6 +114,8 @@ def _message(turn: Any, where: str) -> Turn:
         raise PliantError(f"{where}: is {type(turn).__name__}, not a mapping with role and content")
     fields = cast("Mapping[str, Any]", turn)
     role = fields.get("role", fields.get("from"))
+    if role is None or role == "":
+        raise PliantError(f"{where}: has no role; the known are system, user and assistant, and what data sets call them")
     if str(role).lower() not in ROLES:
         raise PliantError(f"{where}: unknown role {str(role)[:40]!r}; {nearest(str(role)[:40], ROLES)}")
     content = fields.get("content", fields.get("value"))

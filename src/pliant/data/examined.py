@@ -17,10 +17,10 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from pliant.data.content import contents
 from pliant.data.fields import TEXT_FIELDS
 from pliant.data.formats import Format, check_columns, format_of
-from pliant.data.locate import LINES, TABLES, kind_of, locate
+from pliant.data.locate import locate
 from pliant.data.located import Located
 from pliant.data.rendering import Piece, chat_template, tokenised
-from pliant.data.rows import SEPARATED, records, rows
+from pliant.data.rows import first_record, rows
 from pliant.data.selection import Selection
 from pliant.data.sequences import Sequences, built
 from pliant.data.split import Part, held_out_share
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pliant.data.tokenizer import Tokenizer
 
 _FORMAT = 1  # raise it when the same table would give other sequences
-_TOKENS = 2  # raise it when the same examples would have other tokens
+_TOKENS = 3  # raise it when the same examples would have other tokens
 _GROUP = 1024  # examples tokenised at once
 
 Example = TypeVar("Example")
@@ -74,18 +74,13 @@ class Examined(Located):
 
         Raises PliantError for a source that cannot be read.
         """
-        paths = [] if corpus.field or corpus.source.startswith("builtin:") else locate(corpus.source)
-        if not paths or kind_of(paths[0]) not in (*LINES, *TABLES, *SEPARATED):
-            return None
-        _, record = next(records(paths[:1]), ("", None))
-        if not isinstance(record, Mapping) or any(name in record for name in TEXT_FIELDS):
-            return None
-        return cls(source=corpus.source) if cls.has(set(record)) else None
+        record = None if corpus.field else first_record(corpus.source)
+        return cls(source=corpus.source) if record is not None and cls.has(set(record)) else None
 
     @classmethod
     def has(cls, columns: set[str]) -> bool:
-        """Whether a table with these columns is one of its own accord."""
-        return any(set(form.needs) <= columns for form in cls.formats.values())
+        """Whether a table with these columns is one of its own accord: not where one of them is simply a text."""
+        return not columns & set(TEXT_FIELDS) and any(set(form.needs) <= columns for form in cls.formats.values())
 
     def characters(self, part: Part = "all") -> int:
         """Its files' bytes."""

@@ -2,6 +2,7 @@
 
 Columns are told apart as they are usually called; `text_column`, `pair_column` and `label_column` name others. A label is a class by name
 or number, or a list of probabilities (a soft label); for numbers it is a number or a list of them.
+A table of text and `label` is one of its own accord, unless it is asked for as text (`field: text`).
 What goes wrong: the order of classes is that of their numbers, or of the alphabet, unless a table's schema names them; a text that comes
 with two labels is two examples.
 """
@@ -29,7 +30,6 @@ from pliant.files import cache_folder
 from pliant.spec import digest, nearest
 
 if TYPE_CHECKING:
-    from pliant.data.corpus import Corpus
     from pliant.data.rendering import Piece
     from pliant.data.split import Part
     from pliant.data.tokenizer import Tokenizer
@@ -82,9 +82,9 @@ class LabelledTexts(Examined):
     label_column: str | None = Field(None, description="Column of the label; by default label or another usual name")
 
     @classmethod
-    def of(cls, corpus: Corpus) -> None:
-        """A table of texts is a corpus unless it is asked for as labelled."""
-        return
+    def has(cls, columns: set[str]) -> bool:
+        """Where texts stand beside a column that is called a label; one of another name is only read when it is asked for."""
+        return not cls.numbers and bool(columns & {"label", "labels"}) and any(set(form.needs) <= columns for form in cls.formats.values())
 
     def fingerprint(self) -> str:
         """Of what the files hold, and which columns are read."""

@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pliant.data.dialogues import Role, Turn, instructed, said, text_of
+from pliant.data.dialogues import Role, Turn, check_order, instructed, said, text_of
 from pliant.data.examined import Examined, Marked
 from pliant.data.formats import Format, named
 from pliant.data.rendering import Piece, pieces_of
@@ -48,7 +48,10 @@ class PreferencePair:
 
 
 def preference(record: Mapping[str, Any], form: Format) -> PreferencePair:
-    """What a record says. Raises PliantError where an answer is missing or empty, nobody answers, or both are the same."""
+    """What a record says.
+
+    Raises PliantError where an answer is missing or empty, nobody answers, both are the same, or turns are in the wrong order.
+    """
     asked: list[Turn] = form.read(record)
     chosen, rejected = (_whole(record, name, asked) for name in ANSWERS)
     if chosen == rejected:
@@ -60,6 +63,8 @@ def preference(record: Mapping[str, Any], form: Format) -> PreferencePair:
             raise PliantError(f"{name} ends with a turn of the {turns[-1].role}, not with an answer")
         if any(turn.role == "assistant" and not turn.text.strip() for turn in turns[shared:]):
             raise PliantError(f"the answer in {name} is empty")
+        if len(turns) > 1:  # an answer may stand alone, to nothing that was asked
+            check_order(turns, f"{name}: ")
     return PreferencePair(chosen, rejected, shared)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pliant.data.content import regular
 from pliant.data.decoding import decompressed, faults
 from pliant.data.fields import Wanted
-from pliant.data.locate import LINES, TABLES, kind_of
+from pliant.data.locate import LINES, TABLES, kind_of, locate
 from pliant.data.records import csv_records, json_records
 from pliant.data.tables import table_rows
 from pliant.errors import PliantError
@@ -40,6 +40,15 @@ def rows(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if not isinstance(record, Mapping):
             raise PliantError(f"{where}: a record must be a mapping of fields, such as question and answer")
         yield where, record
+
+
+def first_record(source: str) -> Mapping[str, Any] | None:
+    """The fields of a source's first record; None of text, and of records without fields. Raises PliantError for what cannot be read."""
+    paths = [] if source.startswith("builtin:") else locate(source)
+    if not paths or kind_of(paths[0]) not in (*LINES, *TABLES, *SEPARATED):
+        return None
+    _, record = next(records(paths[:1]), ("", None))
+    return cast("Mapping[str, Any]", record) if isinstance(record, Mapping) else None
 
 
 def records(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ together.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -79,6 +80,10 @@ class Triplets(Examined):
     def fingerprint(self) -> str:
         """Of what the files hold, read as texts that belong together."""
         return digest(f"{self.kind} {super().fingerprint()}")
+
+    def texts_of_example(self) -> int:
+        """Texts that an example has, as far as the first one tells. Raises PliantError for whatever is wrong with it."""
+        return len(next((texts for _, texts, _ in self.examined("all", Counter())), ("", "")))
 
     def example(self, record: Mapping[str, Any], form: Format) -> list[str]:
         """Its texts."""

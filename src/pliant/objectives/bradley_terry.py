@@ -57,6 +57,10 @@ class BradleyTerry(Objective):
         """The pairs. Raises PliantError for a length beyond the model's context."""
         return rewarded_pairs(self.data, model, self.part, length)
 
+    def texts_of_row(self) -> int:
+        """Both answers."""
+        return 2
+
     def told(self) -> str:
         """The columns that were found."""
         return f"a table of {' and '.join(self.data.form().needs)}; the chosen answer is to have the larger reward"

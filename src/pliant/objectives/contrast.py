@@ -63,6 +63,10 @@ class Contrast(Objective):
             raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
         return Contrasted(self.data.sequences(model.tokenizer, self.part, (length or model.context) - 1))
 
+    def texts_of_row(self) -> int:
+        """A query, its positive, and hard negatives where there are any."""
+        return self.data.texts_of_example()
+
     def told(self) -> str:
         """The columns that were found."""
         needs = " and ".join(self.data.form().needs)

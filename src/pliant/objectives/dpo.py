@@ -63,8 +63,16 @@ class Dpo(Objective):
 
         Raises PliantError for a length beyond the model's context, and a reference of another tokenizer or context.
         """
-        pairs = Pairs(cut(self.data, model, self.part, length), log(2))
+        pairs = self.counted(model, length)
         return replace(pairs, known=(("reference", reference_differences(self.reference, model, pairs)),))
+
+    def counted(self, model: Model, length: int | None) -> Pairs:
+        """The pairs alone."""
+        return Pairs(cut(self.data, model, self.part, length), log(2))
+
+    def texts_of_row(self) -> int:
+        """Both answers."""
+        return 2
 
     def told(self) -> str:
         """The columns that were found."""

@@ -21,6 +21,7 @@ from pydantic import Field
 from pliant.data import Part
 from pliant.data.images import Images
 from pliant.data.label_noise import LabelNoise
+from pliant.data.labelled_texts import LabelledTexts
 from pliant.data.sequences import UNCUT
 from pliant.errors import PliantError
 from pliant.models.heads import outputs
@@ -59,9 +60,10 @@ class Label(Objective):
 
     @classmethod
     def found_in(cls, corpus: Corpus, part: Part) -> Label | None:
-        """Where a source holds images: tables of texts are corpora unless they are asked for as labelled."""
+        """Where a source holds images, or texts with a column that is called a label."""
         images = corpus.field is None and Images.recognised(corpus.source)
-        return cls(data=Images(source=corpus.source), part=part) if images else None
+        data = Images(source=corpus.source) if images else LabelledTexts.of(corpus)
+        return None if data is None else cls(data=data, part=part)
 
     def needs(self) -> Needs:
         """A classifier with an output for each class, and for images what they look like."""
@@ -124,7 +126,8 @@ class Label(Objective):
         if isinstance(self.data, Images):
             return f"images of {len(self.data.whole().classes)} classes; the class is learned"
         *texts, label = self.data.form().needs
-        return f"a table of {' and '.join(texts)} with {len(self.data.classes())} classes in {label}; the class is learned"
+        told = f"a table of {' and '.join(texts)} with {len(self.data.classes())} classes in {label}; the class is learned"
+        return f"{told} (`field: {texts[0]}` learns the text)" if len(texts) == 1 else told
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` are outputs of the head (rows,), or probabilities of all of them (rows, outputs)."""

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from pliant.data import Packed, Part, Tokenizer
+from pliant.data import Corpus, Packed, Part, Tokenizer
+from pliant.data.fields import usual
 from pliant.data.mixed import Mixed
 from pliant.data.mixture import Mixture, Text, text_tokens
+from pliant.data.rows import first_record
 from pliant.errors import PliantError
 from pliant.models.modules import token_embedding
 from pliant.objectives.objective import Batch, Losses, Objective
@@ -38,6 +40,13 @@ class NextToken(Objective):
     def data_for(self, tokenizer: Tokenizer) -> Packed | Mixed:
         """The text, tokenised once."""
         return text_tokens(self.data, tokenizer, self.part)
+
+    def told(self) -> str:
+        """Which columns of a table are its text, where there are others."""
+        record = first_record(self.data.source) if isinstance(self.data, Corpus) and self.data.field is None else None
+        read = usual(tuple(record)) if record else ()
+        others = [name for name in record or () if name not in read]
+        return f"a table of {' and '.join((*read, *others)[:8])}; every token of {' and '.join(read)} is learned" if others else ""
 
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""

@@ -176,16 +176,24 @@ class Objective(Spec):
         """The examples that a run of so many rows draws from. Raises PliantError where they do not suffice for it."""
         return examples
 
+    def counted(self, model: Model, length: int | None) -> Examples:
+        """The same data for whoever counts it before any training: without what takes passes through a network. Raises as `examples`."""
+        return self.examples(model, length)
+
     def told(self) -> str:
         """What its data was found to be, for people; nothing where there is nothing to say."""
         return ""
 
     def tokens_read(self, length: int | None, context: float) -> float:
-        """About how many tokens go through a network for one row cut at `length`: for estimates of cost.
+        """About how many tokens go through a network for one row, its texts cut at `length`: for estimates of cost.
 
         `context` is the network's longest text, or what one image counts as (see `pliant.models.operations`).
         """
-        return float(length or context)
+        return self.texts_of_row() * float(length or context)
+
+    def texts_of_row(self) -> int:
+        """How many texts go through a network for one row: both of a pair. Raises PliantError for data that cannot be read."""
+        return 1
 
     def pictures(self) -> int:
         """How many images its data holds; 0 where it is text. Raises PliantError for data that cannot be read."""

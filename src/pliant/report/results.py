@@ -116,6 +116,6 @@ def gather(source: Runs | Ledger | str | Path) -> Results:
 
 
 def _first(ledger: Ledger, status: str) -> list[dict[str, Any]]:
-    order = "study, checkpoint, position, change_json, measure, seed, draw"
+    order = "study, checkpoint, position, change_json, measure, metric, seed, draw"
     rows = ledger.sql(f"select * from records where status = '{status}' order by {order} limit {MOST_RECORDS}").to_pylist()
     return [row | {"change": recorded(row["change_json"])} for row in in_natural_order(rows, ["study", "checkpoint", "position"])]

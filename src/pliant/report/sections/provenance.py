@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from pliant.axes import axis_named
+from pliant.decide.curves.series import reading_name
 from pliant.numbers import format_seconds
 from pliant.report.parts import Cell, Code, Folded, Paragraph, Part, Section, TablePart
 from pliant.report.results import Results
@@ -35,12 +36,15 @@ def records(results: Results) -> Section | None:
     """Every measured value."""
     if not results.records:
         return None
+    metrics: dict[str, set[str]] = {}
+    for row in results.records:
+        metrics.setdefault(row["measure"], set()).add(row["metric"])
     rows: list[list[Cell]] = [
         [
             str(row["checkpoint"]),
             "" if row["position"] is None else axis_named(row["axis"], row["phase"]).number(row["position"]),
             row["change"].name(),
-            str(row["measure"]),
+            reading_name(row["measure"], row["metric"], metrics[row["measure"]]),
             f"{row['seed']}" if not row["draw"] else f"{row['seed']}, draw {row['draw']}",
             "" if row["value"] is None else f"{row['value']:.4f}",
             "" if row["stderr"] is None else f"{row['stderr']:.4f}",
