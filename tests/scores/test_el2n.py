@@ -16,7 +16,7 @@ from pliant.models import ImageInput, Model, build
 from pliant.models.checkpoint import Checkpoint
 from pliant.models.vision.mlp import PixelMlpConfig, PixelMlpForImageClassification
 from pliant.objectives.labelled import LabelledImages
-from pliant.scores import El2n, Grand
+from pliant.scores import El2n, Grand, GrandLastLayer
 
 FORM = ImageInput((8, 8), 1, (0.0,), (1.0,))
 TEN = tuple(str(number) for number in range(10))
@@ -80,6 +80,21 @@ def test_the_gradient_of_a_linear_network_has_a_closed_form() -> None:
     length = np.linalg.norm(examples.pictures.pixels(np.arange(60)).reshape(60, -1) / 255, axis=1)
     expected = El2n()([model], examples).values * np.sqrt(length**2 + 1)
     assert Grand()([model], examples).values == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["resnet-8x4", "mlp-16x1"])
+def test_the_last_layer_alone_has_a_closed_form(preset: str) -> None:
+    """|| error || sqrt(|| what goes into it ||^2 + 1)."""
+    examples, model = digits(), build(preset, images=FORM, labels=TEN)
+    kept: list[torch.Tensor] = []
+    last = [layer for layer in model.network.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    hook = last.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0].detach()))
+    errors = El2n()([model], examples).values
+    hook.remove()
+    expected = errors * np.sqrt(np.square(torch.cat(kept).double().numpy()).sum(1) + 1)
+    found = GrandLastLayer()([model], examples)
+    assert found.values == pytest.approx(expected, rel=1e-5)
+    assert found.score == {"kind": "grand_last_layer"}
 
 
 @pytest.mark.parametrize("preset", ["resnet-8x4", "cnn-4x2", "vit-32x1"])

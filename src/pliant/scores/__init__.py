@@ -5,11 +5,12 @@ from __future__ import annotations
 from pliant.scores.context_need import ContextNeed
 from pliant.scores.el2n import El2n
 from pliant.scores.grand import Grand
+from pliant.scores.grand_last_layer import GrandLastLayer
 from pliant.scores.perplexity import Perplexity
 from pliant.scores.score import Score
 from pliant.scores.scores import Scores
 from pliant.spec import Catalog
 
-SCORES: Catalog[Score] = Catalog("score", Perplexity, El2n, Grand, ContextNeed)
+SCORES: Catalog[Score] = Catalog("score", Perplexity, El2n, Grand, GrandLastLayer, ContextNeed)
 
-__all__ = ["SCORES", "ContextNeed", "El2n", "Grand", "Perplexity", "Score", "Scores"]
+__all__ = ["SCORES", "ContextNeed", "El2n", "Grand", "GrandLastLayer", "Perplexity", "Score", "Scores"]
