@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pliant.scores import factors, ghost_norms
+from pliant.scores.factors import Unfit
 from pliant.scores.ghost_norms import one_by_one, squared_gradients, together
-from pliant.scores.layers import Unfit
 
 ROWS, LENGTH, WORDS = 5, 7, 11
 NUMBERS = {"vocab_size": WORDS, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}
@@ -122,6 +122,14 @@ def test_some_modules_alone_end_the_backward_pass() -> None:
     found = together(model, losses, ROWS, [model.lm_head])
     assert torch.allclose(found, one_by_one(model, losses, ROWS, [model.lm_head]), rtol=1e-10)
     assert (found < together(model, losses, ROWS, [model])).all()
+
+
+def test_a_convolution_of_many_channels_by_pairs_of_its_few_positions() -> None:
+    torch.manual_seed(0)
+    layer, images = nn.Conv2d(8, 12, 3).double(), torch.randn(ROWS, 8, 4, 4, dtype=torch.float64)
+    check(layer, lambda rows: layer(images[rows]).square().flatten(1).sum(1))
+    shared = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Tanh()).double()
+    check(shared, lambda rows: shared(shared(images[rows])).square().flatten(1).sum(1))
 
 
 class Mixing(nn.Module):

@@ -29,16 +29,6 @@ class Outer:
 
     outs: Tensor
     ins: Tensor
-    """Or, for a layer that reads its input several times over, (rows, ...), of which `unfold` makes them for some rows."""
-    unfold: Callable[[Tensor], Tensor] | None = None
-
-    def of(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Both factors of some rows."""
-        return self.outs[rows], self.ins[rows] if self.unfold is None else self.unfold(self.ins[rows])
-
-    def width(self) -> int:
-        """Numbers that go into one output."""
-        return self.of(slice(0, 1))[1].shape[-1]
 
 
 @dataclass(frozen=True)
@@ -49,7 +39,19 @@ class Lookup:
     ins: Tensor
 
 
-Product = Outer | Lookup
+@dataclass(frozen=True)
+class Made:
+    """What is cheaper to make than to multiply: `of` gives the gradients (1, numbers) of one of so many rows at a time."""
+
+    rows: int
+    of: Callable[[int], Tensor]
+
+
+Product = Outer | Lookup | Made
+
+
+class Unfit(Exception):
+    """Gradients of rows that cannot be told apart, or not in this way."""
 
 
 def squared_length(parts: Sequence[Product]) -> Tensor:
@@ -61,14 +63,16 @@ def squared_length(parts: Sequence[Product]) -> Tensor:
 
 
 def inner(one: Product, other: Product) -> Tensor:
-    """(rows,) the inner product of two gradients of one weight, in float64."""
+    """(rows,) the inner product of two gradients of one weight, in float64. Raises Unfit for two of which none is known."""
     if isinstance(one, Outer) and isinstance(other, Outer):
         return _of_layers(one, other)
     if isinstance(one, Lookup) and isinstance(other, Lookup):
         return _of_tables(one, other)
+    if isinstance(one, Made) and isinstance(other, Made):
+        return _of_made(one, other)
     table, layer = (one, other) if isinstance(one, Lookup) else (other, one)
-    assert isinstance(table, Lookup)
-    assert isinstance(layer, Outer)
+    if not isinstance(table, Lookup) or not isinstance(layer, Outer):
+        raise Unfit("a weight is shared by layers of two kinds")
     return _of_both(table, layer)
 
 
@@ -77,17 +81,25 @@ def _of_layers(one: Outer, other: Outer) -> Tensor:
     import torch
 
     rows, groups, positions, out = one.outs.shape
-    others, width = other.outs.shape[2], one.width()
+    others, width = other.outs.shape[2], one.ins.shape[-1]
     pairs = positions * others * (out + width) <= (positions + others) * out * width / 2
     found: list[Tensor] = []
-    for some, _ in _pieces(rows, 1, groups * max(positions * others if pairs else out * width, positions * width)):
-        outs, ins = one.of(some)
-        more, inputs = (outs, ins) if one is other else other.of(some)
+    for some, _ in _pieces(rows, 1, groups * (positions * others if pairs else out * width)):
         if pairs:
-            found.append(_dot(outs @ more.mT, ins @ inputs.mT))
+            found.append(_dot(one.outs[some] @ other.outs[some].mT, one.ins[some] @ other.ins[some].mT))
         else:
-            product = outs.mT @ ins
-            found.append(_dot(product, product if one is other else more.mT @ inputs))
+            product = one.outs[some].mT @ one.ins[some]
+            found.append(_dot(product, product if one is other else other.outs[some].mT @ other.ins[some]))
+    return torch.cat(found)
+
+
+def _of_made(one: Made, other: Made) -> Tensor:
+    import torch
+
+    found: list[Tensor] = []
+    for row in range(one.rows):
+        made = one.of(row)
+        found.append(_dot(made, made if one is other else other.of(row)))
     return torch.cat(found)
 
 
@@ -109,7 +121,7 @@ def _of_both(table: Lookup, layer: Outer) -> Tensor:
     import torch
 
     rows, positions = table.ids.shape
-    outs, ins = (factor[:, 0] for factor in layer.of(slice(None)))
+    outs, ins = layer.outs[:, 0], layer.ins[:, 0]
     total = torch.zeros(rows, dtype=torch.float64, device=ins.device)
     for some, part in _pieces(rows, positions, outs.shape[1]):
         ids = table.ids[some, part]

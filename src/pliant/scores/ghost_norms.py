@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from pliant.progress import remark
-from pliant.scores.factors import Product, squared_length
-from pliant.scores.layers import Unfit, each_row, gradient_parts
+from pliant.scores.factors import Product, Unfit, squared_length
+from pliant.scores.layers import each_row, gradient_parts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

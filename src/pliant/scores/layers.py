@@ -8,20 +8,15 @@ What goes wrong: a module that is given no row for each row, or keeps many param
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pliant.scores.factors import ENTRIES, Lookup, Outer, Product
+from pliant.scores.factors import ENTRIES, Lookup, Made, Outer, Product, Unfit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Parts = Iterator[tuple["nn.Parameter", "Product | Tensor"]]
 """Parameters of a module, each with a product, or with the gradient itself (rows, ...)."""
-
-
-class Unfit(Exception):
-    """A module whose rows cannot be told apart."""
 
 
 def each_row(inputs: tuple[Any, ...], rows: int) -> tuple[Any, ...] | None:
@@ -88,27 +83,33 @@ def _embedding(table: Any, inputs: tuple[Any, ...], options: Mapping[str, Any], 
 
 
 def _convolution(layer: Any, given: Tensor, gradient: Tensor) -> Parts:
-    """A linear layer of patches, in groups."""
+    """A linear layer of patches, in groups; where there are many of those, and few weights, each row's own gradient is made in turn."""
+    import torch
     from torch.nn.functional import unfold
 
-    groups, flat = layer.groups, gradient.ndim == 3
+    rows, groups, flat = len(gradient), layer.groups, gradient.ndim == 3
+    given, outs = _wide(given), _wide(gradient)
+    folded = outs.reshape(rows, groups, outs.shape[1] // groups, -1).mT
+    positions, (out, width) = folded.shape[2], (layer.weight.shape[0] // groups, layer.weight[0].numel())
 
     def two(numbers: Any, fill: int) -> tuple[int, ...]:
         return (fill, *numbers) if flat else tuple(numbers)
 
-    patches = partial(
-        unfold, kernel_size=two(layer.kernel_size, 1), dilation=two(layer.dilation, 1), padding=two(layer.padding, 0),
-        stride=two(layer.stride, 1),
-    )  # fmt: skip
+    def made(row: int) -> Tensor:
+        shape, some = layer.weight.new_empty(()).to(outs.dtype).expand(layer.weight.shape), slice(row, row + 1)
+        found = torch.ops.aten.convolution_backward(
+            outs[some], given[some], shape, None, layer.stride, layer.padding, layer.dilation, False, [0], groups, [False, True, False]
+        )
+        return found[1].reshape(1, -1)
 
-    def ins(images: Tensor) -> Tensor:
-        found = patches(images[:, :, None] if flat else images)
-        return found.reshape(len(images), groups, -1, found.shape[-1]).mT
-
-    outs = _wide(gradient).reshape(len(gradient), groups, gradient.shape[1] // groups, -1).mT
-    yield layer.weight, Outer(outs, _wide(given), ins)
+    if positions * (out + width) > out * width:
+        yield layer.weight, Made(rows, made)
+    else:
+        size, spread, border, step = two(layer.kernel_size, 1), two(layer.dilation, 1), two(layer.padding, 0), two(layer.stride, 1)
+        patches = unfold(given[:, :, None] if flat else given, size, spread, border, step)
+        yield layer.weight, Outer(folded, patches.reshape(rows, groups, -1, positions).mT)
     if layer.bias is not None:
-        yield layer.bias, outs.sum(2).flatten(1)
+        yield layer.bias, folded.sum(2).flatten(1)
 
 
 def _norm(layer: Any, rows: int, inputs: tuple[Any, ...], options: Mapping[str, Any], gradient: Tensor) -> Parts:
