@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from pliant.attacks.attack import Attack
+from typing import Annotated
+
+from pliant.attacks.attack import Attack, Checks, Costing
+from pliant.attacks.bim import Bim
 from pliant.attacks.pgd import Pgd
+from pliant.attacks.random_signs import RandomSigns
 from pliant.spec import Catalog
+from pliant.spec.fields import OneOf
 
-ATTACKS: Catalog[Attack] = Catalog("attack", Pgd)
+ATTACKS: Catalog[Attack] = Catalog("attack", Pgd, Bim, RandomSigns)
 
-__all__ = ["ATTACKS", "Attack", "Pgd"]
+AnyAttack = Annotated[Attack, OneOf(ATTACKS)]
+"""The type of a field that holds an attack."""
+
+__all__ = ["ATTACKS", "AnyAttack", "Attack", "Bim", "Checks", "Costing", "Pgd", "RandomSigns"]

@@ -12,12 +12,13 @@ from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
 from pliant.measures.predictions import Predictions, agreement
 from pliant.measures.preference import Preference
+from pliant.measures.robustness import Robustness
 from pliant.measures.tasks import Tasks
 from pliant.measures.weight_change import WeightChange
 from pliant.spec import Catalog
 
 MEASURES: Catalog[Measure] = Catalog(
-    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks, WeightChange
+    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks, WeightChange, Robustness
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Predictions",
     "Preference",
     "Reading",
+    "Robustness",
     "Tasks",
     "WeightChange",
     "agreement",
