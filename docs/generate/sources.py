@@ -179,7 +179,7 @@ class Module:
 
     def _constant(self, node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
         value = self.type(node.value) if node.value else ""
-        if len(value) > WIDTH or "\n" in value:
+        if (len(value) > WIDTH or "\n" in value) and not value.startswith("Catalog("):  # kinds are told, however many
             value = re.sub(r"[(\[{].*[)\]}]", lambda inside: f"{inside[0][0]}...{inside[0][-1]}", value)
         typed = f": {self.written(node.annotation)}" if isinstance(node, ast.AnnAssign) else ""
         yield from _laid_out(f"{_defined(node)}{typed}" + (f" = {value}" if value else ""), self.comment(node, self.tree.body))

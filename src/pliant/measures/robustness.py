@@ -76,7 +76,7 @@ class Robustness(Measure):
             raise PliantError(f"target {self.attack.aim()[:40]!r} is no class of {self.data.source}, which has {', '.join(names[:6])}")
         checks = self.attack.checks() if self.checked else Checks()
         tried = _tried(self.attack, checks)
-        found = Found(list(examples.ids[:count]), examples.fingerprint)
+        found = Withstood(list(examples.ids[:count]), examples.fingerprint)
         try:
             with progress("robustness", count) as advance:
                 for start in range(0, count, self.batch):
@@ -140,7 +140,7 @@ class Prompted:
         return Losses(cross_entropy(logits, batch.targets, reduction="none"), batch.weights, SimpleNamespace(logits=logits))
 
 
-class Found:
+class Withstood:
     """What was right, attack by attack, and what was answered."""
 
     def __init__(self, ids: list[str], data: str) -> None:
