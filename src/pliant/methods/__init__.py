@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pliant.methods.activation_penalty import ActivationPenalty
+from pliant.methods.adversarial import Adversarial
 from pliant.methods.adversarial_self_attention import AdversarialSelfAttention
 from pliant.methods.bi_drop import BiDrop
 from pliant.methods.dora import Dora
@@ -29,12 +30,13 @@ METHODS: Catalog[Method] = Catalog(
     "method",
     *(QuantizeAware, Lora, Dora, Probe),
     *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa),
-    *(Sam, ActivationPenalty, BiDrop, ProgressiveLayerDropping, AdversarialSelfAttention),
+    *(Sam, ActivationPenalty, BiDrop, ProgressiveLayerDropping, AdversarialSelfAttention, Adversarial),
 )
 
 __all__ = [
     "METHODS",
     "ActivationPenalty",
+    "Adversarial",
     "AdversarialSelfAttention",
     "BiDrop",
     "Compute",

@@ -34,6 +34,7 @@ what it refuses to be beside, and what it has to be listed behind:
 | ema, swa | the average | each other, lora, dora |
 | sam, bi_drop, adversarial_self_attention | how gradients are made | each other |
 | progressive_layer_dropping | the blocks | lora, dora, probe |
+| adversarial | the inputs | each other |
 | activation_penalty, qat | nothing | nothing |
 
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in

@@ -9,15 +9,19 @@ from pliant.objectives.answers import Answers
 from pliant.objectives.bradley_terry import BradleyTerry
 from pliant.objectives.contrast import Contrast
 from pliant.objectives.dpo import Dpo
+from pliant.objectives.jigsaw import Jigsaw
 from pliant.objectives.label import Label
 from pliant.objectives.masked import Masked
 from pliant.objectives.next_token import NextToken
 from pliant.objectives.objective import Batch, Examples, Losses, Objective
 from pliant.objectives.regression import Regression
+from pliant.objectives.rotation import Rotation
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-OBJECTIVES: Catalog[Objective] = Catalog("objective", NextToken, Answers, Dpo, BradleyTerry, Contrast, Masked, Label, Regression)
+OBJECTIVES: Catalog[Objective] = Catalog(
+    "objective", NextToken, Answers, Dpo, BradleyTerry, Contrast, Masked, Label, Regression, Rotation, Jigsaw
+)
 
 AnyObjective = Annotated[Objective, OneOf(OBJECTIVES)]
 """The type of a field that holds an objective."""
@@ -41,11 +45,13 @@ __all__ = [
     "Contrast",
     "Dpo",
     "Examples",
+    "Jigsaw",
     "Label",
     "Losses",
     "Masked",
     "NextToken",
     "Objective",
     "Regression",
+    "Rotation",
     "found_in",
 ]
