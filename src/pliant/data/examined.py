@@ -103,6 +103,10 @@ class Examined(Located):
         except PliantError as error:
             raise error.within(where) from None
 
+    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every record, and where it stands."""
+        return rows(locate(self.source))
+
     def example(self, record: Mapping[str, Any], form: Format) -> Any:
         """What a record says. Raises PliantError for one that cannot be learned from."""
         raise NotImplementedError
@@ -130,7 +134,7 @@ class Examined(Located):
         With `skip_bad`, what cannot be learned from, or what the chat template refuses, is left out and counted in `skipped`.
         """
         form, size, seen = self.form(), self.size, set[int]()
-        for where, record in rows(locate(self.source)):
+        for where, record in self.records():
             try:
                 check_columns(record, form)
                 example = self.example(record, form)

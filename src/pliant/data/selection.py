@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pliant.data.content import contents
 from pliant.data.locate import locate
@@ -42,11 +42,19 @@ class Selection(Content):
     skip: float = Field(default=0.0, ge=0, lt=1, description="Fraction at the beginning of that order that is passed over")
     balanced: bool = Field(default=False, description="Keep that fraction of every class, where there are classes")
     seed: int = Field(default=0, ge=0, description="Of a random order")
+    within_source: bool = Field(default=False, description="Keep that fraction of every source in the table: a relation, a file")
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `within_source` where not, so that records from before there was a choice keep their keys."""
+        return {name: value for name, value in handler(self).items() if name != "within_source" or value}
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if self.scores is None and self.order != "random":
             raise ValueError("give a table of scores, or order: random")
+        if self.within_source and (self.scores is None or self.balanced):
+            raise ValueError("within_source needs a table of scores, and does not go with balanced")
         if self.keep + self.skip > 1:
             raise ValueError(f"skip {self.skip:g} and keep {self.keep:g} are more than there is")
         return self
@@ -54,7 +62,8 @@ class Selection(Content):
     def fingerprint(self) -> str:
         """Of the values and of what is done with them. Raises PliantError for a table that cannot be read."""
         table = contents(locate(self.scores)) if self.scores is not None else []
-        return digest(json.dumps([table, self.keep, self.order, self.skip, self.balanced, self.seed]))
+        within = ["within_source"] if self.within_source else []
+        return digest(json.dumps([table, self.keep, self.order, self.skip, self.balanced, self.seed, *within]))
 
     def kept(self, ids: Sequence[str], labels: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
         """Which of the examples with these ids are kept: `keep` times their number, rounded, at least one; ties go by id.
@@ -68,7 +77,9 @@ class Selection(Content):
         if self.balanced and labels is None:
             raise PliantError("`balanced` keeps a fraction of every class, and these examples have none; leave it out")
         keys = self._keys(ids)
-        classes = labels if self.balanced and labels is not None else np.zeros(len(ids), np.int64)
+        classes = self._sources(ids) if self.within_source else np.zeros(len(ids), np.int64)
+        if self.balanced and labels is not None:
+            classes = labels
         kept = np.zeros(len(ids), bool)
         for name in np.unique(classes):
             inside = np.flatnonzero(classes == name)
@@ -92,6 +103,12 @@ class Selection(Content):
         ranks = np.empty(len(ids), np.int64)
         ranks[np.lexsort((np.array(ids), sign * np.array([values[name] for name in ids])))] = np.arange(len(ids))
         return ranks
+
+    def _sources(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The number of each example's source."""
+        assert self.scores is not None  # see `_sensible`
+        told = {str(record.get("id")): str(record.get("source", "")) for _, record in rows(locate(self.scores))}
+        return np.unique([told.get(name, "") for name in ids], return_inverse=True)[1].astype(np.int64)
 
     def values(self) -> dict[str, float]:
         """The table. Raises PliantError that names the row at fault."""

@@ -132,12 +132,12 @@ def continuation_likelihoods(model: Model, groups: Sequence[Sequence[tuple[str, 
 
     Raises PliantError for a continuation that is no token, or longer than the model's context.
     """
-    endings = iter(_encoded(model, [pair for group in groups for pair in group]))
+    endings = iter(encoded(model, [pair for group in groups for pair in group]))
     losses = ending_losses(model.network, [[next(endings) for _ in group] for group in groups])
     return [[-loss for loss in group] for group in losses]
 
 
-def _encoded(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Ending]:
+def encoded(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Ending]:
     """Tokens of context and continuation together, as many as the model's context allows, the continuation's to be scored.
 
     White space at the end of a context goes over to its continuation, as tokenizers join it there. Where a tokenizer puts a token

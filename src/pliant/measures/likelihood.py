@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Tokens = NDArray[np.integer[Any]]
 
+Each = Callable[["Tensor", "Tensor"], "Tensor"]
+
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
 """Tokens that go through the network at once."""
 
@@ -50,8 +52,12 @@ _splits: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 """Whether a network's head can be run apart from its decoder."""
 
 
-def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch_tokens: int | None = None) -> list[Array]:
+def sequence_losses(
+    network: PreTrainedModel, sequences: Sequence[Tokens], batch_tokens: int | None = None, each: Each = token_losses
+) -> list[Array]:
     """-log p(token | tokens before it) in nats, for every token but the first: one float64 array (length - 1,) a sequence.
+
+    Or what else `each` makes of logits (positions, vocabulary) and the tokens that follow (positions,).
 
     The network is used as it is (device, type) in evaluation mode without gradients, and left in the mode it was in.
     Raises PliantError for a sequence of fewer than two tokens, a token outside the vocabulary, and losses that are no numbers.
@@ -68,7 +74,7 @@ def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch
     with torch.no_grad(), evaluating(network), progress("loss", sum(lengths)) as advance:
         for batch in batches(lengths, budget):
             order += batch
-            found.append(_batch_losses(network, [sequences[index] for index in batch], device))
+            found.append(_batch_losses(network, [sequences[index] for index in batch], device, each))
             advance(sum(lengths[index] for index in batch))
     flat = torch.cat(found).double().cpu().numpy()
     if not np.isfinite(flat).all():
@@ -76,6 +82,11 @@ def sequence_losses(network: PreTrainedModel, sequences: Sequence[Tokens], batch
     ends = np.cumsum([lengths[index] for index in order])
     pieces = dict(zip(order, np.split(flat, ends[:-1]), strict=True))
     return [pieces[index] for index in range(len(sequences))]
+
+
+def first_guesses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether the likeliest token is the right one: 1 or 0 at every position (positions,)."""
+    return (logits.argmax(-1) == targets).float()
 
 
 def batch_budget(device: torch.device) -> int:
@@ -95,7 +106,7 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         order = order[rows:]
 
 
-def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torch.device) -> Tensor:
+def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torch.device, each: Each) -> Tensor:
     """The losses of one batch of sequences, longest first, one after the other: (sum of lengths - 1,) in float32 or wider."""
     import torch
 
@@ -115,7 +126,7 @@ def _batch_losses(network: PreTrainedModel, rows: Sequence[Tokens], device: torc
     losses: list[Tensor] = []
     for logits in token_logits(network, inputs, real):
         done = sum(len(loss) for loss in losses)
-        losses.append(token_losses(logits, targets[done : done + len(logits)]))
+        losses.append(each(logits, targets[done : done + len(logits)]))
     return torch.cat(losses)
 
 

@@ -6,11 +6,12 @@ from pliant.scores.context_need import ContextNeed
 from pliant.scores.el2n import El2n
 from pliant.scores.grand import Grand
 from pliant.scores.grand_last_layer import GrandLastLayer
+from pliant.scores.knownness import Knownness
 from pliant.scores.perplexity import Perplexity
 from pliant.scores.score import Score
 from pliant.scores.scores import Scores
 from pliant.spec import Catalog
 
-SCORES: Catalog[Score] = Catalog("score", Perplexity, El2n, Grand, GrandLastLayer, ContextNeed)
+SCORES: Catalog[Score] = Catalog("score", Perplexity, El2n, Grand, GrandLastLayer, ContextNeed, Knownness)
 
-__all__ = ["SCORES", "ContextNeed", "El2n", "Grand", "GrandLastLayer", "Perplexity", "Score", "Scores"]
+__all__ = ["SCORES", "ContextNeed", "El2n", "Grand", "GrandLastLayer", "Knownness", "Perplexity", "Score", "Scores"]

@@ -126,7 +126,7 @@ def _parts(stream: IO[bytes]) -> Iterator[bytes]:
 def _packed(rows: Rows, source: str) -> bytes:
     import pyarrow as pa
 
-    sources = pa.array([as_utf8(source)] * len(rows.ids), pa.string())
+    sources = pa.array(map(as_utf8, rows.sources or [source] * len(rows.ids)), pa.string())
     columns = (pa.array(rows.ids, pa.string()), pa.array(rows.values, pa.float64()), pa.array(rows.tokens, pa.int64()), sources)
     batch = pa.record_batch(dict(zip(COLUMNS, columns, strict=True)))
     sink = pa.BufferOutputStream()

@@ -30,6 +30,8 @@ class Rows:
     ids: Sequence[str]
     values: Array
     tokens: NDArray[np.int64]
+    sources: Sequence[str] | None = None
+    """What each belongs to, where that is not one thing for all: a relation, say."""
 
 
 @dataclass(frozen=True)
@@ -81,4 +83,4 @@ class Score(Spec):
         found = self.scoring(models, examples)
         rows = found.read(range(int(found.starts[-1])))
         hashes = [model.weights() for model in models]
-        return scored(self, hashes, examples.fingerprint, rows.ids, rows.values, rows.tokens, found.source)
+        return scored(self, hashes, examples.fingerprint, rows.ids, rows.values, rows.tokens, rows.sources or found.source)

@@ -153,7 +153,14 @@ def about(score: Score, models: Sequence[str], data: str, further: Mapping[str, 
 
 
 def scored(
-    score: Score, models: Sequence[str], data: str, ids: Sequence[str], values: Array, tokens: NDArray[np.int64], source: str
+    score: Score,
+    models: Sequence[str],
+    data: str,
+    ids: Sequence[str],
+    values: Array,
+    tokens: NDArray[np.int64],
+    source: str | Sequence[str],
 ) -> Scores:
-    """The scores of examples from one source, as `score` describes itself. Raises as `Scores` does."""
-    return Scores(ids, values, tokens, [source] * len(ids), score.canonical(), tuple(models), data, score.unit, score.better)
+    """The scores of examples from one source, or each from its own, as `score` describes itself. Raises as `Scores` does."""
+    sources = [source] * len(ids) if isinstance(source, str) else source
+    return Scores(ids, values, tokens, sources, score.canonical(), tuple(models), data, score.unit, score.better)
