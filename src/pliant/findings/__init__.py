@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from pliant.findings.finding import Finding, Outcome
 from pliant.findings.gptq_under_rtn import GptqUnderRtn
+from pliant.findings.layer_dropping import LayerDropping
 from pliant.findings.linear_network import LinearNetwork
 from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
 from pliant.findings.quantization_tokens import QuantizationTokens
+from pliant.findings.sam_label_noise import SamLabelNoise
 from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise)
 
 __all__ = [
     "FINDINGS",
     "Finding",
     "GptqUnderRtn",
+    "LayerDropping",
     "LinearNetwork",
     "Outcome",
     "ProgressiveSensitivity",
     "QuantizationTokens",
+    "SamLabelNoise",
     "TrainingBits",
 ]
