@@ -8,11 +8,12 @@ from pliant.findings.layer_dropping import LayerDropping
 from pliant.findings.linear_network import LinearNetwork
 from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
 from pliant.findings.quantization_tokens import QuantizationTokens
+from pliant.findings.sam_feature_diversity import SamFeatureDiversity
 from pliant.findings.sam_label_noise import SamLabelNoise
 from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity)
 
 __all__ = [
     "FINDINGS",
@@ -23,6 +24,7 @@ __all__ = [
     "Outcome",
     "ProgressiveSensitivity",
     "QuantizationTokens",
+    "SamFeatureDiversity",
     "SamLabelNoise",
     "TrainingBits",
 ]
