@@ -6,14 +6,16 @@ from pliant.findings.finding import Finding, Outcome
 from pliant.findings.gptq_under_rtn import GptqUnderRtn
 from pliant.findings.layer_dropping import LayerDropping
 from pliant.findings.linear_network import LinearNetwork
+from pliant.findings.lora_forgets_less import LoraForgetsLess
 from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
 from pliant.findings.quantization_tokens import QuantizationTokens
 from pliant.findings.sam_feature_diversity import SamFeatureDiversity
 from pliant.findings.sam_label_noise import SamLabelNoise
+from pliant.findings.sfa_keeps_source import SfaKeepsSource
 from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity, LoraForgetsLess, SfaKeepsSource)
 
 __all__ = [
     "FINDINGS",
@@ -21,10 +23,12 @@ __all__ = [
     "GptqUnderRtn",
     "LayerDropping",
     "LinearNetwork",
+    "LoraForgetsLess",
     "Outcome",
     "ProgressiveSensitivity",
     "QuantizationTokens",
     "SamFeatureDiversity",
     "SamLabelNoise",
+    "SfaKeepsSource",
     "TrainingBits",
 ]
