@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pliant.findings.adversarial_attention_shortcut import AdversarialAttentionShortcut
+from pliant.findings.bi_drop_small_sets import BiDropSmallSets
 from pliant.findings.finding import Finding, Outcome
 from pliant.findings.gptq_under_rtn import GptqUnderRtn
 from pliant.findings.layer_dropping import LayerDropping
@@ -15,10 +17,12 @@ from pliant.findings.sfa_keeps_source import SfaKeepsSource
 from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity, LoraForgetsLess, SfaKeepsSource)
+FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity, LoraForgetsLess, SfaKeepsSource, BiDropSmallSets, AdversarialAttentionShortcut)
 
 __all__ = [
     "FINDINGS",
+    "AdversarialAttentionShortcut",
+    "BiDropSmallSets",
     "Finding",
     "GptqUnderRtn",
     "LayerDropping",

@@ -17,7 +17,7 @@ import numpy as np
 
 from pliant.files import write_atomic
 from pliant.findings.finding import Size
-from pliant.methods import METHODS
+from pliant.methods import METHODS, Method
 from pliant.objectives import Objective
 from pliant.spec import digest
 from pliant.spec.yaml import read_json
@@ -55,8 +55,8 @@ def new(form: Mapping[str, Any], size: Size, seed: int, objective: Objective | N
 
 
 def fit(model: Model, objective: Objective, setting: Setting, seed: int, **recipe: Any) -> TrainingLog:
-    """Train it as the setting says, and the recipe besides. Raises as `pliant.train.train` does."""
-    methods = [METHODS.parse(method) for method in setting.get("methods", ())]
+    """Train it as the setting says (methods in any form), and the recipe besides. Raises as `pliant.train.train` does."""
+    methods = [method if isinstance(method, Method) else METHODS.parse(method) for method in setting.get("methods", ())]
     fields = {**recipe, **{name: value for name, value in setting.items() if name != "methods"}}
     return train(model, objective, Recipe.parse(fields), seed=seed, methods=methods, quiet=True)
 
