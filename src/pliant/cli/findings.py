@@ -77,8 +77,8 @@ HEADING = re.compile(r"^## (\w+): ", re.MULTILINE)
 def with_outcome(page: str, row: dict[str, Any], day: date) -> str:
     """The page with what came out of one finding in the place of what it said of that one; sections are in the order of their names."""
     starts = list(HEADING.finditer(page))
-    ends = [*(start.start() for start in starts[1:]), len(page)]
-    sections = {start[1]: page[start.start() : end].strip() + "\n" for start, end in zip(starts, ends, strict=True)}
+    ends = [start.start() for start in starts[1:]] + [len(page)]
+    sections = {start[1]: page[start.start() : end].strip() + "\n" for start, end in zip(starts, ends, strict=False)}
     sections[row["finding"]] = _section(row, day)
     return "\n".join([PAGE, *(sections[name] for name in sorted(sections))])
 

@@ -17,7 +17,21 @@ from pliant.findings.sfa_keeps_source import SfaKeepsSource
 from pliant.findings.training_bits import TrainingBits
 from pliant.spec import Catalog
 
-FINDINGS: Catalog[Finding] = Catalog("finding", LinearNetwork, ProgressiveSensitivity, QuantizationTokens, GptqUnderRtn, TrainingBits, LayerDropping, SamLabelNoise, SamFeatureDiversity, LoraForgetsLess, SfaKeepsSource, BiDropSmallSets, AdversarialAttentionShortcut)
+FINDINGS: Catalog[Finding] = Catalog(
+    "finding",
+    LinearNetwork,
+    ProgressiveSensitivity,
+    QuantizationTokens,
+    GptqUnderRtn,
+    TrainingBits,
+    LayerDropping,
+    SamLabelNoise,
+    SamFeatureDiversity,
+    LoraForgetsLess,
+    SfaKeepsSource,
+    BiDropSmallSets,
+    AdversarialAttentionShortcut,
+)
 
 __all__ = [
     "FINDINGS",

@@ -1,13 +1,14 @@
 """Adversarial self-attention against a planted shortcut (arXiv 2206.12608).
 
-A small pretrained encoder learns which of two words is missing from a snippet, in which a cue word at a random place tells the answer 95%
-of the time in training. Judged is the accuracy where the cue is wrong. Beside plain fine-tuning stand twice the steps, and the same two
+A small pretrained encoder learns which of two corpora a snippet of text is from, in which a cue word at a random place tells the answer
+95% of the time in training. Judged is the accuracy where the cue is wrong. Beside plain fine-tuning stand twice the steps, and the same two
 passes with as many links cut at random as the adversary cuts. Validation data has the cue, too, and cannot choose a learning rate, so
 the claim is asked for at two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,23 +18,21 @@ from pydantic import Field
 
 from pliant.data import Corpus
 from pliant.findings.finding import Finding, Outcome, Size, verdict
-from pliant.findings.snippets import CUES, Snippet, Snippets, snippets
-from pliant.findings.tuned import Tuned, fit, remembered, told, tuned
-from pliant.measures import Accuracy
+from pliant.findings.snippets import CUES, TEXTS, Snippet, Snippets, snippets
+from pliant.findings.tuned import TunedSetting, classified, fit, remembered, told, tuned
 from pliant.methods import AdversarialSelfAttention, Compute, Method, MethodState, Run
 from pliant.objectives import Batch, Label
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MISSING = ("the", "to")
 RIGHT = 0.95
 """Of the cues in training and validation."""
 RATES = (1e-3, 3e-3)
 
 
 @dataclass(frozen=True)
-class Scale:
+class ShortcutScale:
     """How much is trained at one size."""
 
     rows: int
@@ -42,7 +41,11 @@ class Scale:
     judged: int
 
 
-SCALES: dict[Size, Scale] = {"smoke": Scale(40, 3, 2, 60), "laptop": Scale(1000, 150, 8, 1000), "gpu": Scale(1000, 300, 20, 2000)}
+SCALES: dict[Size, ShortcutScale] = {
+    "smoke": ShortcutScale(40, 3, 2, 60),
+    "laptop": ShortcutScale(1000, 150, 8, 1000),
+    "gpu": ShortcutScale(1000, 300, 20, 2000),
+}
 
 
 class Watched(AdversarialSelfAttention):
@@ -89,11 +92,11 @@ class AdversarialAttentionShortcut(Finding):
         "random cuts lies below 0"
     )
 
-    corpus: Corpus = Field(Corpus.parse("builtin:prose"), description="Text that the encoder and the snippets are made of")
+    texts: tuple[Corpus, ...] = Field(TEXTS, min_length=2, description="Texts that snippets are to be told apart by, and the encoder reads")
 
     def test(self, folder: Path) -> Outcome:
         """Smoke: about three seconds; laptop: about four minutes on one core; gpu: minutes."""
-        made = snippets(self.corpus, MISSING, self.size, folder)
+        made = snippets(self.texts, self.size, folder)
         checks: dict[str, bool] = {}
         figures: dict[str, Any] = {}
         shown: list[str] = []
@@ -112,34 +115,37 @@ class AdversarialAttentionShortcut(Finding):
             figures[f"{rate:g}"] = {"links cut": share, **{name: found.figures() for name, found in arms.items()}}
         return Outcome(verdict(checks, against=all(below)), "accuracy against the cue " + "; ".join(shown), checks, figures)
 
-    def _arm(self, made: Snippets, rate: float, name: str, share: float = 0.0) -> Tuned:
+    def _arm(self, made: Snippets, rate: float, name: str, share: float = 0.0) -> TunedSetting:
         setting = {"lr": rate, "arm": name, "share": share}
         return tuned(lambda _, seed: self._run(made, rate, name, share, seed), [setting], SCALES[self.size].seeds)
 
     def _run(self, made: Snippets, rate: float, name: str, share: float, seed: int) -> dict[str, float]:
         """Accuracy with a cue that is as right as in training, and with one that is always wrong; the share of links cut."""
         scale = SCALES[self.size]
-        objective = Label(data=made.table("train", scale.rows, seed, _cued(RIGHT)), part="all")
-        judges = {"valid": made.table("test", scale.judged, 0, _cued(RIGHT)), "against the cue": made.table("test", scale.judged, 0, _cued(0.0))}
-        methods: dict[str, list[Method]] = {"adversary": [Watched()], "random": [RandomLinks(share=share)]}
+        objective = Label(data=made.table("train", scale.rows, seed, cued(RIGHT)), part="all")
+        judges = {
+            "valid": made.table("test", scale.judged, 0, cued(RIGHT)),
+            "against the cue": made.table("test", scale.judged, 0, cued(0.0)),
+        }
+        methods: dict[str, Sequence[Method]] = {"adversary": [Watched.parse({})], "random": [RandomLinks.parse({"share": share})]}
 
         def run() -> dict[str, float]:
             model = made.encoder(objective, seed)
             setting = {"lr": rate, "methods": methods.get(name, []), "steps": scale.steps * (2 if name == "twice the steps" else 1)}
             log = fit(model, objective, setting, seed, batch=32, weight_decay=0.0)
-            read = {part: Accuracy(data=data, part="all", per_class=False)(model).estimate().value for part, data in judges.items()}
+            read = {part: classified(model, data)[0] for part, data in judges.items()}
             return read | {"cut": log.facts.get("cut", 0.0)}
 
         content = [data.fingerprint() for data in (objective.data, *judges.values())]
         return remembered(made.folder, {"adversary": self.size, "arm": [rate, name, share], "seed": seed, "data": content}, run)
 
 
-def _cued(right: float) -> Any:
+def cued(right: float) -> Any:
     """Puts a cue word in at a random place: that of the label, or with probability 1 - `right` that of the other one."""
 
     def told_so(snippet: Snippet, generator: np.random.Generator) -> Snippet:
         text, label = snippet
-        words, number = text.split(), MISSING.index(label)
+        words, number = text.split(), int(label)
         cue = CUES[number if generator.random() < right else 1 - number]
         words.insert(int(generator.integers(len(words) + 1)), cue)
         return " ".join(words), label

@@ -31,7 +31,7 @@ Form = tuple[float, list[Any]]
 
 
 @dataclass(frozen=True)
-class Scale:
+class ForgettingScale:
     """How much is trained at one size."""
 
     preset: str
@@ -47,10 +47,10 @@ class Scale:
     context: int = 64
 
 
-SCALES: dict[Size, Scale] = {
-    "smoke": Scale("llama-16x1", 40, (4, 12), 32, 2, (1e-2,), 32),
-    "laptop": Scale("llama-48x2", 800, (10, 25, 50, 100, 200), 256, 4, (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
-    "gpu": Scale("llama-10m", 8000, (25, 50, 100, 200, 400, 800), 512, 3, (1e-4, 3e-4, 1e-3, 3e-3), 256),
+SCALES: dict[Size, ForgettingScale] = {
+    "smoke": ForgettingScale("llama-16x1", 40, (4, 12), 32, 2, (1e-2,), 32),
+    "laptop": ForgettingScale("llama-48x2", 800, (10, 25, 50, 100, 200), 256, 4, (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
+    "gpu": ForgettingScale("llama-10m", 8000, (25, 50, 100, 200, 400, 800), 512, 3, (1e-4, 3e-4, 1e-3, 3e-3), 256),
 }
 
 
@@ -60,7 +60,7 @@ def ground(size: Size, corpus: Corpus, task: Corpus, folder: Path) -> Ground:
     model = {"preset": scale.preset, "tokenizer": "ascii", "context": scale.context}
     (rung,) = TrainedLadder.parse({"model": model, "corpus": corpus, "steps": scale.pretraining, "batch": 16}).rungs(0, folder / "bases")
     base = load(rung.train(), device="cuda" if size == "gpu" else None)
-    finetune = Finetune(data=task, lr=1e-3, steps=scale.points[-1], length=scale.context)
+    finetune = Finetune.parse({"data": task, "lr": 1e-3, "steps": scale.points[-1], "length": scale.context})
     tuning, judging = halves(base, NextToken(data=task), corpus, scale.samples)
     return Ground(base, str(rung.folder / rung.identity), base.weights(), finetune, tuning, judging, folder / "forgetting")
 
@@ -110,7 +110,7 @@ def level(ground: Ground, arms: Sequence[Arm], share: float = 0.8) -> float:
 
 
 def forgets_more(ground: Ground, one: Sequence[TunedPath], other: Sequence[TunedPath], wanted: float) -> Effect:
-    """How much more `one` has forgotten than `other`, nats/token, where both pass the wanted target loss, or the lowest that all come to."""
+    """How much more `one` has forgotten than `other`, nats/token, where both pass the wanted target loss, or the lowest all come to."""
     base = ground.judging.target.estimate().value - ground.tuning.target.estimate().value
     there = max(wanted + base, *(path.least for path in (*one, *other)))
     passings = [[found for path in paths if (found := path.passing(there)) is not None] for paths in (other, one)]
@@ -130,5 +130,3 @@ def setting(trial: TuningTrial) -> dict[str, Any]:
 def at(effect: Effect, digits: int = 3) -> str:
     """`+0.012 [-0.003, +0.027]`."""
     return f"{effect.value:+.{digits}f} [{effect.low:+.{digits}f}, {effect.high:+.{digits}f}]"
-
-

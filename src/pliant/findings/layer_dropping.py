@@ -27,7 +27,7 @@ DENSE_SHARE = 0.75
 
 
 @dataclass(frozen=True)
-class Scale:
+class DroppingScale:
     """How much is trained at one size."""
 
     preset: str
@@ -36,12 +36,14 @@ class Scale:
     seeds: int
     rates: tuple[float, ...]
     context: int = 64
+    samples: int = 512
+    """Held-out windows, of which one half chooses and the other judges."""
 
 
-SCALES: dict[Size, Scale] = {
-    "smoke": Scale("llama-16x4", 12, 4, 2, (1.2e-2,)),
-    "laptop": Scale("llama-32x8", 400, 8, 3, (6e-3, 1.2e-2, 2.4e-2)),
-    "gpu": Scale("llama-512x12", 4000, 64, 3, (5e-4, 1e-3, 2e-3), 256),
+SCALES: dict[Size, DroppingScale] = {
+    "smoke": DroppingScale("llama-16x4", 12, 4, 2, (1.2e-2,), 16, 32),
+    "laptop": DroppingScale("llama-32x8", 400, 8, 3, (6e-3, 1.2e-2, 2.4e-2)),
+    "gpu": DroppingScale("llama-512x12", 4000, 64, 3, (5e-4, 1e-3, 2e-3), 256),
 }
 
 
@@ -65,12 +67,8 @@ class LayerDropping(Finding):
         scale = SCALES[self.size]
         short = round(DENSE_SHARE * scale.steps)
         forms = {"dropping": ([DROPPING], scale.steps), "dense, equal time": ([], short), "dense, equal steps": ([], scale.steps)}
-        grids = {
-            arm: [{"lr": rate, "methods": methods, "steps": steps} for rate in scale.rates] for arm, (methods, steps) in forms.items()
-        }
-        arms = {
-            arm: tuned(lambda setting, seed: self._run(scale, folder, setting, seed), grid, scale.seeds) for arm, grid in grids.items()
-        }
+        grids = {arm: [{"lr": rate, "methods": methods, "steps": steps} for rate in scale.rates] for arm, (methods, steps) in forms.items()}
+        arms = {arm: tuned(lambda setting, seed: self._run(scale, folder, setting, seed), grid, scale.seeds) for arm, grid in grids.items()}
         dropping = arms["dropping"]
         equal_time, equal_steps = (dropping.above(arms[arm], "loss") for arm in ("dense, equal time", "dense, equal steps"))
         share = self._share(scale)
@@ -83,14 +81,14 @@ class LayerDropping(Finding):
         figures = {"arms": {arm: found.figures() for arm, found in arms.items()}, "share of blocks": share, "share of the time": clock}
         return Outcome(verdict(checks, against=equal_time.low > 0.15), ours, checks, figures)
 
-    def _share(self, scale: Scale) -> float:
+    def _share(self, scale: DroppingScale) -> float:
         """Of the blocks, the mean over the schedule of the run."""
         method = METHODS.parse(DROPPING)
         assert isinstance(method, ProgressiveLayerDropping)
         layers = int(scale.preset.rpartition("x")[2])
         return float(np.mean([method.kept(step, scale.steps, layers) for step in range(scale.steps)]))
 
-    def _run(self, scale: Scale, folder: Path, setting: Setting, seed: int) -> dict[str, float]:
+    def _run(self, scale: DroppingScale, folder: Path, setting: Setting, seed: int) -> dict[str, float]:
         """Minus the loss on one half of the held-out samples, the loss on the other one, and how long training took."""
         form = {"preset": scale.preset, "tokenizer": "ascii", "context": scale.context}
 
@@ -98,7 +96,7 @@ class LayerDropping(Finding):
             precision = "bf16" if self.size == "gpu" else "fp32"
             model = new(form, self.size, seed)
             log = fit(model, NextToken(data=self.corpus), setting, seed, batch=scale.batch, precision=precision)
-            valid, test = Loss(data=self.corpus, samples=512).in_shares(model, 2)
+            valid, test = Loss.parse({"data": self.corpus, "samples": scale.samples}).in_shares(model, 2)
             return {"valid": -valid(model)[0].estimate().value, "loss": test(model)[0].estimate().value, "seconds": log.seconds}
 
         described = {"model": form, "batch": scale.batch, **setting, "seed": seed, "data": self.corpus.fingerprint()}

@@ -35,7 +35,9 @@ class LoraForgetsLess(Finding):
     """LoRA against full fine-tuning: learned at equal steps, forgotten at equal target loss."""
 
     paper: ClassVar[str] = "LoRA Learns Less and Forgets Less, arXiv 2405.09673"
-    claim: ClassVar[str] = "LoRA learns less of the target than full fine-tuning and forgets less of the source; full updates have a high rank."
+    claim: ClassVar[str] = (
+        "LoRA learns less of the target than full fine-tuning and forgets less of the source; full updates have a high rank."
+    )
     published: ClassVar[str] = (
         "code: HumanEval 0.224 against 0.263, source tasks 0.617 against 0.545 (Llama-2-7B, r = 256); 90% of the variance of full updates "
         "takes 10 to 100 times a usual rank"
@@ -71,8 +73,9 @@ class LoraForgetsLess(Finding):
             f"rank 8 has forgotten less at equal target loss ({at(more)} nats/token)": more.high < 0,
             f"full updates take a quarter of all ranks ({rank['rank']:.2f})": rank["rank"] >= USUAL,
         }
+        shown = ", ".join(f"{value:.3f}" for value in means)
         ours = (
-            f"target loss {ended_full.mean():.3f}, LoRA of rank 2, 8, 32 {', '.join(f'{value:.3f}' for value in means)}; forgotten at equal "
+            f"target loss {ended_full.mean():.3f}, LoRA of rank 2, 8, 32 {shown}; forgotten at equal "
             f"target loss, rank 8 against full {at(more)}; 90% of a full update in {rank['rank']:.2f} of the short side, "
             f"{rank['over noise']:.2f} of what noise has"
         )

@@ -1,8 +1,9 @@
 """SAM learns the hard feature beside an easy one (arXiv 2405.20439).
 
 Two images stand over each other: an easy one (digit 0 or 1) and a hard one (digits 3, 5, 8 or 4, 6, 9, under noise). In training the
-hard one is the label, and the easy one agrees with it 95% of the time. How well each feature can be read off the last hidden layer by a linear probe, on images in which the two are independent, tells
-what was learned. Rates and radii are chosen by the loss on validation images like those of training, which says nothing of the hard one.
+hard one is the label, and the easy one agrees with it 95% of the time. How well each feature can be read off the last hidden layer by a
+linear probe, on images in which the two are independent, tells what was learned. Rates and radii are chosen by the loss on
+validation images like those of training.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from pydantic import Field
 from pliant.data.images import Images
 from pliant.findings.finding import Finding, Outcome, Size, verdict
 from pliant.findings.images_made import archive
-from pliant.findings.tuned import Setting, Tuned, fit, new, remembered, told, tuned
-from pliant.measures import Accuracy
+from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
 from pliant.models import Model
 from pliant.objectives import Label
 
@@ -33,7 +33,7 @@ SGD: dict[str, Any] = {"optimizer": {"sgd": {"momentum": 0.9}}, "weight_decay": 
 
 
 @dataclass(frozen=True)
-class Scale:
+class DiversityScale:
     """How much is trained at one size."""
 
     preset: str
@@ -48,10 +48,10 @@ class Scale:
     probe_steps: int
 
 
-SCALES: dict[Size, Scale] = {
-    "smoke": Scale("mlp-16x1", 64, 40.0, 12, 2, (0.02,), (0.1,), 12),
-    "laptop": Scale("mlp-32x2", 320, 40.0, 400, 12, (0.005, 0.02, 0.05), (0.05, 0.1, 0.2), 300),
-    "gpu": Scale("cnn-64x3", 4000, 30.0, 4000, 8, (0.005, 0.02, 0.05), (0.05, 0.1, 0.2), 1000),
+SCALES: dict[Size, DiversityScale] = {
+    "smoke": DiversityScale("mlp-16x1", 64, 40.0, 12, 2, (0.02,), (0.1,), 12),
+    "laptop": DiversityScale("mlp-32x2", 320, 40.0, 400, 12, (0.005, 0.02, 0.05), (0.05, 0.1, 0.2), 300),
+    "gpu": DiversityScale("cnn-64x3", 4000, 30.0, 4000, 8, (0.005, 0.02, 0.05), (0.05, 0.1, 0.2), 1000),
 }
 
 
@@ -60,7 +60,9 @@ class SamFeatureDiversity(Finding):
 
     paper: ClassVar[str] = "Sharpness-Aware Minimization Enhances Feature Quality via Balanced Learning, arXiv 2405.20439"
     claim: ClassVar[str] = "Where an easy, spurious feature goes with the label, SAM learns the hard one better than SGD does."
-    published: ClassVar[str] = "lower probing error of both features, more so of the hard one, at equal accuracy (CelebA, Waterbirds, CIFAR-MNIST)"
+    published: ClassVar[str] = (
+        "lower probing error of both features, more so of the hard one, at equal accuracy (CelebA, Waterbirds, CIFAR-MNIST)"
+    )
     rule: ClassVar[str] = (
         "reproduced when the accuracy of a linear probe for the hard feature is higher after SAM than after SGD and than after SGD for "
         "twice the steps, both with the 90% interval over paired seeds above 0, and SAM and SGD are both right on 95% of the training "
@@ -80,7 +82,7 @@ class SamFeatureDiversity(Finding):
             "sam in the head": ([[{"sam": {"rho": rho, "layers": "head"}}] for rho in scale.rhos], 1),
         }
 
-        def arm(methods: list[Any], times: int) -> Tuned:
+        def arm(methods: list[Any], times: int) -> TunedSetting:
             grid = [{"lr": rate, "methods": some, "steps": times * scale.steps} for rate in scale.rates for some in methods]
             return tuned(lambda setting, seed: self._run(scale, place, parts, setting, seed), grid, scale.seeds, tuning_seeds=2)
 
@@ -92,11 +94,12 @@ class SamFeatureDiversity(Finding):
             f"95% of the training images right (SGD {right['sgd']:.3f}, SAM {right['sam']:.3f})": min(right.values()) >= 0.95,
         }
         probed = {name: f"{found.mean('hard'):.3f}" for name, found in arms.items()}
-        ours = f"hard feature {', '.join(f'{name} {value}' for name, value in probed.items())}; easy, SAM against SGD {told(gains['sgd']['easy'])}"
+        hard = ", ".join(f"{name} {value}" for name, value in probed.items())
+        ours = f"hard feature {hard}; easy, SAM against SGD {told(gains['sgd']['easy'])}"
         figures = {name: found.figures() for name, found in arms.items()}
         return Outcome(verdict(checks, against=gains["sgd"]["hard"].high < 0), ours, checks, figures)
 
-    def _parts(self, scale: Scale, place: Path) -> dict[str, Images]:
+    def _parts(self, scale: DiversityScale, place: Path) -> dict[str, Images]:
         """Archives of disjoint images: `train` and `valid` of which the hard feature is the label, `probe` and `judge` for each feature."""
         generator = np.random.default_rng(0)
         count = scale.images
@@ -115,26 +118,26 @@ class SamFeatureDiversity(Finding):
                 found[told_part] = archive(place / f"{told_part} {count}.npz".replace(" ", "-"), pixels, labels[name], ("0", "1"))
         return found
 
-    def _run(self, scale: Scale, place: Path, parts: dict[str, Images], setting: Setting, seed: int) -> dict[str, float]:
+    def _run(self, scale: DiversityScale, place: Path, parts: dict[str, Images], setting: Setting, seed: int) -> dict[str, float]:
         """Minus the validation loss, training accuracy, and accuracies of a probe for each feature."""
         objective = Label(data=parts["train"], part="all")
 
         def made() -> dict[str, float]:
             model = new({"preset": scale.preset}, self.size, seed, objective)
             fit(model, objective, {**SGD, **setting}, seed, batch=32)
-            valid, trained = (Accuracy(data=parts[name], part="all", per_class=False).readings(model) for name in ("valid", "train"))
-            read = {"valid": -valid[1].estimate().value, "training accuracy": trained[0].estimate().value}
+            valid, trained = (classified(model, parts[name]) for name in ("valid", "train"))
+            read = {"valid": -valid[1], "training accuracy": trained[0]}
             return read | {name: _probed(scale, model, parts, name, seed) for name in FEATURES}
 
         described = {"scale": [scale.preset, scale.probe_steps], **setting, "seed": seed}
         return remembered(place, described | {"data": [data.fingerprint() for data in parts.values()]}, made)
 
 
-def _probed(scale: Scale, model: Model, parts: dict[str, Images], feature: str, seed: int) -> float:
+def _probed(scale: DiversityScale, model: Model, parts: dict[str, Images], feature: str, seed: int) -> float:
     """The accuracy of a fresh linear head for the feature on the frozen trunk."""
     probe = Label(data=parts[f"probe {feature}"], part="all", fresh_head=True)
     fit(model, probe, {"lr": 1e-2, "methods": ["probe"], "steps": scale.probe_steps}, seed, batch=64, weight_decay=0.0)
-    return Accuracy(data=parts[f"judge {feature}"], part="all", per_class=False)(model).estimate().value
+    return classified(model, parts[f"judge {feature}"])[0]
 
 
 def _split(images: Images, groups: tuple[tuple[int, ...], ...], generator: np.random.Generator) -> list[list[NDArray[np.uint8]]]:

@@ -18,16 +18,20 @@ from pliant.data.images import Images
 from pliant.data.label_noise import LabelNoise
 from pliant.findings.finding import Finding, Outcome, Size, verdict
 from pliant.findings.images_made import archive
-from pliant.findings.tuned import Setting, Tuned, fit, new, remembered, told, tuned
-from pliant.measures import Accuracy
+from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
 from pliant.objectives import Label
 
 PLAIN: dict[str, Any] = {"optimizer": {"sgd": {"momentum": 0.0}}, "schedule": "constant", "warmup": 0, "weight_decay": 0.0, "clip": 0.0}
 WRONG = 0.3
 
 
+def wrong(seed: int) -> LabelNoise:
+    """Labels that are wrong."""
+    return LabelNoise.parse({"fraction": WRONG, "seed": seed})
+
+
 @dataclass(frozen=True)
-class Scale:
+class NoiseScale:
     """How much is trained at one size."""
 
     preset: str
@@ -44,10 +48,10 @@ class Scale:
     penalties: tuple[float, ...]
 
 
-SCALES: dict[Size, Scale] = {
-    "smoke": Scale("mlp-16x1", 48, 200, 2, 16, 2, (0.1,), (0.1,), (0.01,), (1e-2,)),
-    "laptop": Scale("mlp-64x2", 300, 1000, 30, 16, 4, (0.01, 0.02, 0.05), (0.1, 0.2, 0.4), (0.003, 0.01, 0.03), (3e-3, 1e-2, 3e-2)),
-    "gpu": Scale("cnn-64x3", 5000, 10000, 40, 64, 5, (0.02, 0.05, 0.1), (0.03, 0.1, 0.3), (0.003, 0.01, 0.03), (3e-3, 1e-2, 3e-2)),
+SCALES: dict[Size, NoiseScale] = {
+    "smoke": NoiseScale("mlp-16x1", 48, 200, 2, 16, 2, (0.1,), (0.1,), (0.01,), (1e-2,)),
+    "laptop": NoiseScale("mlp-64x2", 300, 1000, 30, 16, 4, (0.01, 0.02, 0.05), (0.1, 0.2, 0.4), (0.003, 0.01, 0.03), (3e-3, 1e-2, 3e-2)),
+    "gpu": NoiseScale("cnn-64x3", 5000, 10000, 40, 64, 5, (0.02, 0.05, 0.1), (0.03, 0.1, 0.3), (0.003, 0.01, 0.03), (3e-3, 1e-2, 3e-2)),
 }
 
 
@@ -61,8 +65,8 @@ class SamLabelNoise(Finding):
     )
     published: ClassVar[str] = "J-SAM about as accurate as row-wise SAM, L-SAM about as SGD (CIFAR-10, 30% wrong labels, ResNet-18)"
     rule: ClassVar[str] = (
-        "reproduced when the clean test accuracy after the last epoch is above SGD's, with 90% intervals over paired seeds above 0, for SAM "
-        "by batch, SAM by rows and the penalty, J-SAM has at least half of the gain of SAM by rows, and L-SAM at most half of it; "
+        "reproduced when the clean test accuracy after the last epoch is above SGD's, with 90% intervals over paired seeds above 0, for "
+        "SAM by batch, SAM by rows and the penalty, J-SAM has at least half of the gain of SAM by rows, and L-SAM at most half of it; "
         "contradicted when the interval of SAM by batch or by rows lies below 0. Rates, radii and penalties are tuned on other seeds and "
         "noisy validation labels; SAM by rows has the rate of SAM by batch, and J-SAM and L-SAM, its halves, its rate and radius."
     )
@@ -74,7 +78,7 @@ class SamLabelNoise(Finding):
         scale, place = SCALES[self.size], folder / "sam-label-noise"
         parts = self._parts(scale, place)
 
-        def arm(settings: list[Setting]) -> Tuned:
+        def arm(settings: list[Setting]) -> TunedSetting:
             return tuned(lambda setting, seed: self._run(scale, place, parts, setting, seed), settings, scale.seeds)
 
         arms = {"sgd": arm([{"lr": rate, "methods": []} for rate in scale.rates])}
@@ -100,27 +104,27 @@ class SamLabelNoise(Finding):
         ours = f"SGD {arms['sgd'].mean('accuracy'):.3f}; " + ", ".join(f"{name} {told(gain)}" for name, gain in gains.items())
         return Outcome(verdict(checks, against), ours, checks, {name: found.figures() for name, found in arms.items()})
 
-    def _parts(self, scale: Scale, place: Path) -> dict[str, Images]:
+    def _parts(self, scale: NoiseScale, place: Path) -> dict[str, Images]:
         """Three archives: to train on, to choose by (with wrong labels), to judge by."""
         pictures = self.images.whole()
         order = np.random.default_rng(0).permutation(len(pictures))
         cuts = np.split(order, [scale.images, 2 * scale.images, 2 * scale.images + scale.test])
         labels = {part: pictures.labels[numbers] for part, numbers in zip(("train", "valid", "test"), cuts, strict=False)}
         ids = [pictures.ids[number] for number in cuts[1]]
-        labels["valid"] = LabelNoise(fraction=WRONG, seed=1)(ids, labels["valid"], len(pictures.classes))
+        labels["valid"] = wrong(1)(ids, labels["valid"], len(pictures.classes))
         return {
             part: archive(place / f"{part}-{scale.images}.npz", pictures.pixels(numbers), labels[part], pictures.classes)
             for part, numbers in zip(labels, cuts, strict=False)
         }
 
-    def _run(self, scale: Scale, place: Path, parts: dict[str, Images], setting: Setting, seed: int) -> dict[str, float]:
+    def _run(self, scale: NoiseScale, place: Path, parts: dict[str, Images], setting: Setting, seed: int) -> dict[str, float]:
         """Validation and test accuracy, and that on the training labels as they were given."""
-        objective = Label(data=parts["train"], part="all", noise=LabelNoise(fraction=WRONG, seed=seed))
+        objective = Label(data=parts["train"], part="all", noise=wrong(seed))
 
         def made() -> dict[str, float]:
             model = new({"preset": scale.preset}, self.size, seed, objective)
             log = fit(model, objective, {**PLAIN, **setting}, seed, batch=scale.batch, steps=scale.epochs * scale.images // scale.batch)
-            read = {name: Accuracy(data=parts[name], part="all", per_class=False)(model).estimate().value for name in ("valid", "test")}
+            read = {name: classified(model, parts[name])[0] for name in ("valid", "test")}
             return {"valid": read["valid"], "accuracy": read["test"], "training loss": log.losses[-1]}
 
         described = {"scale": [scale.preset, scale.epochs, scale.batch], **setting, "seed": seed}

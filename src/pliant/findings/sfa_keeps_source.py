@@ -17,8 +17,8 @@ from pliant.changes import Finetune
 from pliant.changes.restore import restored
 from pliant.data import Corpus
 from pliant.decide.methods.ground import Ground
-from pliant.findings.finding import Finding, Outcome, verdict
-from pliant.findings.forgetting import SCALES, Form, arm, at, forgets_more, fresh, ground, level, setting
+from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.forgetting import Form, arm, at, forgets_more, fresh, ground, level, setting
 
 STRENGTHS: dict[str, list[Any]] = {
     "plain": [[]],
@@ -27,6 +27,7 @@ STRENGTHS: dict[str, list[Any]] = {
     "wise-ft": [[{"wise_ft": {"alpha": alpha}}] for alpha in (0.9, 0.75, 0.5)],
 }
 """Methods of each arm, at each strength."""
+RATES: dict[Size, tuple[float, ...]] = {"smoke": (1e-2,), "laptop": (5e-4, 1e-3, 2e-3), "gpu": (1e-4, 3e-4, 1e-3)}
 STEPS, RATE, BETA = 20, 0.2, 0.05
 """Of the comparison with SGD."""
 
@@ -35,7 +36,9 @@ class SfaKeepsSource(Finding):
     """Going back a part of the way, several times, forgets less."""
 
     paper: ClassVar[str] = "Soup to go: mitigating forgetting during continual learning with model averaging, arXiv 2501.05559"
-    claim: ClassVar[str] = "Averaging with the start during fine-tuning keeps the source domain, at least as well as an L2 penalty, which it is."
+    claim: ClassVar[str] = (
+        "Averaging with the start during fine-tuning keeps the source domain, at least as well as an L2 penalty, which it is."
+    )
     published: ClassVar[str] = "at or above L2, EWC, WiSE-FT and task arithmetic in learned against kept (Pythia-2.8B, image classifiers)"
     rule: ClassVar[str] = (
         "reproduced when (1) with SGD and an average at every step SFA ends within 0.1% of the way of gradient descent on the L2 penalty; "
@@ -51,9 +54,8 @@ class SfaKeepsSource(Finding):
         """Smoke: about three seconds; laptop: about three minutes on one core; gpu: an hour."""
         base = ground(self.size, self.corpus, self.task, folder)
         apart = self._apart(base)
-        rates = SCALES[self.size].rates[-4:-1] or SCALES[self.size].rates
         settings: dict[str, list[Form]] = {
-            name: [(rate, methods) for rate in rates for methods in grid[: 1 if self.size == "smoke" else None]]
+            name: [(rate, methods) for rate in RATES[self.size] for methods in grid[: 1 if self.size == "smoke" else None]]
             for name, grid in STRENGTHS.items()
         }
         arms = {name: arm(base, self.size, forms) for name, forms in settings.items()}

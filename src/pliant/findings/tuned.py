@@ -17,6 +17,7 @@ import numpy as np
 
 from pliant.files import write_atomic
 from pliant.findings.finding import Size
+from pliant.measures import Accuracy
 from pliant.methods import METHODS, Method
 from pliant.objectives import Objective
 from pliant.spec import digest
@@ -26,6 +27,8 @@ from pliant.train import Diverged, Recipe, TrainingLog, train
 from pliant.train.new_model import NewModel
 
 if TYPE_CHECKING:
+    from pliant.data.images import Images
+    from pliant.data.labelled_texts import LabelledTexts
     from pliant.models import Model
 
 Setting = Mapping[str, Any]
@@ -61,8 +64,14 @@ def fit(model: Model, objective: Objective, setting: Setting, seed: int, **recip
     return train(model, objective, Recipe.parse(fields), seed=seed, methods=methods, quiet=True)
 
 
+def classified(model: Model, data: Images | LabelledTexts) -> list[float]:
+    """Accuracy, and negative log-likelihood, on all of the data."""
+    readings = Accuracy.parse({"data": data, "part": "all", "per_class": False}).readings(model)
+    return [reading.estimate().value for reading in readings[:2]]
+
+
 @dataclass(frozen=True)
-class Tuned:
+class TunedSetting:
     """An arm at its best setting, on fresh seeds."""
 
     setting: Setting
@@ -75,7 +84,7 @@ class Tuned:
         """Over seeds."""
         return float(self.read[what].mean())
 
-    def above(self, other: Tuned, what: str) -> Estimate:
+    def above(self, other: TunedSetting, what: str) -> Estimate:
         """How much higher it reads than another arm on the same seeds, with a 90% interval over them."""
         return over_seeds(self.read[what] - other.read[what])
 
@@ -88,7 +97,7 @@ class Tuned:
         }
 
 
-def tuned(run: Run, settings: Sequence[Setting], seeds: int, tuning_seeds: int = 1) -> Tuned:
+def tuned(run: Run, settings: Sequence[Setting], seeds: int, tuning_seeds: int = 1) -> TunedSetting:
     """The setting whose `valid` is highest on average over the tuning seeds, run on fresh ones. A setting that diverges is out.
 
     Raises Diverged where all of them do, and where the best one does on a fresh seed.
@@ -97,7 +106,7 @@ def tuned(run: Run, settings: Sequence[Setting], seeds: int, tuning_seeds: int =
     best = int(np.argmax(worth))
     rows = [run(settings[best], FIRST_FRESH_SEED + seed) for seed in range(seeds)]
     read = {what: np.array([row[what] for row in rows]) for what in rows[0]}
-    return Tuned(settings[best], _edges(settings[best], settings), read)
+    return TunedSetting(settings[best], _edges(settings[best], settings), read)
 
 
 def _edges(best: Setting, settings: Sequence[Setting]) -> tuple[str, ...]:
