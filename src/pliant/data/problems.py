@@ -1,50 +1,101 @@
-"""Problems with a number for an answer: GSM8K, SVAMP, and tables of one's own with `question` and `answer`."""
+"""Questions with an answer, or with several that are as good: GSM8K, SVAMP, NQ-open, WebQuestions, and tables of one's own.
+
+| columns | sets |
+|---|---|
+| `Body`, `Question`, `Answer` | SVAMP |
+| `qText`, `answers` | WebQuestions |
+| `question`, `answer` (or `answers`), a text, a number or a list of texts | GSM8K, NQ-open, one's own |
+
+Other columns are named: `{source: P19.jsonl, question: "Where was {sub_label} born?", answer: obj_label}` reads the facts of PARAREL.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from pliant.data.fields import Wanted, holes
 from pliant.data.locate import locate
 from pliant.data.located import Located
 from pliant.data.rows import rows
 from pliant.errors import PliantError
 from pliant.spec import digest, nearest
 
+COLUMNS = (("question", "answer"), ("question", "answers"), ("qText", "answers"), ("Question", "Answer"))
+"""What sets call a question and its answer, in the order in which they are tried."""
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked, and the worked answer, whose last number counts. `id` is stable."""
+    """What is asked, and the answers, each of which is right; of a worked answer the last number counts. `id` is stable."""
 
     id: str
     question: str
-    answer: str
+    answers: tuple[str, ...]
+    listed: bool = False
+    """Whether the set lists answers, even where that is only one."""
+
+    @property
+    def answer(self) -> str:
+        """The first, which is shown where one is shown."""
+        return self.answers[0]
 
 
 class ProblemSet(Located):
     """Problems with answers; a plain string is its `source`."""
 
+    question: str | None = Field(
+        None, min_length=1, description="The column of the question, or a template such as `Where was {sub_label} born?`"
+    )
+    answer: str | None = Field(None, min_length=1, description="The column of the answer, or of a list of answers")
+
+    @model_serializer(mode="wrap")
+    def _as_called(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without columns that are called as usual, so that records from before there was a choice keep their keys."""
+        absent = {name for name in ("question", "answer") if getattr(self, name) is None}
+        return {name: value for name, value in handler(self).items() if name not in absent}
+
     def problems(self) -> Iterator[Problem]:
         """Every problem, in the order they are stored. Raises PliantError that names the line at fault."""
-        empty = True
+        empty, template = True, Wanted(self.question)
         for where, record in rows(locate(self.source)):
             empty = False
-            question, answer = _asked(record, where)
-            yield Problem(digest(f"{question}\n{answer}"), question, answer)
+            try:
+                question, answer = self._asked(record, template)
+                if not question.strip():
+                    raise PliantError("question or answer is empty")
+                listed = isinstance(answer, list)
+                answers = tuple(map(_text, cast("list[Any]", answer) if listed else [answer]))
+                if not answers or not all(text.strip() for text in answers):
+                    raise PliantError("question or answer is empty")
+            except PliantError as error:
+                raise error.within(where) from None
+            yield Problem(digest(f"{question}\n{answer if listed else answers[0]}"), question, answers, listed)
         if empty:
             raise PliantError(f"{self.source}: the set is empty")
 
+    def _asked(self, record: Mapping[str, Any], template: Wanted) -> tuple[str, Any]:
+        """The question, and what stands for the answer. Raises PliantError for columns that are not there."""
+        usual = next((names for names in COLUMNS if set(names) <= set(record)), COLUMNS[0])
+        asked, answered = self.question or usual[0], self.answer or usual[1]
+        if missing := [name for name in (*(holes(asked) if "{" in asked else (asked,)), answered) if name not in record]:
+            raise PliantError(f"no field {missing[0][:40]!r}; {nearest(missing[0], record)}")
+        if self.question is not None:
+            return template.text(record), record[answered]
+        question = str(record[asked] if record[asked] is not None else "")
+        if asked == "Question" and "Body" in record:  # SVAMP
+            body = str(record["Body"]).strip()
+            question = f"{body}{'' if body.endswith('.') else '.'} {question}"
+        return question, record[answered]
 
-def _asked(record: Mapping[str, Any], where: str) -> tuple[str, str]:
-    if {"Body", "Question", "Answer"} <= set(record):  # SVAMP
-        body = str(record["Body"]).strip()
-        question, answer = f"{body}{'' if body.endswith('.') else '.'} {record['Question']}", record["Answer"]
-    elif {"question", "answer"} <= set(record):
-        question, answer = record["question"], record["answer"]
-    else:
-        raise PliantError(f"{where}: no fields question and answer; {nearest('question', record)}")
-    answer = f"{answer:g}" if isinstance(answer, float) else str(answer if answer is not None else "")
-    if not str(question or "").strip() or not answer.strip():
-        raise PliantError(f"{where}: question or answer is empty")
-    return str(question), answer
+
+def _text(answer: Any) -> str:
+    """Raises PliantError for what is no answer in words or a number."""
+    if answer is None:
+        return ""
+    if isinstance(answer, bool) or not isinstance(answer, (str, int, float)):
+        raise PliantError(f"an answer is {type(answer).__name__}, which is neither text nor a number")
+    return f"{answer:g}" if isinstance(answer, float) else str(answer)
