@@ -1,8 +1,8 @@
 """Short answers: whether what a model says is one of the right answers, word for word, or shares words with it.
 
-Idea: both are written in one way first: small letters, no punctuation, no articles (a, an, the), one space between words, and letters with
-their accents as one character (NFC). `exact_match` is whether any of the right answers is left; `f1` is the harmonic mean of precision and recall over
-words, against the right answer that it is highest for.
+Idea: both are written in one way first: small letters, no punctuation, no articles (a, an, the), one space between words, and letters
+with their accents as one character (NFC). `exact_match` is whether any of the right answers is left; `f1` is the harmonic mean of
+precision and recall over words, against the right answer that it is highest for.
 Source: the evaluation script of SQuAD (arXiv 1606.05250), as NQ-open has it too; the Unicode form is our own, since NQ-open's (NFD) takes
 the a out of words such as "ação" for an article.
 """
