@@ -118,6 +118,9 @@ def test_every_kind_of_file_holds_the_same_dialogues(tmp_path, cache):
     records = [{"question": f"What is {n}?", "answer": f"A number, {n}"} for n in range(40)]
     found = [list(Table(source=str(path)).dialogues("all")) for path in written(tmp_path, [*records, records[0]])]
     assert len(found[0]) == 40, "what is repeated is read once"
+    counts = Counter()
+    list(Table(source=str(tmp_path / "a.jsonl")).dialogues("all", counts))
+    assert counts == {"repeated": 1}
     assert found[0] == found[1] == found[2] == found[3]
     sides = [dict(Table(source=str(tmp_path / "a.jsonl")).dialogues(part)) for part in ("train", "heldout")]
     assert not sides[0].keys() & sides[1].keys()

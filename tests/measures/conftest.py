@@ -1,3 +1,3 @@
-from small_text import text, text_file
+from small_text import cache, text, text_file
 
-__all__ = ["text", "text_file"]
+__all__ = ["cache", "text", "text_file"]

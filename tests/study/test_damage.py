@@ -234,7 +234,7 @@ WRONG = {
     "a negative number in 'sample_weights'": lambda table: replaced(table, "sample_weights", [[1.0, -1.0, 1.0]] * 2),
     "a negative number in 'sample_clusters'": lambda table: replaced(table, "sample_clusters", [[0, -1, 1], None]),
     "a null among 'sample_clusters'": lambda table: replaced(table, "sample_clusters", [None, [0, None, 1]]),
-    "clusters of samples in unequal numbers": lambda table: replaced(table, "sample_clusters", [None, [0, 1]]),
+    "or answers of samples in unequal numbers": lambda table: replaced(table, "sample_clusters", [None, [0, 1]]),
     "unknown status 'done'": lambda table: replaced(table, "status", ["ok", "done"]),
     "status 'failed' is not for this folder": lambda table: replaced(table, "status", ["failed"] * 2),
     "a sample twice in one record": lambda table: replaced(table, "sample_ids", [["a:0", "a:0", "b:0"], LISTS[0]]),

@@ -131,7 +131,8 @@ class Examined(Located):
     def examined(self, part: Part, skipped: Counter[str], template: Any = None) -> Iterator[tuple[int, Any, list[list[Piece]]]]:
         """The examples of a part with their ids and texts, repeats left out. Raises PliantError that names the line at fault.
 
-        With `skip_bad`, what cannot be learned from, or what the chat template refuses, is left out and counted in `skipped`.
+        Repeats are counted in `skipped`. With `skip_bad`, what cannot be learned from, or what the chat template refuses, is left out and
+        counted there, too.
         """
         form, size, seen = self.form(), self.size, set[int]()
         for where, record in self.records():
@@ -139,8 +140,11 @@ class Examined(Located):
                 check_columns(record, form)
                 example = self.example(record, form)
                 number = int(digest(json.dumps(self.told(example))), 16)
-                if number not in seen and (part == "all" or _side(number, size) == part):
-                    yield number, example, self.pieces(example, template)
+                if part == "all" or _side(number, size) == part:
+                    if number not in seen:
+                        yield number, example, self.pieces(example, template)
+                    else:
+                        skipped["repeated"] += 1
                 seen.add(number)
             except PliantError as error:
                 if not self.skip_bad:

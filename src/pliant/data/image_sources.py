@@ -83,20 +83,24 @@ def identity(source: str) -> str:
     return digest(json.dumps(contents(_paths(source))))
 
 
-def found(source: str, columns: Columns) -> Iterator[Found]:
-    """Every image of a source with its label, in the source's order. Raises PliantError for a source that is no such thing."""
+def found(source: str, columns: Columns, labelled: bool = True) -> Iterator[Found]:
+    """Every image of a source with its label, in the source's order; `labelled` false: with or without one.
+
+    Raises PliantError for a source that is no such thing.
+    """
     if source == BUILTIN:
         yield from _digits()
     elif is_folder_of_classes(source):
-        for path, label in class_files(matching(source)[0]):
+        listed = class_files(matching(source)[0]) if labelled else image_files(matching(source)[0])
+        for path, label in listed:
             yield Found(str(path), path, label)
     else:
         for path in _paths(source):
             if path.suffix.lower() == ".npz":
-                for where, content, label in examples(path):
+                for where, content, label in examples(path, labelled):
                     yield Found(where, content, label)
             else:
-                yield from _of_table(path, columns)
+                yield from _of_table(path, columns, labelled)
 
 
 def told_names(source: str, columns: Columns) -> list[str]:
@@ -112,6 +116,20 @@ def class_files(folder: Path) -> list[tuple[Path, str]]:
 
     Raises PliantError where there are none, for files that lie in no class, for a folder of splits, and for links out of the folder.
     """
+    listed = image_files(folder)
+    if outside := next((path.name for path, label in listed if not label), None):
+        raise PliantError(f"{folder}: {outside} lies in no class; put the images of each class into a folder of its own")
+    classes = sorted({label for _, label in listed})
+    if all(name.lower() in SPLITS for name in classes):
+        raise PliantError(f"{folder}: {' and '.join(classes)} are parts, not classes; give the folder of one of them")
+    return listed
+
+
+def image_files(folder: Path) -> list[tuple[Path, str]]:
+    """The image files anywhere in a folder, by name, each with the folder it lies in first; empty for those in none.
+
+    Raises PliantError where there are none, and for links out of the folder.
+    """
     root, listed = Path(os.path.realpath(folder)), list[tuple[Path, str]]()
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -120,14 +138,9 @@ def class_files(folder: Path) -> list[tuple[Path, str]]:
             if (Path(place) / name).is_symlink() and not Path(os.path.realpath(Path(place) / name)).is_relative_to(root):
                 raise PliantError(f"{Path(place) / name}: is a link out of the folder {folder}, which is not followed; copy what it names")
         images = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
-        if images and not inside:
-            raise PliantError(f"{folder}: {images[0]} lies in no class; put the images of each class into a folder of its own")
-        listed += [(Path(place) / name, inside[0]) for name in images]
-    classes = sorted({label for _, label in listed})
+        listed += [(Path(place) / name, inside[0] if inside else "") for name in images]
     if not listed:
         raise PliantError(f"{folder}: holds no images ({', '.join(SUFFIXES)} in class folders), no archive (.npz) and no table")
-    if all(name.lower() in SPLITS for name in classes):
-        raise PliantError(f"{folder}: {' and '.join(classes)} are parts, not classes; give the folder of one of them")
     return listed
 
 
@@ -156,11 +169,11 @@ def _files(path: Path) -> list[Path]:
     return archives or [file for file in inside if kind_of(file) in TABLES]
 
 
-def _of_table(path: Path, columns: Columns) -> Iterator[Found]:
+def _of_table(path: Path, columns: Columns, labelled: bool) -> Iterator[Found]:
     for where, record in rows([path]):
         image = _column(record, columns.image, IMAGE_COLUMNS, "image", where)
-        label = _column(record, columns.label, LABEL_COLUMNS, "label", where)
-        yield Found(where, _content(record[image], path.parent, where), record[label])
+        label = record[_column(record, columns.label, LABEL_COLUMNS, "label", where)] if labelled else None
+        yield Found(where, _content(record[image], path.parent, where), label)
 
 
 def _column(record: Mapping[str, Any], asked: str | None, usual: Sequence[str], what: str, where: str) -> str:

@@ -77,9 +77,9 @@ class LabelledTexts(Examined):
     numbers: ClassVar[bool] = False
     """Whether labels are numbers to predict."""
     usual_labels: ClassVar[tuple[str, ...]] = LABEL_COLUMNS
-    text_column: str | None = Field(None, description="Column of the text; by default text, sentence, or a usual pair")
-    pair_column: str | None = Field(None, description="Column of a second text, where each example is a pair")
-    label_column: str | None = Field(None, description="Column of the label; by default label or another usual name")
+    text_column: str | None = Field(default=None, description="Column of the text; by default text, sentence, or a usual pair")
+    pair_column: str | None = Field(default=None, description="Column of a second text, where each example is a pair")
+    label_column: str | None = Field(default=None, description="Column of the label; by default label or another usual name")
 
     @classmethod
     def has(cls, columns: set[str]) -> bool:
@@ -92,22 +92,33 @@ class LabelledTexts(Examined):
 
     def form(self) -> Format:
         """Which columns are read: those of the texts, then that of the label. Raises PliantError where that cannot be told."""
-        where, record = next(rows(locate(self.source)), ("", None))
-        if record is None:
-            raise PliantError(f"{self.source}: the table is empty")
-        if self.text_column is not None:
-            texts = tuple(name for name in (self.text_column, self.pair_column) if name is not None)
-        elif self.pair_column is not None:
-            raise PliantError("pair_column names the second text; name the first one, too, as text_column")
-        else:
-            texts = super().form().needs
+        where, record = self._first()
+        texts = self._texts()
         label = self.label_column or next((name for name in self.usual_labels if name in record and name not in texts), None)
         if label is None:
             raise PliantError(f"{where}: which column holds labels? There are {', '.join(list(record)[:12])}; name it with `label_column`")
-        missing = [name for name in (*texts, label) if name not in record]
-        if missing:
+        return self._of_columns((*texts, label))
+
+    def _first(self) -> tuple[str, Mapping[str, Any]]:
+        where, record = next(rows(locate(self.source)), ("", None))
+        if record is None:
+            raise PliantError(f"{self.source}: the table is empty")
+        return where, record
+
+    def _texts(self) -> tuple[str, ...]:
+        """The columns of the texts."""
+        if self.text_column is not None:
+            return tuple(name for name in (self.text_column, self.pair_column) if name is not None)
+        if self.pair_column is not None:
+            raise PliantError("pair_column names the second text; name the first one, too, as text_column")
+        return super().form().needs
+
+    def _of_columns(self, names: tuple[str, ...]) -> Format:
+        """Raises PliantError for a column that is not there."""
+        where, record = self._first()
+        if missing := [name for name in names if name not in record]:
             raise PliantError(f"{where}: no field {missing[0][:40]!r}; {nearest(missing[0], record)}")
-        return Format("labelled", (*texts, label), lambda record: record)
+        return Format("labelled", names, lambda record: record)
 
     def example(self, record: Mapping[str, Any], form: Format) -> LabelledText:
         """Its texts and label. Raises PliantError for a text that is missing, empty or no text, and for a label that is none."""
@@ -154,6 +165,30 @@ class LabelledTexts(Examined):
                     yield LabelledRow(number, ids, marks, _as_numbers(example.label, classes, soft))
                 else:
                     counts["left_out"] += 1
+
+
+class Texts(LabelledTexts):
+    """Texts alone, whether or not there are labels; a plain string is its `source`."""
+
+    def form(self) -> Format:
+        """Which columns are read. Raises PliantError where that cannot be told."""
+        return self._of_columns(self._texts())
+
+    def fingerprint(self) -> str:
+        """Of what the files hold, read without labels."""
+        return digest(f"{self.kind} {super().fingerprint()}")
+
+    def example(self, record: Mapping[str, Any], form: Format) -> LabelledText:
+        """Its texts. Raises PliantError for a text that is missing, empty or no text."""
+        return LabelledText(tuple(_text(record, name) for name in form.needs), "")
+
+    def told(self, example: LabelledText) -> Any:
+        """Its texts."""
+        return list(example.texts)
+
+    def classes(self) -> tuple[str, ...]:
+        """One without a name."""
+        return ("",)
 
 
 class NumberedTexts(LabelledTexts):

@@ -48,16 +48,17 @@ def archive(path: Path, *names: str) -> dict[str, NDArray[Any]]:
         raise PliantError(f"{path}: is damaged or no NumPy archive ({first_line(error)})") from None
 
 
-def examples(path: Path) -> Iterator[tuple[str, NDArray[np.uint8] | bytes, Any]]:
+def examples(path: Path, labelled: bool = True) -> Iterator[tuple[str, NDArray[np.uint8] | bytes, Any]]:
     """Where each image stands, the image (height, width, channels) or a file's bytes, and its label; see `class_names` for their names.
 
-    Raises PliantError for an archive without images and labels, and for lengths that differ.
+    Raises PliantError for an archive without images, without labels unless `labelled` is false, and for lengths that differ.
     """
     arrays = archive(path)
-    labels = _labels(path, arrays)
+    labels = _labels(path, arrays) if labelled or any(name in arrays for name in LABELS) else None
     encoded = next((name for name in ENCODED if name in arrays and "sizes" in arrays), None)
     if encoded is None:
         pixels = _pixels(path, arrays)
+        labels = [None] * len(pixels) if labels is None else labels
         if len(pixels) != len(labels):
             raise PliantError(f"{path}: holds {len(pixels)} images and {len(labels)} labels")
         for number, label in enumerate(labels):
@@ -66,6 +67,7 @@ def examples(path: Path) -> Iterator[tuple[str, NDArray[np.uint8] | bytes, Any]]
     content, sizes = arrays[encoded], arrays["sizes"]
     if content.dtype != np.uint8 or content.ndim != 1 or sizes.ndim != 1 or sizes.dtype.kind not in "iu" or (sizes < 0).any():
         raise PliantError(f"{path}: {encoded} must be a list of bytes, and sizes how many of them each image has")
+    labels = [None] * len(sizes) if labels is None else labels
     if len(sizes) != len(labels) or int(sizes.sum(dtype=np.int64)) != len(content):
         raise PliantError(
             f"{path}: {encoded} has {len(content)} bytes, sizes {len(sizes)} images of {sizes.sum()}, and there are {len(labels)} labels"

@@ -84,7 +84,13 @@ class Pictures:
 
 
 def built(
-    target: Path, name: str, found: Iterator[Found], names: Callable[[], Sequence[str]], size: tuple[int, int] | None, skip_bad: bool
+    target: Path,
+    name: str,
+    found: Iterator[Found],
+    names: Callable[[], Sequence[str]],
+    size: tuple[int, int] | None,
+    skip_bad: bool,
+    labelled: bool = True,
 ) -> Pictures:
     """The images `found`, written to `target` unless they are there whole.
 
@@ -95,13 +101,17 @@ def built(
         names: What the source calls the labels 0, 1, ..., where it says.
         size: Height and width to which images of other sizes are brought; without it, all must have one.
         skip_bad: Leave out, and count, what cannot be read or has no label.
+        labelled: Whether labels are looked at; where not, all images are of one class without a name.
 
     Raises PliantError for what cannot be read (unless it is left out), images of several sizes or kinds, and fewer than two classes.
     """
-    return read_once(target, lambda folder: _write(folder, name, found, names(), size, skip_bad), _whole)
+    return read_once(target, lambda folder: _write(folder, name, found, names() if labelled else None, size, skip_bad), _whole)
 
 
-def _write(folder: Path, name: str, found: Iterator[Found], names: Sequence[str], size: tuple[int, int] | None, skip_bad: bool) -> None:
+def _write(
+    folder: Path, name: str, found: Iterator[Found], names: Sequence[str] | None, size: tuple[int, int] | None, skip_bad: bool
+) -> None:
+    """`names`: None where labels are not looked at."""
     folder.mkdir()
     shape, first = (0, 0, 0), ""
     labels, ids, content = list[int | str](), array("Q"), hashlib.sha256()
@@ -110,7 +120,7 @@ def _write(folder: Path, name: str, found: Iterator[Found], names: Sequence[str]
     with (folder / "pixels.bin").open("wb") as stream:
         for item in found:
             try:
-                number, pixels, label = _decoded(item, size)
+                number, pixels, label = _decoded(item if names is not None else item._replace(label=0), size)
                 if seen.get(number, label) != label:
                     raise PliantError(f"is labelled {label!r}, and {seen[number]!r} where it was before")
             except PliantError as error:
@@ -134,7 +144,7 @@ def _write(folder: Path, name: str, found: Iterator[Found], names: Sequence[str]
             labels.append(label)
             ids.append(number)
     counts["images"] = len(ids)
-    classes, numbers = _classes(name, labels, names, counts)
+    classes, numbers = ([""], np.zeros(len(ids), np.int64)) if names is None and ids else _classes(name, labels, names or (), counts)
     content.update(numbers.tobytes() + json.dumps(classes).encode())
     np.save(folder / "labels.npy", numbers)
     np.save(folder / "ids.npy", np.array(ids, np.uint64))

@@ -48,9 +48,9 @@ class ProblemSet(Located):
     """Problems with answers; a plain string is its `source`."""
 
     question: str | None = Field(
-        None, min_length=1, description="The column of the question, or a template such as `Where was {sub_label} born?`"
+        default=None, min_length=1, description="The column of the question, or a template such as `Where was {sub_label} born?`"
     )
-    answer: str | None = Field(None, min_length=1, description="The column of the answer, or of a list of answers")
+    answer: str | None = Field(default=None, min_length=1, description="The column of the answer, or of a list of answers")
 
     @model_serializer(mode="wrap")
     def _as_called(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -58,15 +58,21 @@ class ProblemSet(Located):
         absent = {name for name in ("question", "answer") if getattr(self, name) is None}
         return {name: value for name, value in handler(self).items() if name not in absent}
 
-    def problems(self) -> Iterator[Problem]:
-        """Every problem, in the order they are stored. Raises PliantError that names the line at fault."""
+    def problems(self, answered: bool = True) -> Iterator[Problem]:
+        """Every problem, in the order they are stored; `answered` false: the questions alone, whatever their answers are.
+
+        Raises PliantError that names the line at fault.
+        """
         empty, template = True, Wanted(self.question)
         for where, record in rows(locate(self.source)):
             empty = False
             try:
-                question, answer = self._asked(record, template)
+                question, answer = self._asked(record, template, answered)
                 if not question.strip():
-                    raise PliantError("question or answer is empty")
+                    raise PliantError("question or answer is empty" if answered else "the question is empty")
+                if not answered:
+                    yield Problem(digest(question), question, ())
+                    continue
                 listed = isinstance(answer, list)
                 answers = tuple(map(_text, cast("list[Any]", answer) if listed else [answer]))
                 if not answers or not all(text.strip() for text in answers):
@@ -77,19 +83,20 @@ class ProblemSet(Located):
         if empty:
             raise PliantError(f"{self.source}: the set is empty")
 
-    def _asked(self, record: Mapping[str, Any], template: Wanted) -> tuple[str, Any]:
-        """The question, and what stands for the answer. Raises PliantError for columns that are not there."""
-        usual = next((names for names in COLUMNS if set(names) <= set(record)), COLUMNS[0])
+    def _asked(self, record: Mapping[str, Any], template: Wanted, with_answer: bool) -> tuple[str, Any]:
+        """The question, and what stands for the answer, if it is wanted. Raises PliantError for columns that are not there."""
+        usual = next((names for names in COLUMNS if set(names[: 1 + with_answer]) <= set(record)), COLUMNS[0])
         asked, answered = self.question or usual[0], self.answer or usual[1]
-        if missing := [name for name in (*(holes(asked) if "{" in asked else (asked,)), answered) if name not in record]:
+        needed = (*(holes(asked) if "{" in asked else (asked,)), *((answered,) if with_answer else ()))
+        if missing := [name for name in needed if name not in record]:
             raise PliantError(f"no field {missing[0][:40]!r}; {nearest(missing[0], record)}")
         if self.question is not None:
-            return template.text(record), record[answered]
+            return template.text(record), record.get(answered)
         question = str(record[asked] if record[asked] is not None else "")
         if asked == "Question" and "Body" in record:  # SVAMP
             body = str(record["Body"]).strip()
             question = f"{body}{'' if body.endswith('.') else '.'} {question}"
-        return question, record[answered]
+        return question, record.get(answered)
 
 
 def _text(answer: Any) -> str:

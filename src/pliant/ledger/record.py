@@ -29,8 +29,9 @@ class Record:
     """What one measure said about one checkpoint after one draw of one change.
 
     A field is a column of the ledger under the same name. `value` and `stderr` are in `unit`; the per-sample values they
-    are made from travel in `sample_ids`, `sample_values` and `sample_weights` (equal lengths). A record whose `status` is
-    `failed` has its reason in `error` and no value. A measure with several readings has a record for each, told apart by `metric`.
+    are made from travel in `sample_ids`, `sample_values` and `sample_weights` (equal lengths), what was answered in
+    `sample_answers`. A record whose `status` is `failed` has its reason in `error` and no value. A measure with several
+    readings has a record for each, told apart by `metric`.
     """
 
     study: str
@@ -89,6 +90,8 @@ class Record:
     sample_weights: Sequence[float] | Array = field(default=(), repr=False)
     sample_clusters: Sequence[int] | NDArray[np.int64] | None = field(default=None, repr=False)
     """What each sample counts with in an error; None where that is its document, as its id has it."""
+    sample_answers: Sequence[str] | None = field(default=None, repr=False)
+    """What the model answered to each sample; None where the measure keeps no answers."""
 
 
 FACTS = (
@@ -112,10 +115,10 @@ def stated_facts(checkpoint: Checkpoint, axis: str) -> dict[str, Any]:
     return {"checkpoint": as_utf8(checkpoint.address)} | {column: value for column, value in stated.items() if value is not None}
 
 
-LATER = ("axis", "position", "better", "sample_clusters")
+LATER = ("axis", "position", "better", "sample_clusters", "sample_answers")
 """Columns that records of earlier versions lack."""
 
-SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights", "sample_clusters")
+SAMPLE_COLUMNS = ("sample_ids", "sample_values", "sample_weights", "sample_clusters", "sample_answers")
 
 
 @cache
@@ -124,7 +127,7 @@ def arrow_schema() -> Any:
     import pyarrow as pa
 
     scalars = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    inside: dict[str, Any] = {"sample_ids": pa.string(), "sample_clusters": pa.int64()}
+    inside: dict[str, Any] = {"sample_ids": pa.string(), "sample_clusters": pa.int64(), "sample_answers": pa.string()}
     lists = {name: pa.list_(inside.get(name, pa.float64())) for name in SAMPLE_COLUMNS}
     columns: list[tuple[str, Any]] = []
     for name, annotation in typing.get_type_hints(Record).items():

@@ -140,10 +140,9 @@ def _samples(table: Table) -> str | None:
     pc = _compute()
 
     ids, *others = (pc.list_value_length(table[name]).to_numpy() for name in SAMPLE_COLUMNS if name in table.column_names)
-    if len(others) > 2:
-        others[2] = np.where(np.isnan(others[2]), ids, others[2])  # clusters may be left out
+    others[2:] = [np.where(np.isnan(lengths), ids, lengths) for lengths in others[2:]]  # clusters and answers may be left out
     if not all(np.array_equal(ids, other) for other in others):
-        return "ids, values, weights or clusters of samples in unequal numbers"
+        return "ids, values, weights, clusters or answers of samples in unequal numbers"
     counts = table["n"].to_numpy()
     if (counts[ids > 0] != ids[ids > 0]).any():
         return "'n' is not the number of samples"

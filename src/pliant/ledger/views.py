@@ -36,7 +36,8 @@ WITH_DEFAULTS = f"""coalesce(axis, 'tokens') as axis,
 ATTEMPTS = 5
 SAMPLES = """
 create or replace view samples as select key, study, checkpoint, weights, base_weights, params, tokens, change_kind, change_json, measure,
-    metric, unit, seed, draw, unnest(sample_ids) as sample, unnest(sample_values) as value, unnest(sample_weights) as weight
+    metric, unit, seed, draw, unnest(sample_ids) as sample, unnest(sample_values) as value, unnest(sample_weights) as weight,
+    unnest(sample_answers) as answer
 from shards"""
 
 

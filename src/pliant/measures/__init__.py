@@ -10,6 +10,7 @@ from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
 from pliant.measures.measure import Difference, Measure, Reading
+from pliant.measures.predict import Predict
 from pliant.measures.predictions import Predictions, agreement
 from pliant.measures.preference import Preference
 from pliant.measures.robustness import Robustness
@@ -18,7 +19,19 @@ from pliant.measures.weight_change import WeightChange
 from pliant.spec import Catalog
 
 MEASURES: Catalog[Measure] = Catalog(
-    "measure", Loss, Choice, Generate, PredictionDivergence, Preference, Accuracy, MaskedLoss, AnswerLoss, Tasks, WeightChange, Robustness
+    "measure",
+    Loss,
+    Choice,
+    Generate,
+    Predict,
+    PredictionDivergence,
+    Preference,
+    Accuracy,
+    MaskedLoss,
+    AnswerLoss,
+    Tasks,
+    WeightChange,
+    Robustness,
 )
 
 __all__ = [
@@ -31,6 +44,7 @@ __all__ = [
     "Loss",
     "MaskedLoss",
     "Measure",
+    "Predict",
     "PredictionDivergence",
     "Predictions",
     "Preference",

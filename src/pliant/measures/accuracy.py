@@ -82,7 +82,7 @@ class Accuracy(Measure):
         examples, names, answer = self._asked(model)
         count = min(len(examples.ids), self.samples or len(examples.ids))
         try:
-            return examples, names, *_answers(model, examples, answer, len(names), count, self.batch)
+            return examples, names, *class_chances(model, examples, answer, len(names), count, self.batch)
         except PliantError as error:
             raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
 
@@ -134,7 +134,7 @@ def calibration_values(sure: Array, right: Array, bins: int) -> Array:
     return signs[places] * (sure - right)
 
 
-def _answers(model: Model, examples: LabelledExamples, answer: Answer, width: int, count: int, rows: int) -> tuple[Array, Array]:
+def class_chances(model: Model, examples: LabelledExamples, answer: Answer, width: int, count: int, rows: int) -> tuple[Array, Array]:
     """Probabilities (examples, classes) that the model gives, and those of the labels: 0 and 1, where they are not soft."""
     import torch
 

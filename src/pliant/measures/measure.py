@@ -88,6 +88,8 @@ class Reading:
     data: str = ""
     clusters: Clusters = ()
     better: Better = "lower"
+    answers: Sequence[str] = ()
+    """What the model answered to each sample, where the measure keeps that."""
 
     def __repr__(self) -> str:
         return f"Reading({_short(self.metric, self.unit, self.estimate())})"
@@ -95,6 +97,8 @@ class Reading:
     def __post_init__(self) -> None:
         if not len(self.samples) == len(self.values) == len(self.weights):
             raise ValueError(f"{len(self.samples)} samples, {len(self.values)} values and {len(self.weights)} weights")
+        if len(self.answers) not in (0, len(self.samples)):
+            raise ValueError(f"{len(self.samples)} samples and {len(self.answers)} answers")
         if not len(self.clusters):
             object.__setattr__(self, "clusters", documents(self.samples))
         if len(self.clusters) != len(self.samples):
@@ -228,6 +232,7 @@ def joined(readings: Sequence[Reading]) -> Reading:
         values=np.concatenate([reading.values for reading in readings]),
         weights=np.concatenate([reading.weights for reading in readings]),
         clusters=joint_clusters(clusters, shares),
+        answers=[answer for reading in readings for answer in reading.answers],
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pliant.data import Part
-    from pliant.data.labelled_texts import LabelledTexts
+    from pliant.data.labelled_texts import LabelledTexts, Texts
     from pliant.models import Model
 
 
@@ -51,15 +51,25 @@ class LabelledTextRows:
             raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
         classes = data.classes()
         rows = data.rows(model.tokenizer, part, length or model.context)
-        config: Any = model.network.config.get_text_config()
-        padding = padding_id(model)
-        if config.pad_token_id is None:  # by which decoders find the end of each row
-            config.pad_token_id = padding
         if data.numbers:
             targets = rows.labels.astype(np.float32)
             chance = float(rows.labels.var(0).mean())
         else:
             targets, chance = _class_targets(rows.labels, outputs(model, classes), len(model.labels)), log(len(classes))
+        return cls._padded(rows, targets, chance, model)
+
+    @classmethod
+    def unlabelled(cls, data: Texts, model: Model, part: Part) -> LabelledTextRows:
+        """The texts of a part as `model` reads them, whatever their labels are; all targets are 0."""
+        rows = data.rows(model.tokenizer, part, model.context)
+        return cls._padded(rows, np.zeros(len(rows), np.int64), 0.0, model)
+
+    @classmethod
+    def _padded(cls, rows: LabelledRows, targets: NDArray[Any], chance: float, model: Model) -> LabelledTextRows:
+        config: Any = model.network.config.get_text_config()
+        padding = padding_id(model)
+        if config.pad_token_id is None:  # by which decoders find the end of each row
+            config.pad_token_id = padding
         return cls(rows, targets, chance, padding, marks_texts(model.tokenizer))
 
     @property

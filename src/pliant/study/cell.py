@@ -116,6 +116,7 @@ class _Running:
             sample_values=reading.values,
             sample_weights=reading.weights,
             sample_clusters=stored_clusters(reading.clusters, reading.samples),
+            sample_answers=list(reading.answers) or None,
         )
         check(arrow_table([record]))  # here, where what the ledger would refuse is a failed record
         return record
