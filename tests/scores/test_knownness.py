@@ -88,7 +88,7 @@ def greedy(model: Model, text: str, count: int) -> str:
     ids = torch.tensor(model.tokenizer.encode([text])[0].astype(np.int64))[None]
     for _ in range(count):
         ids = torch.cat([ids, model.network.eval()(input_ids=ids).logits[:, -1:].argmax(-1)], 1)
-    return model.tokenizer.decode([ids[0, -count:].numpy()])[0]
+    return model.tokenizer.decode(ids[0, -count:].tolist())
 
 
 def test_accuracy_is_what_greedy_decoding_gives(tmp_path: Path) -> None:
