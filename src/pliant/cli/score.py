@@ -18,6 +18,7 @@ from pliant.scores import Score
 EXAMPLES = {
     "context_need": "pliant score context_need --model ./base --data alpaca.json --part all -o scores.parquet",
     "el2n": "pliant score el2n --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
+    "forgetting": "pliant score forgetting --model fresh-0 --model fresh-1 --data builtin:digits --lr 3e-3 -o scores.parquet",
     "grand": "pliant score grand --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
     "knownness": "pliant score knownness --model ./base --data '{source: trex/, patterns: patterns/}' --part all -o scores.parquet",
     "grand_last_layer": "pliant score grand_last_layer --model early-0 --model early-1 --data builtin:digits -o scores.parquet",
