@@ -206,3 +206,17 @@ def test_sources_that_hold_too_little_are_named(sources, tmp_path):
     short = mixed(sources | {"b": str(tmp_path / "short.jsonl")}, {"weights": {"a": 0.9, "b": 0.1}}).packed(ascii_, "all")
     with pytest.raises(PliantError, match="12 tokens are fewer than one crop of 17"):
         short.positions(0, 20, 16, 0)
+
+
+def test_runs_that_differ_in_their_last_phase_go_on_from_one_another(sources, tmp_path):
+    weights = ({"a": 0.5, "b": 0.5}, {"c": 1}, {"a": 1})
+    texts = {
+        name: mixed(sources, {"until": until, "weights": weights[0]}, {"weights": last}).packed(load_tokenizer("ascii"), "all").of_run(2000)
+        for name, until, last in (("c", "50%", weights[1]), ("a", 1000, weights[2]), ("early", "40%", weights[1]))
+    }
+    assert texts["c"].seen(1000) == texts["a"].seen(1000) == texts["early"].seen(800)
+    assert len({text.seen(1001) for text in texts.values()}) == 3
+    assert texts["c"].seen(2000) == texts["c"].seen(1001)
+    bounded = [mixed(sources, {"until": until, "temperature": 1}, {"temperature": 1}, a=0.1) for until in ("40%", "50%")]
+    first, second = (one.packed(load_tokenizer("ascii"), "all").of_run(9000) for one in bounded)
+    assert first.seen(1) != second.seen(1), "a bounded phase's shares depend on its end"

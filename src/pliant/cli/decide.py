@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
 from pliant.cli.decide_between import between_command
+from pliant.cli.decide_data import data_command
 from pliant.cli.decide_method import method_command
 from pliant.cli.fields import spec_command
 from pliant.cli.output import print_json
@@ -43,6 +44,7 @@ decide_app = typer.Typer(
 
 
 decide_app.command("between")(between_command)
+decide_app.command("data")(data_command)
 decide_app.command("method")(spec_command(method_command))
 
 
@@ -140,33 +142,3 @@ def downstream(fit: FitOption, at: AtOption = "", afford: AffordOption = None, a
         raise PliantError("this question takes two: --fit LOSS --fit TASK, the second of a law that reads a loss L, such as accuracy")
     loss, task = fits_of(fit)
     show(decide(loss, task, values_of(at), afford), as_json)
-
-
-@decide_app.command("data")
-def data(
-    fit: FitOption,
-    samples: Annotated[float | None, typer.Option(help="Samples to train on: which pools", parser=number, show_default=False)] = None,
-    unique: Annotated[
-        float | None, typer.Option(help="Unique tokens there are: how far to repeat them", parser=number, show_default=False)
-    ] = None,
-    compute: ComputeOption = None,
-    at: AtOption = "",
-    afford: AffordOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Which pools to train on (--samples), or how far to repeat the data there is (--unique with --compute).
-
-    Example: pliant decide data --fit utility-by-pool.json --samples 640M
-    pliant decide data --fit repetition.json --unique 10B --compute 1e21
-    """
-    from pliant.decide.fits import data as question
-
-    if len(fit) != 1:
-        raise PliantError("this question takes one --fit")
-    (found,) = fits_of(fit)
-    if samples is not None and unique is None:
-        show(question.pools(found, samples, afford), as_json)
-    elif samples is None and unique is not None and compute is not None:
-        show(question.epochs(found, unique, compute, values_of(at), afford), as_json)
-    else:
-        raise PliantError("give --samples (which pools), or --unique with --compute (how far to repeat)")

@@ -87,6 +87,14 @@ class Mixed:
         named = [stage.form() for stage in self.stages]
         return digest(json.dumps([[text.fingerprint for text in self.texts], named, self.run if of_length(self.stages) else None]))
 
+    def seen(self, tokens: int) -> str:
+        """Names what the first tokens of the run are drawn from: phases that begin later make no difference to them."""
+        begun = [stage for stage, (start, _) in zip(self.stages, self.shares, strict=True) if start < max(tokens, 1)]
+        ends = [stage.until if of_length([stage]) and stage.temperature else stage.end(self.run) for stage in begun]
+        if not begun[-1].temperature:
+            ends[-1] = None
+        return replace(self, stages=tuple(replace(stage, until=end) for stage, end in zip(begun, ends, strict=True))).fingerprint
+
     @property
     def vocab_size(self) -> int:
         """Of the tokenizer."""

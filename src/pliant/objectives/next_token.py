@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -61,6 +61,15 @@ class NextToken(Objective):
         """With the phases of a mixture where the run has them."""
         text = examples.text
         return replace(examples, text=text.of_run(rows * examples.length)) if isinstance(text, Mixed) else examples
+
+    def described(self) -> Any:
+        """Of a mixture nothing: all of it that the rows so far depend on is in `seen`."""
+        return {"kind": self.kind, "part": self.part} if isinstance(self.data, Mixture) else super().described()
+
+    def seen(self, examples: Crops, rows: int) -> str:
+        """Phases of a mixture that have not begun make no difference, so that runs that differ in them can go on from one another."""
+        text = examples.text
+        return text.seen(rows * examples.length) if isinstance(text, Mixed) else examples.fingerprint
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the inputs one token on."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from pliant.errors import PliantError
 from pliant.models.tasks import Needs
-from pliant.spec import Spec
+from pliant.spec import Spec, content_form
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,6 +179,14 @@ class Objective(Spec):
     def counted(self, model: Model, length: int | None) -> Examples:
         """The same data for whoever counts it before any training: without what takes passes through a network. Raises as `examples`."""
         return self.examples(model, length)
+
+    def described(self) -> Any:
+        """What the identity of a run says of it, beside `seen`. Raises PliantError for data that cannot be read."""
+        return content_form(self)
+
+    def seen(self, examples: Any, rows: int) -> str:
+        """Names what the first rows of a run are drawn from."""
+        return examples.fingerprint
 
     def told(self) -> str:
         """What its data was found to be, for people; nothing where there is nothing to say."""

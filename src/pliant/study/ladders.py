@@ -9,9 +9,10 @@ from pliant.errors import PliantError
 from pliant.models import FolderLadder, HubLadder, Ladder
 from pliant.spec import Catalog, nearest
 from pliant.study.arms import Arms
+from pliant.study.branches import Branches
 from pliant.train import TrainedLadder
 
-LADDERS: Catalog[Ladder] = Catalog("ladder", FolderLadder, HubLadder, TrainedLadder, home="pliant.study.tuned_ladder")
+LADDERS: Catalog[Ladder] = Catalog("ladder", FolderLadder, HubLadder, TrainedLadder, Branches, home="pliant.study.tuned_ladder")
 """Asked from the last to the first whether a form is theirs; folders, to which any text may be a path, are asked last."""
 
 

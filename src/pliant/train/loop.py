@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -84,7 +84,8 @@ def train(
     examples = objective.planned(examples, run.steps * rows)
     end = run.steps if until is None else min(until, run.steps)
     plain = why_plain(recipe.compile, run.steps, methods, model.device.type)
-    state = State(folder, _identity(run, examples, recipe, methods, compiles=not plain) if folder else "", save_every)
+    named = _identity(run, recipe, methods, compiles=not plain) if folder else str
+    state = State(folder, lambda steps: named(objective.seen(examples, steps * rows)), save_every)
     with _prepared(run, methods) as attached:  # moment 1: prepare
         optimizer = _optimizer(run, recipe)
         parts = run, optimizer, [kept for _, kept in attached]
@@ -196,13 +197,13 @@ def _check_weights(run: Run) -> None:
             raise Diverged(f"{name} is not finite after step {run.step}; lower the learning rate", run.step, lr=run.lr)
 
 
-def _identity(run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Method], *, compiles: bool) -> str:
-    """Names everything the first steps of a run depend on; what may be continued with what."""
-    described = [content_form(part) for part in (run.objective, *methods)]
+def _identity(run: Run, recipe: Recipe, methods: Sequence[Method], *, compiles: bool) -> Callable[[str], str]:
+    """Names everything the first steps of a run depend on, given the data they saw; what may be continued with what."""
+    described = [run.objective.described(), *map(content_form, methods)]
     # methods may look at the length of the run, so only a run without any is the beginning of a longer one
-    parts = [recipe.trajectory(run.steps), described, run.steps if methods else 0, run.seed, examples.fingerprint, run.model.weights()]
-    parts += ["compiled"] if compiles else []
-    return digest(json.dumps(parts, sort_keys=True))
+    before, behind = [recipe.trajectory(run.steps), described, run.steps if methods else 0, run.seed], [run.model.weights()]
+    behind += ["compiled"] if compiles else []
+    return lambda seen: digest(json.dumps([*before, seen, *behind], sort_keys=True))
 
 
 def _log(run: Run, examples: Examples, recipe: Recipe, losses: Sequence[float], seconds: float, compiles: bool) -> TrainingLog:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,10 @@ STATE_FILE = "state.safetensors"
 class State:
     """Where the state of one run is kept, when it was last saved, and how long the run has taken.
 
-    Without a folder nothing is ever saved.
+    Without a folder nothing is ever saved. `run_identity` names what the first so many steps of the run depend on.
     """
 
-    def __init__(self, folder: Path | None, run_identity: str, every: float) -> None:
+    def __init__(self, folder: Path | None, run_identity: Callable[[int], str], every: float) -> None:
         self.path = None if folder is None else folder / STATE_FILE
         self.run_identity = run_identity
         self.every = every
@@ -62,7 +62,7 @@ class State:
         tensors = {name: tensor.detach().contiguous() for name, tensor in _tensors(run, optimizer, states)}
         tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
         tensors |= {f"random.{name}": value for name, value in _random_states(run).items()}
-        header = {"run": self.run_identity, "seconds": repr(self.seconds)}
+        header = {"run": self.run_identity(len(losses)), "seconds": repr(self.seconds)}
         with atomic_path(self.path) as temporary:
             save_file(tensors, temporary, metadata=header)
         self._saved = time.monotonic()
@@ -86,7 +86,8 @@ class State:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no mapping)
         except (SafetensorError, OSError) as error:
             raise PliantError(f"{self.path}: cannot be read ({error}); remove it to start the run afresh") from None
-        if header.get("run") != self.run_identity:
+        losses = tensors.get("losses")
+        if header.get("run") != self.run_identity(0 if losses is None else losses.numel()):
             raise PliantError(f"{self.path}: is of another run (recipe, data, seed or first weights differ); remove it to start afresh")
         if damage := _damage(run, header, tensors):
             raise PliantError(f"{self.path}: {damage}; remove it to start the run afresh")

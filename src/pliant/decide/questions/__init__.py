@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pliant.decide.questions.arms import ArmsAgainstOne
 from pliant.decide.questions.between import BetterGroup
 from pliant.decide.questions.bits import BitsAlongLadder
 from pliant.decide.questions.checkpoint import BestCheckpoint
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
 
-QUESTIONS.add(BestCheckpoint, BetterGroup, BitsAlongLadder)
+QUESTIONS.add(BestCheckpoint, BetterGroup, BitsAlongLadder, ArmsAgainstOne)
 
-__all__ = ["QUESTIONS", "BestCheckpoint", "BetterGroup", "BitsAlongLadder", "Question", "ask"]
+__all__ = ["QUESTIONS", "ArmsAgainstOne", "BestCheckpoint", "BetterGroup", "BitsAlongLadder", "Question", "ask"]
 
 
 def ask(question: Any, results: Runs | Ledger | str | Path) -> Sequence[AnyDecision]:
