@@ -25,7 +25,9 @@ def data_command(
     ] = None,
     samples: Annotated[float | None, typer.Option(help="Tokens to train on: which pools", parser=number, show_default=False)] = None,
     measure: Annotated[str | None, typer.Option(help="With --samples: the study's measure to choose by", show_default=False)] = None,
-    scores: Annotated[Path | None, typer.Option(help="Scores of the study's corpus: which band of them to keep", show_default=False)] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Scores of the study's corpus: which band of them to keep", show_default=False)
+    ] = None,
     keep: Annotated[str, typer.Option(help="With --scores: how much is kept")] = "50%",
     bands: Annotated[str, typer.Option(help="With --scores: the bands, beside random")] = "low,medium,high",
     margin: Annotated[float, typer.Option(help="Differences that do not matter, in the measure's unit", min=0)] = 0.0,

@@ -134,6 +134,8 @@ def show(decision: Decision, as_json: bool) -> None:
     if "disagreement" in decision.evidence:
         print(f"  note   {_disagreement(decision)}")
     for run in decision.answer if isinstance(decision.answer, list) else ():
+        if not isinstance(run, Mapping):  # a name: the sentence has it
+            continue
         size = ", ".join(f"{name} {_plain(value)}" for name, value in run.items() if name != "compute")
         print(f"  run    {size}: {run['compute']:.3g} FLOPs")
     for warning in decision.warnings:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pliant.findings.adversarial_attention_shortcut import AdversarialAttentionShortcut
 from pliant.findings.bi_drop_small_sets import BiDropSmallSets
+from pliant.findings.domain_upsampling import DomainUpsampling
 from pliant.findings.finding import Finding, Outcome
 from pliant.findings.gptq_under_rtn import GptqUnderRtn
+from pliant.findings.gradients_at_start import GradientsAtStart
+from pliant.findings.hard_examples import HardExamples
 from pliant.findings.layer_dropping import LayerDropping
 from pliant.findings.linear_network import LinearNetwork
 from pliant.findings.lora_forgets_less import LoraForgetsLess
+from pliant.findings.perplexity_pruning import PerplexityPruning
 from pliant.findings.progressive_sensitivity import ProgressiveSensitivity
 from pliant.findings.quantization_tokens import QuantizationTokens
 from pliant.findings.sam_feature_diversity import SamFeatureDiversity
@@ -31,18 +35,26 @@ FINDINGS: Catalog[Finding] = Catalog(
     SfaKeepsSource,
     BiDropSmallSets,
     AdversarialAttentionShortcut,
+    PerplexityPruning,
+    DomainUpsampling,
+    HardExamples,
+    GradientsAtStart,
 )
 
 __all__ = [
     "FINDINGS",
     "AdversarialAttentionShortcut",
     "BiDropSmallSets",
+    "DomainUpsampling",
     "Finding",
     "GptqUnderRtn",
+    "GradientsAtStart",
+    "HardExamples",
     "LayerDropping",
     "LinearNetwork",
     "LoraForgetsLess",
     "Outcome",
+    "PerplexityPruning",
     "ProgressiveSensitivity",
     "QuantizationTokens",
     "SamFeatureDiversity",

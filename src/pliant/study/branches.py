@@ -1,7 +1,7 @@
 """One run up to its last phase, and branches of it that end on other data: what each source is worth at the end.
 
     checkpoints:
-      branches: {ladder: {model: llama-16x2, corpus: {mixture: {...}, phases: [{until: 80%, ...}, {weights: ...}]}, tokens: 1M}, without: [code]}
+      branches: {ladder: {model: llama-16x2, corpus: {mixture: {...}, phases: [{until: 80%, ...}, ...]}, tokens: 1M}, without: [code]}
 
 Idea: up to the last phase all branches are the same run, optimizer and learning rate included, so that is trained once. One branch ends
 on the last phase as it is; one each ends without one of its sources, the others taking its share in proportion; and one goes on as
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,6 @@ from pliant.errors import PliantError
 from pliant.files import write_atomic
 from pliant.models import Ladder
 from pliant.models.checkpoint import Checkpoint
-from pliant.objectives import NextToken
 from pliant.spec import digest
 from pliant.study.arms import ArmRung
 from pliant.train import TrainedLadder, train
@@ -50,7 +49,9 @@ class Branches(Ladder):
 
     seeded: ClassVar[bool] = True
     ladder: TrainedLadder = Field(description="The run: one model, one budget, and a mixture of two phases or more")
-    without: tuple[str, ...] | None = Field(None, description="Sources that a branch each leaves out of the last phase; by default every one")
+    without: tuple[str, ...] | None = Field(
+        None, description="Sources that a branch each leaves out of the last phase; by default every one"
+    )
 
     @model_validator(mode="after")
     def _one_run(self) -> Self:
@@ -89,13 +90,17 @@ class Branches(Ladder):
 
     def rungs(self, seed: int = 0, folder: Path | None = None) -> list[ArmRung]:
         """The branches: as planned, as before, and without each source."""
-        ends = {WHOLE: self.mixture, BEFORE: going_on(self.mixture), **{without(name): leaving_out(self.mixture, name) for name in self.left_out}}
+        ends = {
+            WHOLE: self.mixture,
+            BEFORE: going_on(self.mixture),
+            **{without(name): leaving_out(self.mixture, name) for name in self.left_out},
+        }
         (trunk,) = self.ladder.rungs(seed, folder)
         found: list[ArmRung] = []
         for name, mixture in ends.items():
             (rung,) = self.ladder.model_copy(update={"corpus": mixture}).rungs(seed, folder)
             fields = {each: getattr(rung, each) for each in ("model", "objective", "recipe", "methods", "seed", "folder")}
-            found.append(ArmRung(BranchRung(**fields, trunk=trunk), name))
+            found.append(ArmRung(cast("Any", BranchRung(**fields, trunk=trunk)), name))
         return found
 
     def switch(self) -> float:

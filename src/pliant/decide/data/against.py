@@ -94,15 +94,21 @@ class AgainstDecision:
         return {**asdict(self), "verdict": self.verdict}
 
 
-def decide(ledger: Ledger, against: str, measure: str | None = None, margin: float = 0.0) -> list[AgainstDecision]:
-    """One decision for each measure, or for the one that is named. Raises PliantError where the ledger has no such arm or measure."""
+def decide(
+    ledger: Ledger, against: str, measure: str | None = None, margin: float = 0.0, *, together: bool = True
+) -> list[AgainstDecision]:
+    """One decision for each measure, or for the one that is named; each arm's interval is for itself alone unless `together`.
+
+    Raises PliantError where the ledger has no such arm or measure.
+    """
     read = _readings(ledger)
     arms = {arm for found in read.values() for arm in found}
     if against not in arms:
         raise PliantError(f"no arm is called {against!r}; {nearest(against, sorted(arms)) if arms else 'the ledger has none'}")
     if measure is not None and measure not in {name for name, _, _ in read}:
         raise PliantError(f"no measure is called {measure!r}; {nearest(measure, sorted({name for name, _, _ in read}))}")
-    return [_decided(key, found, against, margin) for key, found in read.items() if measure in (None, key[0]) and against in found]
+    asked = [(key, found) for key, found in read.items() if measure in (None, key[0]) and against in found]
+    return [_decided(key, found, against, margin, together) for key, found in asked]
 
 
 Key = tuple[str, str, str]
@@ -130,10 +136,10 @@ def _readings(ledger: Ledger) -> dict[Key, dict[str, Seeds]]:
     return found
 
 
-def _decided(key: Key, found: Mapping[str, Seeds], against: str, margin: float) -> AgainstDecision:
+def _decided(key: Key, found: Mapping[str, Seeds], against: str, margin: float, together: bool) -> AgainstDecision:
     name, unit, better = key
     reference = found[against]
-    confidence = 1 - (1 - CONFIDENCE) / max(len(found) - 1, 1)
+    confidence = 1 - (1 - CONFIDENCE) / (max(len(found) - 1, 1) if together else 1)
     effects = [_effect(arm, seeds, reference, better, margin, confidence) for arm, seeds in found.items() if arm != against]
     level = float(np.mean([np.average(values, weights=weights) for _, values, weights in reference.values()]))
     one = min((each.seeds for each in effects), default=0) == 1
@@ -154,6 +160,12 @@ def _effect(arm: str, seeds: Seeds, reference: Seeds, better: str, margin: float
     if margin and -margin <= told.low and told.high <= margin:
         said = "equivalent"
     else:
-        said = "worse" if sign * (told.low if sign > 0 else told.high) > 0 else "better" if sign * (told.high if sign > 0 else told.low) < 0 else ""
+        said = (
+            "worse"
+            if sign * (told.low if sign > 0 else told.high) > 0
+            else "better"
+            if sign * (told.high if sign > 0 else told.low) < 0
+            else ""
+        )
     needed = None if said else more_runs(told, margin)
     return ArmEffect(arm, told.value, told.low, told.high, said or "undetermined", len(shared), needed)

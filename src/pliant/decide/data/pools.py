@@ -76,4 +76,3 @@ def _rows(
     if any(row["better"] == "higher" for row in records if row["measure"] == measure):
         raise PliantError(f"{measure}: the law is of a loss or an error; name a measure of which lower is better")
     return found
-

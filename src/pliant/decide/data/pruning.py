@@ -59,7 +59,8 @@ def _check_targets(study: Study, corpus: Corpus) -> None:
     for name, measure in study.measures.items():
         if any(content.fingerprint() == unpruned for content in measure.content()):
             raise PliantError(
-                f"measures.{name}: reads the unpruned corpus, whose loss says nothing of a pruning; measure a target: other held-out text, or tasks"
+                f"measures.{name}: reads the unpruned corpus, whose loss says nothing of pruning it; "
+                "measure a target: other held-out text, or tasks"
             )
 
 
