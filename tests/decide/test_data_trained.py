@@ -107,7 +107,7 @@ def test_the_band_without_junk_trains_the_better_model_of_the_target(place, scor
 def test_pools_are_chosen_by_the_law_fitted_to_short_runs_on_each(place, monkeypatch):
     monkeypatch.setattr("pliant.laws.fit", partial(fit, bootstrap=20))
     corpus = {"mixture": {name: str(place / f"{name}.jsonl") for name in ("web", "junk")}}
-    wanted = Study.parse(study(place, corpus, measures=("web",), tokens=["2k", "4k", "8k"]) | {"seeds": [0]})
+    wanted = Study.parse(study(place, corpus, measures=("web",), tokens=["2k", "4k", "8k", "12k"]) | {"seeds": [0]})
     found = pools(wanted, place / "pools", 10_000, workers=0)
     assert found.answer == ["web"]
     assert found.probability_best > 0.9

@@ -50,8 +50,8 @@ class HardExamples(Finding):
         "window leaves the hardest out"
     )
     rule: ClassVar[str] = (
-        "reproduced when, on clean digits, the hardest half's held-out accuracy minus a random half's is above 0 and the easiest half's is 5 "
-        "points or more below, each with its 90% interval over seeds; and with a tenth of the labels wrong the hardest half is below a "
+        "reproduced when, on clean digits, the hardest half's held-out accuracy minus a random half's is above 0 and the easiest half's is "
+        "5 points or more below, each with its 90% interval over seeds; and with a tenth of the labels wrong the hardest half is below a "
         "random one while the window past the hardest 12% is above it; contradicted when the hardest half's interval on "
         "clean digits lies below 0"
     )

@@ -43,6 +43,8 @@ def pools(study: Study, folder: Path, samples: float, *, measure: str | None = N
         raise PliantError(f"short runs tell a law from {FEWEST} budgets on: checkpoints: {{ladder: {{tokens: [1M, 2M, 4M], ...}}}}")
     if not 2 <= len(sources) <= MOST_POOLS:
         raise PliantError(f"pools are compared from 2 to {MOST_POOLS}, not {len(sources)}; merge the most alike")
+    if len(budgets) * len(sources) * len(study.seeds) <= 2 + 2 * len(sources):
+        raise PliantError(f"{len(budgets)} budgets of {len(sources)} sources are too few runs for the law; add a budget, or a seed")
     name = _measured(study, measure)
     rows = [row for source, form in sources.items() for row in _rows(study, fields, source, form, name, folder, running)]
     table = {column: [row[column] for row in rows] for column in ("n", "S", "error", "pool")}
