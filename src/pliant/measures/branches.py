@@ -1,20 +1,21 @@
-"""Likelihood of several continuations of one context, the context read once.
+"""Likelihood of many endings, whatever several of them begin with read once.
 
-Idea: what the continuations have in common, their context above all, is a stem; the rest of each is a branch. A stem and its branches
-are one row, every branch at the positions it would have by itself, with a mask that shows it the stem and not the other branches.
-So a question with four answers costs its length once, and one whose answers are single tokens, as letters are, has no branches at
-all. Continuations are put into one row as long as that costs less than rows of their own (`_cost`). Rows are sorted by length and
-batched as all likelihoods are; the head runs on the positions that are asked for only.
-Cost: a mask of length x length a row.
-What goes wrong: not every network can be told positions and such a mask (recurrent ones, attention in windows). So the longest row
-is read plainly as well, once a network; where that gives other numbers, everything is read plainly.
-Source: the tree attention of speculative decoding (arXiv 2305.09781).
+Idea: sorted as in a dictionary, sequences that begin alike stand next to each other, and each adds only what the one before it does not
+have: the next answer to a question adds the answer, the next question of a subject adds the question. What they add stands one behind
+the other in one row without padding, every token at the position it has in its own sequence; attention alone knows of sequences, and
+gives each token those before it in its own (`pliant.models.paths`). The head runs on the positions that are asked for only.
+Cost: one forward pass over the tokens that are left; the keys and values of a sequence's beginning are copied for each ending.
+What goes wrong: not every network can be read so (recurrent ones, attention in windows or with more than softmax of scores). So
+the longest sequence and some that begin alike are read plainly as well, once a network; where that gives other numbers, everything is read
+plainly.
+Source: the tree attention of speculative decoding (arXiv 2305.09781); prefix trees of serving engines (arXiv 2312.07104).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -22,17 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.measures.likelihood import (
-    NOT_A_NUMBER,
-    Tokens,
-    batch_budget,
-    batches,
-    check_sequences,
-    sequence_losses,
-    token_logits,
-)
+from pliant.measures.likelihood import NOT_A_NUMBER, Tokens, batch_budget, check_sequences, sequence_losses, token_logits
 from pliant.models.modules import evaluating
-from pliant.objectives.next_token import token_losses
+from pliant.models.paths import along_paths
+from pliant.objectives.next_token import losses_at
 from pliant.progress import progress
 
 if TYPE_CHECKING:
@@ -42,11 +36,8 @@ if TYPE_CHECKING:
     from pliant.statistics import Array
 
 
-ROW_COST = 128
-"""What a row costs beside its attention, counted in tokens that its tokens look at: for itself, and for each of its tokens."""
-
 _agreed: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""The longest row in which a network was seen to give the losses it gives plainly; 0 where it does not."""
+"""The longest sequence at which a network was seen to give the losses it gives plainly; 0 where it does not."""
 
 
 @dataclass(frozen=True)
@@ -60,166 +51,142 @@ class Ending:
 def ending_losses(network: PreTrainedModel, groups: Sequence[Sequence[Ending]], batch_tokens: int | None = None) -> list[list[Array]]:
     """-log p of the scored tokens in nats, each given all tokens before it: for every ending of every group one float64 array (count,).
 
-    The endings of a group should begin alike: that is what is read once. The network is used and left as by `sequence_losses`, and
-    the same is refused.
+    What any of them begin with together is read once. The network is used and left as by `sequence_losses`, and the same is refused.
     """
     import torch
 
-    if not groups:
-        return []
-    check_sequences(network, [ending.tokens for group in groups for ending in group])
-    parts = [part for group in groups for part in _parts(group)]
-    rows = [_row(part) for part in parts]
-    lengths = [len(row) for row in rows]
-    branched = [number for number, row in enumerate(rows) if row.branched]
-    found: dict[int, list[Array]] = {}
-    with torch.no_grad(), evaluating(network), progress("loss", sum(lengths)) as advance:
-        longest = max(branched, key=lambda number: lengths[number], default=None)
-        if longest is not None and not _can_branch(network, rows[longest], parts[longest]):
-            plain = iter(_plain_losses(network, [ending for group in groups for ending in group], batch_tokens))
-            return [[next(plain) for _ in group] for group in groups]
-        for batch in batches(lengths, batch_tokens or batch_budget(next(network.parameters()).device)):
-            flat = _batch_losses(network, [rows[number] for number in batch]).double().cpu().numpy()
-            pieces = iter(np.split(flat, np.cumsum([count for number in batch for count in rows[number].counts])[:-1]))
-            found |= {number: [next(pieces) for _ in rows[number].counts] for number in batch}
-            advance(sum(lengths[number] for number in batch))
-    losses = [loss for number in range(len(rows)) for loss in found[number]]
-    if not all(np.isfinite(loss).all() for loss in losses):
+    endings = [ending for group in groups for ending in group]
+    if not endings:
+        return [[] for _ in groups]
+    check_sequences(network, [ending.tokens for ending in endings])
+    budget = batch_tokens or batch_budget(next(network.parameters()).device)
+    runs = _runs(endings)
+    with torch.no_grad(), evaluating(network), progress("loss", sum(len(run) for run in runs)) as advance:
+        if not _can_share(network, runs):
+            return _grouped(_plain_losses(network, endings, batch_tokens), groups)
+        found: dict[int, Array] = {}
+        for batch in _batches(runs, budget):
+            flat = _batch_losses(network, batch).double().cpu().numpy()
+            pieces = np.split(flat, np.cumsum([run.ending.count for run in batch])[:-1])
+            found |= {run.number: losses for run, losses in zip(batch, pieces, strict=True)}
+            advance(sum(len(run) for run in batch))
+    if not all(np.isfinite(losses).all() for losses in found.values()):
         raise PliantError(NOT_A_NUMBER)
+    return _grouped([found[number] for number in range(len(endings))], groups)
+
+
+def _grouped(losses: Sequence[Array], groups: Sequence[Sequence[Ending]]) -> list[list[Array]]:
     each = iter(losses)
     return [[next(each) for _ in group] for group in groups]
 
 
-def _parts(group: Sequence[Ending]) -> Iterator[Sequence[Ending]]:
-    """The group in runs that share a row: the next ending joins where one row costs less than two."""
-    stem = _stem([ending.tokens for ending in group])
-    start, length = 0, len(group[0].tokens) - 1
-    for number, ending in enumerate(group[1:], 1):
-        alone = len(ending.tokens) - 1
-        if _cost(length + alone - stem) <= _cost(length) + _cost(alone):
-            length += alone - stem
-        else:
-            yield group[start:number]
-            start, length = number, alone
-    yield group[start:]
-
-
-def _cost(length: int) -> int:
-    """Of a row, in its own unit."""
-    return length * length + ROW_COST * (length + 1)
-
-
-def _plain_losses(network: PreTrainedModel, group: Sequence[Ending], batch_tokens: int | None = None) -> list[Array]:
-    """The same of one group, every sequence by itself."""
-    losses = sequence_losses(network, [ending.tokens for ending in group], batch_tokens)
-    return [loss[len(loss) - ending.count :] for loss, ending in zip(losses, group, strict=True)]
+def _plain_losses(network: PreTrainedModel, endings: Sequence[Ending], batch_tokens: int | None = None) -> list[Array]:
+    """The same, every sequence by itself."""
+    losses = sequence_losses(network, [ending.tokens for ending in endings], batch_tokens)
+    return [loss[len(loss) - ending.count :] for loss, ending in zip(losses, endings, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A group as one row: the stem, then its branches; of each scored token the place in the row that predicts it."""
+class _Run:
+    """An ending, its number, and how many of its tokens the one before it begins with."""
 
-    ids: NDArray[np.int64]
-    """Of the stem and the branches, as are the next two."""
-    positions: NDArray[np.int64]
-    branches: NDArray[np.int64]
-    """The number of each token's branch, from 1; 0 in the stem."""
-    places: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    counts: list[int]
+    ending: Ending
+    number: int
+    shared: int
 
     def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def branched(self) -> bool:
-        """Whether it is not plain text."""
-        return bool(self.branches[-1] > 1)
+        """How many tokens it adds. The last token of a sequence is predicted, not read."""
+        return len(self.ending.tokens) - 1 - self.shared
 
 
-def _row(group: Sequence[Ending]) -> _Row:
-    stem = _stem([ending.tokens for ending in group])
-    lengths = [len(ending.tokens) - 1 - stem for ending in group]  # the last token is predicted, not read
-    starts = np.cumsum([stem, *lengths])
-    places = [
-        np.concatenate([np.arange(stem), np.arange(start, start + length)])[stem + length - ending.count :]
-        for ending, start, length in zip(group, starts, lengths, strict=False)
-    ]
-    return _Row(
-        np.concatenate([group[0].tokens[:stem], *(ending.tokens[stem:-1] for ending in group)]).astype(np.int64),
-        np.concatenate([np.arange(stem), *(np.arange(stem, stem + length) for length in lengths)]),
-        np.repeat(np.arange(len(group) + 1), [stem, *lengths]),
-        np.concatenate(places),
-        np.concatenate([ending.tokens[len(ending.tokens) - ending.count :] for ending in group]).astype(np.int64),
-        [ending.count for ending in group],
-    )
+def _runs(endings: Sequence[Ending]) -> list[_Run]:
+    """As in a dictionary."""
+    order = sorted(range(len(endings)), key=lambda number: endings[number].tokens[:-1].astype(">u4").tobytes())
+    read = [endings[number].tokens[:-1] for number in order]
+    shared = [0, *(_alike(before, tokens) for before, tokens in pairwise(read))]
+    return [_Run(endings[number], number, count) for number, count in zip(order, shared, strict=True)]
 
 
-def _stem(sequences: Sequence[Tokens]) -> int:
-    """How many tokens all begin with, the last of each left out."""
-    length = min(map(len, sequences)) - 1
-    first = sequences[0][:length]
-    for other in sequences[1:]:
-        differs = np.flatnonzero(first != other[: len(first)])
-        first = first[: differs[0]] if len(differs) else first
-    return len(first)
+def _alike(one: Tokens, other: Tokens) -> int:
+    """How many tokens both begin with."""
+    length = min(len(one), len(other))
+    differs = one[:length] != other[:length]
+    return int(differs.argmax()) if differs.any() else length
 
 
-def _can_branch(network: PreTrainedModel, row: _Row, group: Sequence[Ending]) -> bool:
-    """Whether the network can be told of branches: whether it gives `row` the losses that it gives its sequences one by one."""
-    if network not in _agreed or 0 < _agreed[network] < len(row):
-        _agreed[network] = len(row) if _agrees(network, row, group) else 0
+def _batches(runs: Sequence[_Run], budget: int) -> Iterator[list[_Run]]:
+    """Neighbours that add `budget` tokens at most, or one that adds more; the first of each adds all that it has."""
+    batch: list[_Run] = []
+    tokens = 0
+    for run in runs:
+        if batch and tokens + len(run) > budget:
+            yield batch
+            batch = []
+        if not batch:
+            run, tokens = _Run(run.ending, run.number, 0), 0
+        batch.append(run)
+        tokens += len(run)
+    yield batch
+
+
+def _can_share(network: PreTrainedModel, runs: Sequence[_Run]) -> bool:
+    """Whether the network, told which tokens see which, gives the losses that it gives sequences one by one."""
+    longest = max(range(len(runs)), key=lambda place: len(runs[place].ending.tokens))
+    length = len(runs[longest].ending.tokens)
+    if network not in _agreed or 0 < _agreed[network] < length:
+        most = max(range(len(runs)), key=lambda place: runs[place].shared)
+        near = {place + step for place in (longest, most) for step in (-1, 0, 1)} & set(range(len(runs)))
+        _agreed[network] = length if _agrees(network, [runs[place].ending for place in near]) else 0
     return _agreed[network] > 0
 
 
-def _agrees(network: PreTrainedModel, row: _Row, group: Sequence[Ending]) -> bool:
+def _agrees(network: PreTrainedModel, endings: Sequence[Ending]) -> bool:
     import torch
 
-    plain = np.concatenate(_plain_losses(network, group))
+    runs = _runs(endings)
+    plain = np.concatenate(_plain_losses(network, [run.ending for run in runs]))
     try:
-        found = _batch_losses(network, [row]).double().cpu().numpy()
+        found = _batch_losses(network, runs).double().cpu().numpy()
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):  # an architecture of another build
         return False
     number = next(network.parameters()).dtype
     return bool(np.allclose(found, plain, rtol=0, atol=torch.finfo(number).eps ** 0.5 * max(1.0, float(np.abs(plain).max()))))
 
 
-def _batch_losses(network: Any, rows: Sequence[_Row]) -> Tensor:
-    """The losses of the scored tokens of one batch of rows, one after the other."""
+def _batch_losses(network: Any, batch: Sequence[_Run]) -> Tensor:
+    """The losses of the scored tokens of one batch, one ending after the other."""
     import torch
 
-    device, width = next(network.parameters()).device, max(map(len, rows))
-    ids = torch.from_numpy(_padded([row.ids for row in rows], width, 0)).to(device)
-    flat = torch.from_numpy(np.concatenate([row.places + number * width for number, row in enumerate(rows)])).to(device)
-    targets = torch.from_numpy(np.concatenate([row.targets for row in rows])).to(device)
-    asked = torch.zeros(ids.numel(), dtype=torch.bool, device=device)
-    asked[flat] = True
-    numbers = asked.cumsum(0)[flat] - 1  # of each scored token among the places that are asked for
-    losses = torch.empty(len(flat), dtype=torch.float64 if network.dtype == torch.float64 else torch.float32, device=device)
+    device, paths = next(network.parameters()).device, _paths(batch)
+    places = np.concatenate([path[len(path) - run.ending.count :] for path, run in zip(paths, batch, strict=True)])
+    targets = np.concatenate([run.ending.tokens[len(run.ending.tokens) - run.ending.count :] for run in batch]).astype(np.int64)
+    ids = np.concatenate([run.ending.tokens[run.shared : -1] for run in batch]).astype(np.int64)
+    positions = np.concatenate([np.arange(run.shared, len(path)) for path, run in zip(paths, batch, strict=True)])
+    asked = np.zeros(len(ids), bool)
+    asked[places] = True
+    numbers = torch.from_numpy((np.cumsum(asked) - 1)[places]).to(device)  # of each scored token among the places that are asked for
+    wanted, inputs = torch.from_numpy(targets).to(device), torch.from_numpy(ids).to(device)[None]
+    parts = [(len(run), path) for run, path in zip(batch, paths, strict=True) if len(run)]
+
+    def read(module: Any) -> Any:
+        with along_paths(network, parts):
+            return module(input_ids=inputs, position_ids=torch.from_numpy(positions).to(device)[None], use_cache=False)
+
+    losses = torch.empty(len(places), dtype=torch.float64 if network.dtype == torch.float64 else torch.float32, device=device)
     done = 0
-    read = _reader(network, rows, ids) if any(row.branched for row in rows) else None
-    for logits in token_logits(network, ids, asked.view(ids.shape), read):
+    for logits in token_logits(network, inputs, torch.from_numpy(asked).to(device)[None], read):
         here = ((numbers >= done) & (numbers < done + len(logits))).nonzero()[:, 0]
-        losses[here] = token_losses(logits[numbers[here] - done], targets[here])
+        losses[here] = losses_at(logits, numbers[here] - done, wanted[here])
         done += len(logits)
     return losses
 
 
-def _reader(network: Any, rows: Sequence[_Row], ids: Tensor) -> Callable[[Any], Any]:
-    """What reads rows with branches: every token at its position, looking at its stem and its own branch."""
-    import torch
-
-    width = ids.shape[1]
-    positions = torch.from_numpy(_padded([row.positions for row in rows], width, 0)).to(ids.device)
-    branches = torch.from_numpy(_padded([row.branches for row in rows], width, -1)).to(ids.device)
-    own = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
-    sees = (own & torch.ones((width, width), dtype=torch.bool, device=ids.device).tril())[:, None]
-    mask = torch.zeros(sees.shape, dtype=network.dtype, device=ids.device).masked_fill_(~sees, torch.finfo(network.dtype).min)
-    return lambda module: module(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
-
-
-def _padded(rows: Sequence[NDArray[np.int64]], length: int, padding: int) -> NDArray[np.int64]:
-    found = np.full((len(rows), length), padding, np.int64)
-    for row, values in zip(found, rows, strict=True):
-        row[: len(values)] = values
+def _paths(batch: Sequence[_Run]) -> list[NDArray[np.int64]]:
+    """Where in the row the tokens of each sequence stand."""
+    found: list[NDArray[np.int64]] = []
+    path, start = np.zeros(0, np.int64), 0
+    for run in batch:
+        path = np.concatenate([path[: run.shared], np.arange(start, start + len(run))])
+        start += len(run)
+        found.append(path)
     return found

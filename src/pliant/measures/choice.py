@@ -5,7 +5,7 @@ question raises it (pointwise mutual information: less what the answer has witho
 where the best answer is the right one. Beside the accuracies stands the probability of the right answer among the answers, which moves
 long before accuracy does.
 When to use it: knowledge and understanding after a change, on the evaluation sets the field shares.
-Cost: one forward pass over every question, with its answers behind it (`pliant.measures.branches`), and over the answers by themselves.
+Cost: one forward pass over what is different in all questions, their answers, and the answers by themselves (`pliant.measures.branches`).
 What goes wrong: accuracy is coarse, so small effects take thousands of questions (see the minimum detectable effect); scores depend
 on the wording (`pliant.data.choices`); questions longer than the context lose their beginning.
 Source: the harness of the field: `accuracy` is its `acc`, per character its `acc_norm`, unconditional its `acc_mutual_info`.
@@ -128,7 +128,7 @@ def continuation_likelihoods(model: Model, groups: Sequence[Sequence[tuple[str, 
 
     Args:
         model: A causal language model with its tokenizer.
-        groups: Pairs of context and continuation; those of a group share what they begin with, which is read once.
+        groups: Pairs of context and continuation; what any of them begin with together is read once.
 
     Raises PliantError for a continuation that is no token, or longer than the model's context.
     """

@@ -35,7 +35,6 @@ def self_attention_layers(network: nn.Module) -> dict[str, nn.Module]:
 def linked(network: nn.Module, links: Links) -> Generator[None]:
     """Attention inside sees the links that `links` leaves it; as before after it."""
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     hidden: dict[nn.Module, Tensor] = {}
 
@@ -46,20 +45,31 @@ def linked(network: nn.Module, links: Links) -> Generator[None]:
         blocked = _blocked(layer, query, attention_mask)
         return _attended(layer, query, key, value, blocked, links(layer, hidden.pop(layer), blocked), **told)
 
-    layers = self_attention_layers(network)
-    configs: list[Any] = list({id(config): config for config in (layer.config for layer in layers.values())}.values())
-    models: list[Any] = [module.config for module in network.modules() if hasattr(module, "config") and hasattr(module.config, "to_dict")]
-    configs = list({id(config): config for config in [*configs, *models]}.values())
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, eager_mask)
-    before = [config._attn_implementation for config in configs]
     with ExitStack() as undo:
-        for layer in layers.values():
+        for layer in self_attention_layers(network).values():
             undo.callback(layer.register_forward_pre_hook(listen, with_kwargs=True).remove)
-        ALL_ATTENTION_FUNCTIONS[NAME] = attention
-        undo.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, NAME)
-        for config, name in zip(configs, before, strict=True):
-            undo.callback(setattr, config, "_attn_implementation_internal", name)
-            config._attn_implementation_internal = NAME
+        undo.enter_context(attending(network, NAME, attention))
+        yield
+
+
+@contextmanager
+def attending(network: nn.Module, name: str, attention: Callable[..., Any]) -> Generator[None]:
+    """Layers inside compute attention by `attention`, which transformers knows as `name`; as before after it.
+
+    It is given a layer, its queries, keys and values (rows, heads, length, width of a head) and a mask, which is None where nobody
+    registered how masks of that name are made.
+    """
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    owned = [config for module in network.modules() if hasattr(config := getattr(module, "config", None), "_attn_implementation")]
+    configs: list[Any] = list({id(config): config for config in owned}.values())
+    with ExitStack() as undo:
+        ALL_ATTENTION_FUNCTIONS[name] = attention
+        undo.callback(ALL_ATTENTION_FUNCTIONS.__delitem__, name)
+        for config in configs:
+            undo.callback(setattr, config, "_attn_implementation_internal", config._attn_implementation)
+            config._attn_implementation_internal = name
         yield
 
 

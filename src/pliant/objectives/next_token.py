@@ -86,7 +86,8 @@ class NextToken(Objective):
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """-log p(target) in nats, in the shape of `targets` (...), from logits (..., vocabulary): the one place it is worked out.
+    """-log p(target) in nats, in the shape of `targets` (...), from logits (..., vocabulary): the one place, with `losses_at`, it is
+    worked out.
 
     In float32 at least, whatever the type of the logits.
     """
@@ -95,6 +96,14 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return cross_entropy(wide.flatten(0, -2), targets.flatten(), reduction="none").view(targets.shape)
+
+
+def losses_at(logits: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+    """The same, to the last digit, of targets (n,) at `places` (n,) of logits (positions, vocabulary), where a place may have several."""
+    import torch
+
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return -wide.log_softmax(-1)[places, targets]
 
 
 @dataclass(frozen=True)
