@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 import pliant as pl
+from pliant.cli import main
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
 from pliant.measures import Accuracy, Choice, Predict
@@ -63,6 +64,21 @@ def test_agreement_is_read_off_a_ledger(texts, tmp_path):
     assert 0 < alike < 1
     answers = runs.ledger.sql("select distinct answer is null as absent, measure from samples order by measure").to_pylist()
     assert {(row["measure"], row["absent"]) for row in answers} == {("answers", False), ("right", True)}
+
+
+def test_the_command_tells_the_answers(texts, tmp_path, monkeypatch, capsys):
+    save(classifier(), tmp_path / "model")
+    arguments = ["measure", "predictions", "--model", tmp_path / "model", "--data", texts[0], "--json", "--change", "perturb: {scale: 2.0}"]
+    monkeypatch.setattr("sys.argv", ["pliant", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    told = json.loads(capsys.readouterr().out)
+    found = Predict(data=texts[0])(classifier())
+    assert (told["samples"], told["answers"]["unchanged"]) == (list(found.samples), list(found.answers))
+    unchanged, changed = told["answers"].values()
+    assert len(changed) == len(unchanged) == told["results"]["unchanged"]["n"]
+    assert changed != unchanged
 
 
 def test_images_need_no_classes(tmp_path, cache):

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForImageClassification
 
 from pliant.errors import PliantError
 from pliant.models import ImageInput, build, load, save
 from pliant.models.presets import Given, Preset
+from pliant.models.save import before_loading
+from pliant.models.vision import LOADING
 
 TEN = tuple("abcdefghij")
 NAMES = ["resnet-8", "resnet-20", "resnet-8x4", "cnn-8x2", "mlp-16x1", "mlp-16x3", "vit-32x2", "vit-32x2p4"]
@@ -68,3 +71,15 @@ def test_what_is_not_given_is_asked_for() -> None:
         build("cnn-8x4", images=form, labels=TEN)
     with pytest.raises(PliantError, match="patches of 3 pixels do not tile images of 8 x 8; 1, 2, 4, 8 do"):
         build("vit-32x2p3", images=form, labels=TEN)
+
+
+@pytest.mark.parametrize(("preset", "own"), [("resnet-20x4", True), ("cnn-4x1", True), ("mlp-16x1", True), ("vit-16x1", False)])
+def test_what_transformers_alone_needs_is_told(preset, own, tmp_path):
+    model = build(preset, images=ImageInput((8, 8), 1), labels=TEN)
+    assert before_loading(model) == (LOADING if own else "")
+    save(model, tmp_path / "model")
+    exec(before_loading(model))
+    network = AutoModelForImageClassification.from_pretrained(tmp_path / "model").eval()
+    pixels = torch.randn(2, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(network(pixel_values=pixels).logits, model.network.eval()(pixel_values=pixels).logits)

@@ -67,6 +67,7 @@ def bert(tmp_path, labels):
         (("text", "score"), "next_token"),
         (("text", "url"), "next_token"),
         (("text",), "next_token"),
+        (("question",), "next_token"),
         (("question", "answer", "label"), "answers"),
         (("prompt", "chosen", "rejected", "label"), "dpo"),
     ],

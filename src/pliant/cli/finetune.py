@@ -16,6 +16,7 @@ from pliant.errors import PliantError
 from pliant.methods import METHODS
 from pliant.models.heads import fitted
 from pliant.models.ladder import Loading
+from pliant.models.save import before_loading
 from pliant.progress import remark
 from pliant.spec import nearest
 from pliant.train import compiling
@@ -44,7 +45,8 @@ def finetune_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Writes a folder that transformers loads, or with --adapter one that PEFT loads. Killed, the same command goes on where it was.
+    """Writes a folder that transformers loads (image networks of pliant's own after `from pliant.models.vision import register;
+    register()`), or with --adapter one that PEFT loads. Killed, the same command goes on where it was.
 
     Example: pliant finetune --model ./checkpoint-1000 --data gsm8k.jsonl --method lora --rank 8 --steps 200 --lr 1e-3 -o tuned
     """
@@ -86,6 +88,8 @@ def finetune_command(
     else:
         _print(told)
         print(f"wrote {out}")
+    if code := before_loading(loaded):
+        remark(f"{type(loaded.network).__name__} is no class of transformers; before its from_pretrained, say: {code}")
 
 
 def _skipping(change: Finetune) -> Finetune:

@@ -53,9 +53,13 @@ def measure_command(
     if changes:
         times.append(_after(changes[0], loaded, measure, read, seed))
     names = ["unchanged", *(change.label() for change in changes)]
-    found = [(readings[0], _estimates(names, readings)) for readings in by_metric(times)]
+    read_off = by_metric(times)
+    found = [(readings[0], _estimates(names, readings)) for readings in read_off]
     if as_json:
-        told = [_document(reading, estimates) for reading, estimates in found]
+        told = [
+            _document(reading, estimates) | _answers(names, readings)
+            for (reading, estimates), readings in zip(found, read_off, strict=True)
+        ]
         print_json(told if len(told) > 1 else told[0])
         return
     for reading, estimates in found:
@@ -72,6 +76,16 @@ def _estimates(names: Sequence[str], readings: Sequence[Reading]) -> dict[str, E
 def _document(reading: Reading, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     results = {name: {"value": e.value, "stderr": e.stderr, "low": e.low, "high": e.high, "n": e.n} for name, e in estimates.items()}
     return {"metric": reading.metric, "unit": reading.unit, "better": reading.better, "results": results}
+
+
+def _answers(names: Sequence[str], readings: Sequence[Reading]) -> dict[str, Any]:
+    """What was answered to each sample, where the measure keeps that."""
+    if not readings[0].answers:
+        return {}
+    return {
+        "samples": list(readings[0].samples),
+        "answers": {name: list(reading.answers) for name, reading in zip(names, readings, strict=True)},
+    }
 
 
 def _spread(estimate: Estimate) -> tuple[str, str]:

@@ -36,6 +36,13 @@ def save(model: Model, folder: str | Path) -> None:
         write_facts(model.checkpoint, temporary)
 
 
+def before_loading(model: Model) -> str:
+    """What Python code has to say before transformers alone loads a saved model: nothing, unless the network is one of pliant's."""
+    from pliant.models.vision import LOADING, OWN
+
+    return LOADING if model.network.config.model_type.startswith(OWN) else ""
+
+
 @contextlib.contextmanager
 def replaced_folder(target: Path) -> Generator[Path]:
     """A temporary folder beside `target` that takes its place when the block ends without an error."""

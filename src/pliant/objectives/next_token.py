@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pliant.data import Corpus, Packed, Part, Tokenizer
-from pliant.data.fields import usual
+from pliant.data.fields import TEXT_FIELDS, usual
 from pliant.data.mixed import Mixed
 from pliant.data.mixture import Mixture, Text, text_tokens
 from pliant.data.rows import first_record
@@ -42,11 +42,15 @@ class NextToken(Objective):
         return text_tokens(self.data, tokenizer, self.part)
 
     def told(self) -> str:
-        """Which columns of a table are its text, where there are others."""
+        """Which columns of a table are its text, where there are others, or where it is only taken for one."""
         record = first_record(self.data.source) if isinstance(self.data, Corpus) and self.data.field is None else None
         read = usual(tuple(record)) if record else ()
         others = [name for name in record or () if name not in read]
-        return f"a table of {' and '.join((*read, *others)[:8])}; every token of {' and '.join(read)} is learned" if others else ""
+        return (
+            f"a table of {' and '.join((*read, *others)[:8])}; every token of {' and '.join(read)} is learned"
+            if others or not set(read) <= set(TEXT_FIELDS)
+            else ""
+        )
 
     def examples(self, model: Model, length: int | None) -> Crops:
         """Random crops of the text. Raises PliantError for another vocabulary, and for crops longer than the model's context."""
