@@ -1,12 +1,10 @@
 """Every finding at size smoke, its rule and all."""
 
 import json
-from typing import get_args
 
 import pytest
 
 from pliant.findings import FINDINGS
-from pliant.findings.finding import Verdict
 
 TOO_SMALL = {
     "adversarial_attention_shortcut",
@@ -39,8 +37,7 @@ def test_at_size_smoke_the_claim_is_reproduced(name, folder):
 def test_at_size_smoke_a_rule_is_applied_and_nothing_runs_twice(name, folder, monkeypatch):
     finding = FINDINGS[name](size="smoke")
     row = finding.row(finding.test(folder))
-    assert row["verdict"] in get_args(Verdict)
-    assert (row["verdict"] == "reproduced") == all(row["checks"].values())
+    assert row["verdict"] == ("reproduced" if all(row["checks"].values()) else "not at this scale")
     assert json.loads(json.dumps(row, allow_nan=False))["figures"]
     monkeypatch.setattr("pliant.findings.tuned.fit", None)
     assert finding.row(finding.test(folder)) == row

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from pliant.data import Corpus
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.snippets import CUES, TEXTS, Snippet, Snippets, snippets
 from pliant.findings.tuned import TunedSetting, classified, fit, remembered, told, tuned
 from pliant.methods import AdversarialSelfAttention, Compute, Method, MethodState, Run
@@ -113,7 +113,7 @@ class AdversarialAttentionShortcut(Finding):
             accuracies = ", ".join(f"{name} {found.mean('against the cue'):.3f}" for name, found in arms.items())
             shown.append(f"at {rate:g} {accuracies}")
             figures[f"{rate:g}"] = {"links cut": share, **{name: found.figures() for name, found in arms.items()}}
-        return Outcome(verdict(checks, against=all(below)), "accuracy against the cue " + "; ".join(shown), checks, figures)
+        return Outcome(self.judged(checks, against=all(below)), "accuracy against the cue " + "; ".join(shown), checks, figures)
 
     def _arm(self, made: Snippets, rate: float, name: str, share: float = 0.0) -> TunedSetting:
         setting = {"lr": rate, "arm": name, "share": share}

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pliant.data import Corpus
 from pliant.data.labelled_texts import LabelledTexts
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.snippets import TEXTS, Snippets, snippets
 from pliant.findings.tuned import Setting, classified, fit, remembered, told, tuned
 from pliant.objectives import Label
@@ -88,7 +88,7 @@ class BiDropSmallSets(Finding):
         accuracies = ", ".join(f"{name} {found.mean('accuracy'):.3f}" for name, found in arms.items())
         ours = f"accuracy {accuracies}; Bi-Drop against plain {told(gains['plain'])}, twice the steps {told(gains['twice the steps'])}"
         figures = {name: found.figures() for name, found in arms.items()}
-        return Outcome(verdict(checks, against=gains["plain"].high < 0), ours, checks, figures)
+        return Outcome(self.judged(checks, against=gains["plain"].high < 0), ours, checks, figures)
 
     def _run(self, scale: SmallSetScale, made: Snippets, judges: dict[str, LabelledTexts], setting: Setting, seed: int) -> dict[str, float]:
         """Validation and test accuracy of one run."""

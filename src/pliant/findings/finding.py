@@ -49,6 +49,10 @@ class Finding(Spec):
         """Run it, keeping whatever it computes (ledgers, checkpoints) in `folder`, so that a second run is instant."""
         raise NotImplementedError
 
+    def judged(self, held: dict[str, bool], against: bool) -> Verdict:
+        """`verdict` of a finding that needs more steps than size smoke has: there nothing is contradicted."""
+        return verdict(held, against and self.size != "smoke")
+
     def row(self, outcome: Outcome) -> dict[str, Any]:
         """Claim, published figure, ours and verdict: one row of the findings table."""
         stated = {"finding": self.kind, "paper": self.paper, "claim": self.claim, "published": self.published, "rule": self.rule}

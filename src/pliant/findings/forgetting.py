@@ -49,8 +49,8 @@ class ForgettingScale:
 
 SCALES: dict[Size, ForgettingScale] = {
     "smoke": ForgettingScale("llama-16x1", 40, (4, 12), 32, 2, (1e-2,), 32),
-    "laptop": ForgettingScale("llama-48x2", 800, (10, 25, 50, 100, 200), 256, 4, (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)),
-    "gpu": ForgettingScale("llama-10m", 8000, (25, 50, 100, 200, 400, 800), 512, 3, (1e-4, 3e-4, 1e-3, 3e-3), 256),
+    "laptop": ForgettingScale("llama-48x2", 800, (10, 25, 50, 100, 200), 256, 4, (2.5e-4, 5e-4, 1e-3, 2e-3)),
+    "gpu": ForgettingScale("llama-10m", 8000, (25, 50, 100, 200, 400, 800), 512, 3, (5e-5, 1e-4, 2e-4, 5e-4), 256),
 }
 
 

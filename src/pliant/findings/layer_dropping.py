@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from pliant.data import Corpus
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.tuned import Setting, fit, new, remembered, told, tuned
 from pliant.measures import Loss
 from pliant.methods import METHODS, ProgressiveLayerDropping
@@ -79,7 +79,7 @@ class LayerDropping(Finding):
         }
         ours = f"{share:.3f} of the blocks; loss against dense: equal time {told(equal_time)}, equal steps {told(equal_steps)} nats/token"
         figures = {"arms": {arm: found.figures() for arm, found in arms.items()}, "share of blocks": share, "share of the time": clock}
-        return Outcome(verdict(checks, against=equal_time.low > 0.15), ours, checks, figures)
+        return Outcome(self.judged(checks, against=equal_time.low > 0.15), ours, checks, figures)
 
     def _share(self, scale: DroppingScale) -> float:
         """Of the blocks, the mean over the schedule of the run."""

@@ -17,7 +17,7 @@ from pliant.changes.restore import restored
 from pliant.data import Corpus
 from pliant.decide.methods.ground import Ground
 from pliant.decide.methods.trial import TuningTrial
-from pliant.findings.finding import Finding, Outcome, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.forgetting import SCALES, Arm, Form, arm, at, ends, forgets_more, fresh, ground, level, setting
 from pliant.findings.tuned import FIRST_FRESH_SEED, over_seeds, remembered, told
 from pliant.measures import WeightChange
@@ -25,8 +25,12 @@ from pliant.measures import WeightChange
 RANKS = (2, 8, 32)
 MIDDLE = 8
 """The rank whose forgetting decides."""
-TIMES = (3.0, 10.0, 30.0)
-"""Learning rates of LoRA, over the best one of full fine-tuning."""
+LORA_RATES: dict[Size, tuple[float, ...]] = {
+    "smoke": (3e-2,),
+    "laptop": (1e-3, 2e-3, 4e-3, 8e-3),
+    "gpu": (5e-4, 1e-3, 2e-3, 5e-3),
+}
+"""As many as of full fine-tuning. Low rates forget less, so both grids reach as low as a run of this length can learn with."""
 USUAL = 0.25
 """Of the short side: what a usual rank is well below (8 of 48 is 0.17, 64 of 4,096 is 0.016)."""
 
@@ -58,7 +62,7 @@ class LoraForgetsLess(Finding):
         base = ground(self.size, self.corpus, self.task, folder)
         full = arm(base, self.size, [(rate, []) for rate in SCALES[self.size].rates])
         best = full.learning()
-        loras = {rank: self._lora(base, rank, best.lr) for rank in RANKS}
+        loras = {rank: self._lora(base, rank) for rank in RANKS}
         ended = {rank: np.array(ends(fresh(one.learning(), self.size))) for rank, one in loras.items()}
         ended_full = np.array(ends(fresh(best, self.size)))
         less = over_seeds(ended[RANKS[0]] - ended_full)
@@ -85,11 +89,10 @@ class LoraForgetsLess(Finding):
             "target loss compared at": wanted,
             "full update": rank,
         }
-        return Outcome(verdict(checks, against=more.low > 0 or less.high < 0), ours, checks, figures)
+        return Outcome(self.judged(checks, against=more.low > 0 or less.high < 0), ours, checks, figures)
 
-    def _lora(self, base: Ground, rank: int, rate: float) -> Arm:
-        times = TIMES if self.size != "smoke" else TIMES[:1]
-        settings: list[Form] = [(rate * factor, [{"lora": {"rank": rank}}]) for factor in times]
+    def _lora(self, base: Ground, rank: int) -> Arm:
+        settings: list[Form] = [(rate, [{"lora": {"rank": rank}}]) for rate in LORA_RATES[self.size]]
         return arm(base, self.size, settings)
 
     def _rank(self, base: Ground, trial: TuningTrial, folder: Path) -> dict[str, float]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data.images import Images
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.images_made import archive
 from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
 from pliant.models import Model
@@ -97,7 +97,7 @@ class SamFeatureDiversity(Finding):
         hard = ", ".join(f"{name} {value}" for name, value in probed.items())
         ours = f"hard feature {hard}; easy, SAM against SGD {told(gains['sgd']['easy'])}"
         figures = {name: found.figures() for name, found in arms.items()}
-        return Outcome(verdict(checks, against=gains["sgd"]["hard"].high < 0), ours, checks, figures)
+        return Outcome(self.judged(checks, against=gains["sgd"]["hard"].high < 0), ours, checks, figures)
 
     def _parts(self, scale: DiversityScale, place: Path) -> dict[str, Images]:
         """Archives of disjoint images: `train` and `valid` of which the hard feature is the label, `probe` and `judge` for each feature."""

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pliant.data.images import Images
 from pliant.data.label_noise import LabelNoise
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.images_made import archive
 from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
 from pliant.objectives import Label
@@ -102,7 +102,7 @@ class SamLabelNoise(Finding):
         }
         against = any(gains[name].high < 0 for name in ("by batch", "by rows"))
         ours = f"SGD {arms['sgd'].mean('accuracy'):.3f}; " + ", ".join(f"{name} {told(gain)}" for name, gain in gains.items())
-        return Outcome(verdict(checks, against), ours, checks, {name: found.figures() for name, found in arms.items()})
+        return Outcome(self.judged(checks, against), ours, checks, {name: found.figures() for name, found in arms.items()})
 
     def _parts(self, scale: NoiseScale, place: Path) -> dict[str, Images]:
         """Three archives: to train on, to choose by (with wrong labels), to judge by."""

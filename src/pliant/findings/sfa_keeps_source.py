@@ -17,7 +17,7 @@ from pliant.changes import Finetune
 from pliant.changes.restore import restored
 from pliant.data import Corpus
 from pliant.decide.methods.ground import Ground
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.forgetting import Form, arm, at, forgets_more, fresh, ground, level, setting
 
 STRENGTHS: dict[str, list[Any]] = {
@@ -77,7 +77,7 @@ class SfaKeepsSource(Finding):
                 for name, found in paths.items()
             },
         }
-        return Outcome(verdict(checks, against=apart > 1e-3 or more["plain"].low > 0), ours + " nats/token", checks, figures)
+        return Outcome(self.judged(checks, against=apart > 1e-3 or more["plain"].low > 0), ours + " nats/token", checks, figures)
 
     def _apart(self, base: Ground) -> float:
         """How far from each other SFA and the L2 penalty end, over how far they go: rate (1 - beta) and strength beta / rate (1 - beta)."""
