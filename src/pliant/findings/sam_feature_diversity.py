@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data.images import Images
+from pliant.errors import PliantError
 from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.images_made import archive
 from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
@@ -103,7 +104,9 @@ class SamFeatureDiversity(Finding):
         """Archives of disjoint images: `train` and `valid` of which the hard feature is the label, `probe` and `judge` for each feature."""
         generator = np.random.default_rng(0)
         count = scale.images
-        easy, hard = (_split(images, groups, generator) for images, groups in ((Images.parse("builtin:digits"), EASY), (self.images, HARD)))
+        digits = Images.parse("builtin:digits")
+        height, width, channels = self.images.whole().shape
+        easy, hard = _split(digits, EASY, generator, (height, width)), _split(self.images, HARD, generator)
         found: dict[str, Images] = {}
         for number, part in enumerate(("train", "valid", "probe", "judge")):
             labels = {name: generator.integers(0, 2, count) for name in FEATURES}
@@ -111,7 +114,7 @@ class SamFeatureDiversity(Finding):
                 labels["easy"] = np.where(generator.random(count) < AGREEING, labels["hard"], 1 - labels["hard"])
             below = _drawn(hard, number, labels["hard"], generator).astype(float)
             below = np.clip(below + generator.normal(0, scale.noise, below.shape), 0, 255)
-            above = _fitted(_drawn(easy, number, labels["easy"], generator), below.shape)
+            above = _drawn(easy, number, labels["easy"], generator).repeat(channels, axis=3)
             pixels = np.concatenate([above, below.astype(np.uint8)], axis=1)
             for name in FEATURES if part in ("probe", "judge") else ("hard",):
                 told_part = f"{part} {name}" if part in ("probe", "judge") else part
@@ -140,20 +143,18 @@ def _probed(scale: DiversityScale, model: Model, parts: dict[str, Images], featu
     return classified(model, parts[f"judge {feature}"])[0]
 
 
-def _split(images: Images, groups: tuple[tuple[int, ...], ...], generator: np.random.Generator) -> list[list[NDArray[np.uint8]]]:
+def _split(
+    images: Images, groups: tuple[tuple[int, ...], ...], generator: np.random.Generator, size: tuple[int, int] | None = None
+) -> list[list[NDArray[np.uint8]]]:
     """The images of each group in four disjoint parts: [group][part] (images, height, width, channels)."""
-    pictures = images.whole()
+    pictures = images.whole(size)
     numbers = [generator.permutation(np.flatnonzero(np.isin(pictures.labels, group))) for group in groups]
+    for found, group in zip(numbers, groups, strict=True):
+        if len(found) < 4:
+            raise PliantError(f"{images.source}: holds {len(found)} images of its classes number {group}, and four parts are made of them")
     return [[pictures.pixels(part) for part in np.array_split(found, 4)] for found in numbers]
 
 
 def _drawn(split: list[list[NDArray[np.uint8]]], part: int, labels: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.uint8]:
     """An image of the group that each label names."""
     return np.stack([split[label][part][generator.integers(len(split[label][part]))] for label in labels.tolist()])
-
-
-def _fitted(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Small grey images in the size and channels of others, whose sides are multiples of theirs."""
-    _, height, width, channels = shape
-    large = pixels.repeat(height // pixels.shape[1], axis=1).repeat(width // pixels.shape[2], axis=2)
-    return large.repeat(channels // pixels.shape[3], axis=3)

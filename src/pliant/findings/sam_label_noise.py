@@ -16,6 +16,7 @@ from pydantic import Field
 
 from pliant.data.images import Images
 from pliant.data.label_noise import LabelNoise
+from pliant.errors import PliantError
 from pliant.findings.finding import Finding, Outcome, Size
 from pliant.findings.images_made import archive
 from pliant.findings.tuned import Setting, TunedSetting, classified, fit, new, remembered, told, tuned
@@ -107,6 +108,10 @@ class SamLabelNoise(Finding):
     def _parts(self, scale: NoiseScale, place: Path) -> dict[str, Images]:
         """Three archives: to train on, to choose by (with wrong labels), to judge by."""
         pictures = self.images.whole()
+        if len(pictures) <= 2 * scale.images:
+            raise PliantError(
+                f"{self.images.source}: holds {len(pictures)} images, and size {self.size} takes more than {2 * scale.images}"
+            )
         order = np.random.default_rng(0).permutation(len(pictures))
         cuts = np.split(order, [scale.images, 2 * scale.images, 2 * scale.images + scale.test])
         labels = {part: pictures.labels[numbers] for part, numbers in zip(("train", "valid", "test"), cuts, strict=False)}
