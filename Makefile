@@ -33,6 +33,7 @@ test: setup
 
 faults: setup
 	$(BIN)/python tests/faults/simulate.py --schedules $(SCHEDULES)
+	PLIANT_FAULTS_EVERY=1 $(BIN)/python -m pytest -n 2 --timeout 3000 -m "slow and not gpu" tests/faults
 
 lint: $(VENV)/.lint-ready
 	$(BIN)/ruff check .

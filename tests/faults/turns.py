@@ -1,8 +1,9 @@
-"""Every file operation of a program fails in turn, and is cut short, and is its last."""
+"""The file operations of a program fail in turn, and are cut short, and are its last."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from disk import ROOM, Process
 
 from pliant.errors import PliantError
 
+EVERY = int(os.environ.get("PLIANT_FAULTS_EVERY", "3"))
+"""Of how many operations one fails in its turn: all of them by `make faults`."""
+
 
 def turns(root: Path, prepare: Callable[[], Any], program: Callable[[Process], Any]) -> Iterator[Process]:
-    """The processes that `program` was, one for each fault at each of its operations; `prepare` makes the disk ready before each.
+    """The processes that `program` was, one for each fault at its operations in turn; `prepare` makes the disk ready before each.
 
     What ends with an error must end with one that users are told of disks.
     """
@@ -21,7 +25,7 @@ def turns(root: Path, prepare: Callable[[], Any], program: Callable[[Process], A
     whole = Process(root)
     whole.run(functools.partial(program, whole))
     assert whole.error is None, f"without a fault: {whole.error!r}"
-    for place, operation in enumerate(whole.operations):
+    for place, operation in list(enumerate(whole.operations))[::EVERY]:
         name = operation.split()[0]
         faults = [("kill", 0.0), ("ENOSPC" if name in ROOM else "EIO", 0.0)]
         for fault in [*faults, ("kill", 0.5), ("EIO", 0.5)] if name == "write" else faults:
