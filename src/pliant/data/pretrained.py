@@ -99,7 +99,11 @@ class PretrainedTokenizer:
 
     def decode(self, ids: ArrayLike, special: bool = True) -> str:
         """The text of `ids`, special tokens included or not."""
+        from transformers import PreTrainedTokenizerFast as Plain
+
         tokens = np.asarray(ids).tolist()
+        if type(self.tokenizer) is Plain:  # what it does then, without its checks of every id
+            return str(self._fast().decode(tokens, skip_special_tokens=not special))
         return str(self.tokenizer.decode(tokens, skip_special_tokens=not special, clean_up_tokenization_spaces=False))
 
     def save(self, folder: str | Path) -> None:
