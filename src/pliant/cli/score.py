@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,14 +30,21 @@ def score_command(
     loading: Loading,
     *,
     model: Annotated[
-        list[str], typer.Option("--model", "-m", help="A folder or a hub name@revision; repeat for several", show_default=False)
-    ],
+        list[str] | None, typer.Option("--model", "-m", help="A folder or a hub name@revision; repeat for several", show_default=False)
+    ] = None,
     data: Annotated[str, typer.Option(help="What is scored: a source, or its fields as YAML", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the table of scores (Parquet)", show_default=False)],
     part: Annotated[
         Literal["train", "heldout", "all"], typer.Option(help="Which part of the data: the one that is selected from")
     ] = "train",
     length: Annotated[int | None, typer.Option(help="Longest example in tokens; by default the model's context", min=1)] = None,
+    train_reference: Annotated[
+        str | None,
+        typer.Option(help="Instead of --model: train a model of so many parameters (2M) on some of the documents, which get no score"),
+    ] = None,
+    tokens: Annotated[str | None, typer.Option(help="Training tokens of the reference: 200M")] = None,
+    tokenizer: Annotated[str, typer.Option(help="Of the reference: bytes, ascii, a folder or file, or a hub name")] = "bytes",
+    context: Annotated[int, typer.Option(help="Of the reference, in tokens", min=2)] = 256,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,13 +59,22 @@ def score_command(
     from pliant.models import load
     from pliant.scores.journal import score_to_file
 
+    wanted = None if train_reference is None else _reference(score, model, train_reference, tokens, tokenizer, context)
+    if wanted is None and not model:
+        raise PliantError("--model: name one, or several; or --train-reference 2M --tokens 200M")
     objective = score.source({"data": yaml_option(data, "--data"), "part": part}, "--data")
     check_texts(objective)
     _check_place(out)
-    models = [load(address, device=device, **loading.loading()) for address in model]
-    examples = objective.examples(models[0], length)
     further = {"objective": objective.canonical(), "content": " ".join(part.fingerprint() for part in objective.content())}
-    values = score_to_file(score, models, examples, out, further)["score"].to_numpy()
+    aside = frozenset[str]()
+    if wanted is not None:
+        folder = expanded(out).with_name(f"{out.name}.reference")
+        trained, aside, further["reference"] = wanted.trained(objective, folder, device)
+        models = [trained]
+    else:
+        models = [load(address, device=device, **loading.loading()) for address in model or ()]
+    examples = objective.examples(models[0], length)
+    values = score_to_file(score, models, examples, out, further, aside)["score"].to_numpy()
     quantiles = {f"{level:g}": float(np.quantile(values, level)) for level in (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)}
     if as_json:
         facts = {"score": score.canonical(), "unit": score.unit, "better": score.better, "models": [model.weights() for model in models]}
@@ -67,6 +83,19 @@ def score_command(
         low, middle, high = (f"{quantiles[name]:.4g}" for name in ("0.05", "0.5", "0.95"))
         unit = "" if score.unit == "1" else f" {score.unit}"
         print(f"{len(values):,} examples: {score.kind} {middle}{unit} in the middle, {low} to {high} for nine in ten\nwrote {out}")
+
+
+def _reference(score: Score, model: list[str] | None, parameters: str, tokens: str | None, tokenizer: str, context: int) -> Any:
+    from pliant.numbers import parse_count
+    from pliant.scores.reference import Reference
+
+    if model:
+        raise PliantError("--train-reference: takes the place of --model; leave one of them out")
+    if tokens is None:
+        raise PliantError("--train-reference: say with --tokens how many tokens it is trained on")
+    if score.reads != "next_token":
+        raise PliantError(f"--train-reference: is for scores of text, not for {score.kind}")
+    return Reference(parse_count(parameters), parse_count(tokens), tokenizer, context)
 
 
 def _check_place(out: Path) -> None:

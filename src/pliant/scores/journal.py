@@ -14,6 +14,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,17 +35,27 @@ HEAD = struct.Struct("<QI")
 """Bytes of a part, and their checksum."""
 
 
-def score_to_file(score: Score, models: Sequence[Model], examples: Examples, out: Path, further: Mapping[str, Any]) -> Any:
+def score_to_file(
+    score: Score,
+    models: Sequence[Model],
+    examples: Examples,
+    out: Path,
+    further: Mapping[str, Any],
+    leave_out: frozenset[str] = frozenset(),
+) -> Any:
     """Scores every example into the new file `out`; the table that was written. Killed, the same call goes on where it was.
 
-    `further` are facts of the data for `Scores`. Raises PliantError as the score does, where another process scores into the same file,
-    and for what another command left there.
+    `further` are facts of the data for `Scores`; examples with the ids `leave_out` get no score. Raises PliantError as the score does,
+    where another process scores into the same file, and for what another command left there.
     """
     from filelock import FileLock, Timeout
 
     target = expanded(out)
     journal, lock = (target.with_name(f"{target.name}.{ending}") for ending in ("unfinished", "lock"))
     scoring = score.scoring(models, examples)
+    if leave_out:
+        whole = scoring.read
+        scoring = replace(scoring, read=lambda numbers: without(whole(numbers), leave_out))
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -58,6 +69,13 @@ def score_to_file(score: Score, models: Sequence[Model], examples: Examples, out
         except Timeout:
             raise PliantError(f"{out}: another process is scoring into it") from None
     return table
+
+
+def without(rows: Rows, ids: frozenset[str]) -> Rows:
+    """The others."""
+    kept = [place for place, name in enumerate(rows.ids) if name not in ids]
+    sources = None if rows.sources is None else [rows.sources[place] for place in kept]
+    return replace(rows, ids=[rows.ids[place] for place in kept], values=rows.values[kept], tokens=rows.tokens[kept], sources=sources)
 
 
 def _checked(target: Path) -> Any:
