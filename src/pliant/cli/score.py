@@ -95,7 +95,10 @@ def _reference(score: Score, model: list[str] | None, parameters: str, tokens: s
         raise PliantError("--train-reference: say with --tokens how many tokens it is trained on")
     if score.reads != "next_token":
         raise PliantError(f"--train-reference: is for scores of text, not for {score.kind}")
-    return Reference(parse_count(parameters), parse_count(tokens), tokenizer, context)
+    try:
+        return Reference(parse_count(parameters), parse_count(tokens), tokenizer, context)
+    except ValueError as error:
+        raise PliantError(f"--train-reference {parameters}, --tokens {tokens}: {error}") from None
 
 
 def _check_place(out: Path) -> None:
