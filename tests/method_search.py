@@ -9,7 +9,7 @@ from pliant.changes import Finetune
 from pliant.data import Corpus, load_tokenizer
 from pliant.decide.methods.ground import Ground, halves
 from pliant.models import build, save
-from pliant.objectives import NextToken
+from pliant.objectives import NextToken, found_in
 from pliant.train import Recipe, train
 
 WORDS = ("the", "old", "ship", "sails", "over", "a", "calm", "sea", "at", "night")
@@ -35,5 +35,5 @@ def base_of(folder):
 
 def ground_of(model, domains, folder, steps):
     told = Finetune(data=Corpus(source=str(domains / "sums.jsonl")), lr=1.0, steps=steps, batch=4, length=32)
-    tuning, judging = halves(model, told.learned, Corpus(source=str(domains / "prose.jsonl")), 12)
+    tuning, judging = halves(model, told.learned, found_in(Corpus(source=str(domains / "prose.jsonl")), "heldout"), 12)
     return Ground(model, str(domains / "model"), model.weights(), told, tuning, judging, folder)

@@ -31,8 +31,15 @@ def test_an_answer_for_people_and_for_programs_and_the_command_it_names(places, 
     assert told["trained_steps"] <= 200
     assert {arm["method"] for arm in told["arms"]} == {"full", "lora rank 2"}
     assert told["answer"]["settings"]["steps"] == 23
-    code, out, _ = pliant(*asked)
+    for point in told["arms"][0]["path"]:
+        assert point["forgotten"]["low"] <= point["forgotten"]["value"] <= point["forgotten"]["high"]
+    assert told["arms"][0]["path"][-1]["learned"]["value"] == told["learned"]
+    code, out, _ = pliant(*asked, "-o", tmp_path / "page.html")
     assert code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "Learning and forgetting" in page
+    assert "<svg" in page
+    assert "lower is better" in out
     assert out.startswith(f"{told['answer']['method']}, lr ")
     assert f"run: {told['answer']['command']}" in out
     words = shlex.split(told["answer"]["command"].replace("OUT", str(tmp_path / "out")))
@@ -67,6 +74,7 @@ def test_a_time_is_planned_once(places, pliant):
         (["--finetune", "[3]"], "give fields"),
         (["--finetune", "{bach: 3}"], "batch"),
         (["--keep", "nowhere.txt"], "--keep"),
+        (["--objective", "label"], "one of the two"),
         (["--data", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
     ],
 )

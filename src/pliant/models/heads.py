@@ -83,6 +83,22 @@ def fit(model: Model, needs: Needs | None, seed: int = 0) -> None:
     model.network, model.checkpoint = found.network, found.checkpoint
 
 
+def with_trunk(model: Model, trained: Model) -> Model:
+    """`model`'s own head on the trunk of `trained`, which got another one: what training it has left of what `model` could do.
+
+    The trunk is shared (see `with_head`), so nothing is copied but where training put another tensor in the place of a shared one; both
+    are the same where no head was put on.
+    """
+    if trained.network is model.network:
+        return trained
+    trunk, found = (getattr(network, "base_model", network) for network in (model.network, trained.network))
+    for _, name, tensor in _holders(trunk):
+        own = _tensor(found, name)
+        if own is not None and own is not tensor and own.shape == tensor.shape:
+            tensor.data = own.detach().to(tensor.dtype)
+    return replace(trained, network=model.network, checkpoint=model.checkpoint)
+
+
 def outputs(model: Model, labels: Sequence[str]) -> list[int]:
     """Which of the head's outputs stands for each of these classes: that of its name, or of its number where the head knows no names.
 

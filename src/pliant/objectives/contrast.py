@@ -41,6 +41,7 @@ class Contrast(Objective):
 
     unit = "nats"
     task = ""
+    rows_together = True
     data: Triplets = Field(description="Texts that belong together, and hard negatives where there are any: a table, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")
     temperature: float = Field(default=0.05, gt=0, description="What similarities are divided by")

@@ -110,6 +110,11 @@ class Label(Objective):
             wrong = np.array([given[name] for name in found.ids], np.int64)
         return Relabelled(found, wrong, digest(f"{found.fingerprint} {self.noise.canonical_json()}"))
 
+    def held_out(self) -> Label:
+        """Without wrong labels and augmentation."""
+        data = self.data.model_copy(update={"augment": None}) if isinstance(self.data, Images) else self.data
+        return self.model_copy(update={"part": "heldout", "noise": None, "data": data})
+
     def _unselected(self) -> Label:
         return self.model_copy(update={"data": self.data.model_copy(update={"select": None})})
 

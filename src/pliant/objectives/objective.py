@@ -143,6 +143,8 @@ class Objective(Spec):
     """The kind of measure that reads the same loss on data that was not trained on, by `data` and `part`; empty where there is none."""
     row_tokens: ClassVar[int | None] = None
     """Tokens that every row predicts, where that is not a matter of its length: 1 where a row has one label."""
+    rows_together: ClassVar[bool] = False
+    """Whether what a row costs depends on the rows that go through the network with it."""
 
     def needs(self) -> Needs | None:
         """What a network must be to be trained on it; None where any will do. Raises PliantError for data that cannot be read.
@@ -187,6 +189,10 @@ class Objective(Spec):
     def seen(self, examples: Any, rows: int) -> str:
         """Names what the first rows of a run are drawn from."""
         return examples.fingerprint
+
+    def held_out(self) -> Self:
+        """The same on the part of its data that is not trained on, as it is: without what is done to data in training alone."""
+        return self.model_copy(update={"part": "heldout"})
 
     def told(self) -> str:
         """What its data was found to be, for people; nothing where there is nothing to say."""

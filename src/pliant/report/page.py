@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pliant.files import write_atomic
-from pliant.report.parts import Figure, Folded, Gallery, Part
+from pliant.report.parts import Figure, Folded, Gallery, Part, Section
 from pliant.report.results import Results, gather
 from pliant.report.sections import SECTIONS
 from pliant.report.sections.decisions import answer
@@ -32,12 +32,17 @@ def report(source: Runs | Ledger | str | Path, out: str | Path) -> Path:
 def page(results: Results) -> str:
     """The whole HTML document."""
     sections = [section for make in SECTIONS if (section := make(results)) is not None]
+    return document(results.name, [answer(ladder) for ladder in results.ladders] if len(results.ladders) == 1 else [], sections)
+
+
+def document(name: str, answers: Sequence[str], sections: Sequence[Section]) -> str:
+    """The HTML document of any sections, its answers first."""
     figures = [figure for section in sections for figure in _figures(section.parts)]
     return render(
         Path(__file__).parent / "page.html",
         [figure.spec for figure in figures],
-        name=results.name,
-        answers=[answer(ladder) for ladder in results.ladders] if len(results.ladders) == 1 else [],
+        name=name,
+        answers=answers,
         sections=sections,
         numbers={id(figure): number for number, figure in enumerate(figures)},
         identity=id,

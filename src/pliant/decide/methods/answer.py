@@ -26,7 +26,7 @@ class ArmResult:
     lr: float | None = None
     methods: tuple[Method, ...] = ()
     learned: Estimate | None = None
-    """How far the target loss falls in the whole run, nats/token."""
+    """How far the target loss falls in the whole run."""
     forgotten: Estimate | None = None
     """How far the kept loss rises in the whole run."""
     least: float | None = None
@@ -38,7 +38,8 @@ class ArmResult:
     """At that loss: how much more it has forgotten than the recommended arm."""
     more_seeds: int | None = 0
     tried: Sequence[Mapping[str, Any]] = ()
-    path: Sequence[Mapping[str, float]] = ()
+    path: Sequence[Mapping[str, Any]] = ()
+    """Steps, target loss, and what is learned and forgotten there, with intervals."""
 
     def settings(self, steps: int) -> dict[str, Any]:
         """As a study has them."""
@@ -51,7 +52,7 @@ class ArmResult:
 
     def json(self, steps: int) -> dict[str, Any]:
         """Plain values."""
-        told = {name: _interval(getattr(self, name)) for name in ("learned", "forgotten", "difference")}
+        told = {name: interval(getattr(self, name)) for name in ("learned", "forgotten", "difference")}
         matched = {"forgotten": self.matched, "steps": self.matched_steps}
         ran = self.lr is not None
         return {
@@ -80,7 +81,7 @@ class MethodDecision:
     target: str
     keep: str
     base: float
-    """Target loss of the base, nats/token."""
+    """Target loss of the base."""
     level: float | None
     """Target loss at which arms are compared."""
     margin: float | None
@@ -91,8 +92,15 @@ class MethodDecision:
     caveats: Sequence[str] = ()
     next: Mapping[str, Any] | None = None
     folder: str = ""
+    units: tuple[str, str] = ("nats/token", "nats/token")
+    """Of what is learned, and of what is forgotten."""
     of: Sequence[str] = field(default_factory=list[str])
     """The arms that the recommended one cannot be told apart from, or is equivalent to."""
+
+    @property
+    def name(self) -> str:
+        """What it is about."""
+        return f"{self.target}, keeping {self.keep}"
 
     @property
     def best(self) -> ArmResult | None:
@@ -104,8 +112,9 @@ class MethodDecision:
         best = self.best
         if best is None or best.learned is None or best.forgotten is None:
             return f"undetermined: {self.reason}"
-        learns = f"learns {best.learned.value:.3g} nats/token of {self.target} in {format_count(self.steps)} steps"
-        forgets = f"and forgets {best.forgotten.value:.3g} [{best.forgotten.low:.3g}, {best.forgotten.high:.3g}] of {self.keep}"
+        unit = "" if self.units[0] == self.units[1] else f" {self.units[1]}"
+        learns = f"learns {best.learned.value:.3g} {self.units[0]} of {self.target} in {format_count(self.steps)} steps"
+        forgets = f"and forgets {best.forgotten.value:.3g} [{best.forgotten.low:.3g}, {best.forgotten.high:.3g}]{unit} of {self.keep}"
         return f"{best.name}, {best.short()}: {learns}, {forgets}. {self._compared()}"
 
     def _compared(self) -> str:
@@ -116,7 +125,7 @@ class MethodDecision:
         if self.verdict == "equivalent":
             rest = "; the others forget more or learn less" if len(self.of) < len(others) else ""
             who = f"{_listed(self.of)} {'is' if len(self.of) == 1 else 'are'}"
-            return f"{who} equivalent to it {at}, within {self.margin:.2g} nats/token{rest}."
+            return f"{who} equivalent to it {at}, within {self.margin:.2g} {self.units[1]}{rest}."
         if self.verdict == "undetermined":
             return f"Undetermined: {at} it cannot be told apart from {_listed(self.of)}. {self._next()}"
         less = [arm.name for arm in others if arm.verdict == "learns less"]
@@ -146,6 +155,7 @@ class MethodDecision:
             "level": self.level,
             "margin": self.margin,
             "base_loss": self.base,
+            "units": {"learned": self.units[0], "forgotten": self.units[1]},
             "steps": self.steps,
             "seeds": self.seeds,
             "trained_steps": self.trained,
@@ -156,7 +166,8 @@ class MethodDecision:
         }
 
 
-def _interval(found: Estimate | None) -> dict[str, float] | None:
+def interval(found: Estimate | None) -> dict[str, float] | None:
+    """Plain values."""
     return None if found is None else {"value": found.value, "low": found.low, "high": found.high}
 
 

@@ -10,15 +10,14 @@ from pliant.spec import Spec
 from pliant.spec.fields import short_form
 
 if TYPE_CHECKING:
-    from pliant.decide.methods.ground import Ground
-    from pliant.decide.methods.trial import TuningTrial
+    from pliant.changes import Finetune
+    from pliant.decide.methods.path import Trial
 
 
-def command(ground: Ground, trial: TuningTrial, steps: int) -> str:
-    """What trains with these settings."""
-    told = ground.finetune
-    model, data = ground.address, told.trains_on[0]
-    words = ["pliant", "finetune", "--model", model, "--data", _text(data), "--steps", str(steps), "--lr", f"{trial.lr:g}"]
+def command(model: str, told: Finetune, trial: Trial, steps: int) -> str:
+    """What trains `model` with these settings."""
+    what = ["--data", _text(told.data)] if told.data is not None else ["--objective", _text(told.objective)]
+    words = ["pliant", "finetune", "--model", model, *what, "--steps", str(steps), "--lr", f"{trial.lr:g}"]
     left_out = {"data", "objective", "lr", "steps", "epochs", "methods", "draws"}
     for name in sorted(told.model_fields_set - left_out):
         words += [f"--{name.replace('_', '-')}", _text(getattr(told, name))]

@@ -13,15 +13,17 @@ Source: learning against forgetting at tuned rates, arXiv 2405.09673; successive
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pliant.decide.methods.halving import TunedArm, tune
-from pliant.decide.methods.judge import SLACK, Finalist, judged
-from pliant.decide.methods.path import TunedPath, level_of, ranked
-from pliant.decide.methods.trial import Advance, TuningTrial, again
+from pliant.changes.told import corpus_name
+from pliant.decide.methods.command import command
+from pliant.decide.methods.halving import Finalist, TunedArm, tune
+from pliant.decide.methods.judge import SLACK, JudgedOn, judged
+from pliant.decide.methods.path import Advance, Trial, TunedPath, level_of, ranked
+from pliant.decide.methods.trial import TuningTrial
 from pliant.errors import PliantError
 from pliant.files import disk_errors
 from pliant.progress import progress
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     from pliant.decide.methods.arm import TuningArm
     from pliant.decide.methods.ground import Ground
     from pliant.decide.methods.plan import SearchPlan
+    from pliant.methods import Method
+
+Trials = Callable[[float, "tuple[Method, ...]", int, bool], Trial]
+"""A run by its learning rate, methods and seed, and whether it is read on the samples that judge or on those that choose."""
 
 
 def decide(
@@ -61,47 +67,62 @@ def decide(
     from filelock import FileLock, Timeout
 
     ground = replace(ground, finetune=ground.finetune.model_copy(update={"steps": plan.steps}))
-    total = float(len(arms) * plan.arm_steps)
+
+    def trial(lr: float, methods: tuple[Method, ...], own_seed: int, judges: bool) -> TuningTrial:
+        return TuningTrial(ground, lr, methods, own_seed, ground.judging if judges else ground.tuning)
+
     with disk_errors(ground.folder), ExitStack() as held:
         ground.folder.mkdir(parents=True, exist_ok=True)
         try:
             held.enter_context(FileLock(ground.folder / "lock", timeout=0))
         except Timeout:
             raise PliantError(f"{ground.folder}: another search is at work there; wait for it, or give another --folder") from None
-        with progress("trying methods", total) as advance:
-            asked = min(1.0, share + SLACK)  # so that fresh seeds come to the loss of the comparison, too
-            tuned = [_tuned(arm, ground, plan, rate, asked, seed, advance) for arm in arms]
-            finalists = _finalists(tuned, ground, plan, asked, seed, advance)
-    return judged(tuned, finalists, ground, plan, keep, share, margin)
+        with progress("trying methods", float(len(arms) * plan.arm_steps)) as advance:
+            tuned, finalists = search(arms, plan, rate, trial, share, seed, advance)
+    about = JudgedOn(
+        ground.judging,
+        plan,
+        ", ".join(map(corpus_name, ground.finetune.trains_on)),
+        keep,
+        str(ground.folder),
+        lambda chosen: command(ground.address, ground.finetune, chosen, plan.steps),
+    )
+    return judged(tuned, finalists, about, share, margin)
 
 
-def _tuned(arm: TuningArm, ground: Ground, plan: SearchPlan, rate: float, share: float, seed: int, advance: Advance) -> TunedArm:
-    trials = [TuningTrial(ground, lr, methods, seed, ground.tuning) for lr, methods in arm.settings(plan.trials, rate)]
-    return tune(arm, trials, plan, share, advance)
+def search(
+    arms: Sequence[TuningArm], plan: SearchPlan, rate: float, trial: Trials, share: float, seed: int, advance: Advance
+) -> tuple[list[TunedArm], list[Finalist]]:
+    """Every arm tuned, and the best of each trained anew; `trial` makes the runs, wherever they come from."""
+    asked = min(1.0, share + SLACK)  # so that fresh seeds come to the loss of the comparison, too
+    tuned: list[TunedArm] = []
+    for arm in arms:
+        trials = [trial(lr, methods, seed, False) for lr, methods in arm.settings(plan.trials, rate)]
+        tuned.append(tune(arm, trials, plan, asked, advance))
+    return tuned, _finalists(tuned, plan, trial, asked, seed, advance)
 
 
-def _finalists(tuned: Sequence[TunedArm], ground: Ground, plan: SearchPlan, share: float, seed: int, advance: Advance) -> list[Finalist]:
+def _finalists(tuned: Sequence[TunedArm], plan: SearchPlan, trial: Trials, share: float, seed: int, advance: Advance) -> list[Finalist]:
     """Of each arm the best setting at the level that all arms together set, with fresh seeds; the next best where one diverges."""
-    finished = [pair for one in tuned for pair in one.finished]
+    finished = [path for one in tuned for _, path in one.finished]
     if not finished:
         return []
-    base = float(ground.tuning.target.estimate().value)
-    level = level_of(base, min(path.least for _, path in finished), share)
+    level = level_of(float(finished[0].losses[0]), min(path.least for path in finished), share)
     found: list[Finalist] = []
     for one in tuned:
         paths = [path for _, path in one.finished]
         for number in ranked(paths, share, level) if paths else []:
-            trial = one.finished[number][0]
-            seeds = [again(trial, seed + 1 + count, ground.judging) for count in range(plan.seeds)]
+            chosen = one.finished[number][0]
+            fresh = [trial(chosen.lr, chosen.methods, seed + 1 + count, True) for count in range(plan.seeds)]
             try:
-                found.append(Finalist(one, trial, [_to_the_end(fresh, plan, advance) for fresh in seeds]))
+                found.append(Finalist(one, chosen, [_to_the_end(run, plan, advance) for run in fresh]))
                 break
             except PliantError as error:
-                one.dropped.append((trial, str(error)))
+                one.dropped.append((chosen, str(error)))
     return found
 
 
-def _to_the_end(trial: TuningTrial, plan: SearchPlan, advance: Advance) -> TunedPath:
+def _to_the_end(trial: Trial, plan: SearchPlan, advance: Advance) -> TunedPath:
     path = trial.path(plan.along, advance)
     trial.forget()
     return path

@@ -7,21 +7,22 @@ judges what was chosen, so that the answer's numbers are not flattered by the ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.data import Corpus
+from pliant.decide.methods.own_loss import own_losses
 from pliant.errors import PliantError
 from pliant.measures import MEASURES
-from pliant.objectives import found_in
+from pliant.models.heads import fitted, with_trunk
 from pliant.spec import digest
 
 if TYPE_CHECKING:
     from pliant.changes import Finetune
-    from pliant.measures import Measure, Reading
+    from pliant.measures import Reading
     from pliant.measures.measure import Read
     from pliant.models import Model
     from pliant.objectives import Objective
@@ -60,27 +61,33 @@ class Ground:
     folder: Path
 
 
-def halves(model: Model, learned: Objective, keep: Corpus, samples: int) -> tuple[Half, Half]:
-    """Both halves of at most `samples` held-out samples each of target and kept text, read off the base.
+def halves(model: Model, learned: Objective, keep: Objective, samples: int) -> tuple[Half, Half]:
+    """Both halves of at most `samples` held-out samples each of what is learned and what is kept, read off the base.
 
-    Raises PliantError for data that cannot be read, whose loss no measure reads, or whose held-out part is one document.
+    What is kept is read by the base's own head, whatever head training needs; what is learned, before training, by a fresh one.
+    Raises PliantError for data that cannot be read, and whose held-out part is too little.
     """
-    target, kept = held_out(learned, "--data", samples), held_out(found_in(keep, "heldout"), "--keep", samples)
-    shares = [_shares(model, measure, name) for measure, name in ((target, "--data"), (kept, "--keep"))]
-    return _half(model, shares[0][0], shares[1][0]), _half(model, shares[0][1], shares[1][1])
+    base = replace(model)  # training puts another network into `model` where another head is needed
+    first = fitted(model, learned.needs())
+
+    def learns(read: Read, asked: Model) -> Sequence[Reading]:
+        return read(first if asked.network is base.network else asked)
+
+    def keeps(read: Read, asked: Model) -> Sequence[Reading]:
+        return read(with_trunk(base, asked))
+
+    targets = [partial(learns, read) for read in _reads(learned, first, samples, "--data")]
+    kept = [partial(keeps, read) for read in _reads(keep, base, samples, "--keep")]
+    return _half(model, targets[0], kept[0]), _half(model, targets[1], kept[1])
 
 
-def held_out(objective: Objective, option: str, samples: int) -> Measure:
-    """The measure of the objective's own loss on the held-out part of its data."""
-    if not objective.measured_by:
-        raise PliantError(f"{option}: its loss ({objective.kind}) has no measure on held-out data; give text, or questions and answers")
-    fields: dict[str, Any] = {"data": getattr(objective, "data"), "part": "heldout", "samples": 2 * samples}  # noqa: B009 (every one has it)
-    return MEASURES.parse({objective.measured_by: fields}, option)
-
-
-def _shares(model: Model, measure: Measure, option: str) -> Sequence[Read]:
+def _reads(objective: Objective, model: Model, samples: int, option: str) -> Sequence[Read]:
+    """What reads either half of the objective's own loss."""
     try:
-        return measure.in_shares(model, 2)
+        if not objective.measured_by:
+            return own_losses(objective, model, samples)
+        fields: dict[str, Any] = {"data": getattr(objective, "data"), "part": "heldout", "samples": 2 * samples}  # noqa: B009 (all have it)
+        return MEASURES.parse({objective.measured_by: fields}).in_shares(model, 2)
     except PliantError as error:
         if "cannot be shared" in str(error):
             raise PliantError(f"{option}: its held-out part is a single sample, which cannot both choose and judge; add data") from None
@@ -88,8 +95,13 @@ def _shares(model: Model, measure: Measure, option: str) -> Sequence[Read]:
 
 
 def _half(model: Model, target: Read, keep: Read) -> Half:
-    found = target(model)[0], keep(model)[0]
-    for reading, option in zip(found, ("--data", "--keep"), strict=True):
+    found: list[Reading] = []
+    for read, option in ((target, "--data"), (keep, "--keep")):
+        try:
+            (reading, *_) = read(model)
+        except PliantError as error:
+            raise error.within(option) from None
         if not len(np.unique(np.asarray(reading.clusters, str))) > 1:
             raise PliantError(f"{option}: half of its held-out part is one document, which tells no error; add documents")
+        found.append(reading)
     return Half((target, keep), *found)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pliant.decide.methods.arm import TuningArm
-from pliant.decide.methods.path import TunedPath, promising
+from pliant.decide.methods.path import Advance, Trial, TunedPath, promising
 from pliant.decide.methods.plan import SearchPlan
-from pliant.decide.methods.trial import Advance, TuningTrial
 from pliant.errors import PliantError
 
 
@@ -19,14 +18,28 @@ class TunedArm:
     arm: TuningArm
     rates: tuple[float, float]
     """The lowest and the highest that was tried."""
-    finished: list[tuple[TuningTrial, TunedPath]] = field(default_factory=list[tuple[TuningTrial, TunedPath]])
-    tried: list[tuple[TuningTrial, TunedPath]] = field(default_factory=list[tuple[TuningTrial, TunedPath]])
+    finished: list[tuple[Trial, TunedPath]] = field(default_factory=list[tuple[Trial, TunedPath]])
+    tried: list[tuple[Trial, TunedPath]] = field(default_factory=list[tuple[Trial, TunedPath]])
     """Every trial as far as it was trained."""
-    dropped: list[tuple[TuningTrial, str]] = field(default_factory=list[tuple[TuningTrial, str]])
+    dropped: list[tuple[Trial, str]] = field(default_factory=list[tuple[Trial, str]])
     """Those that diverged or failed, and why."""
 
 
-def tune(arm: TuningArm, trials: Sequence[TuningTrial], plan: SearchPlan, share: float, advance: Advance) -> TunedArm:
+@dataclass(frozen=True)
+class Finalist:
+    """An arm's best setting, trained with fresh seeds."""
+
+    tuned: TunedArm
+    trial: Trial
+    paths: Sequence[TunedPath]
+
+    @property
+    def least(self) -> float:
+        """The target loss that every seed reaches."""
+        return max(path.least for path in self.paths)
+
+
+def tune(arm: TuningArm, trials: Sequence[Trial], plan: SearchPlan, share: float, advance: Advance) -> TunedArm:
     """Successive halving over the arm's trials. Its errors are told in the answer, so that other arms go on."""
     found = TunedArm(arm, (min(trial.lr for trial in trials), max(trial.lr for trial in trials)))
     left, before = list(trials), 0
@@ -35,7 +48,7 @@ def tune(arm: TuningArm, trials: Sequence[TuningTrial], plan: SearchPlan, share:
             trial.forget()
         left = left[:count]
         reached = [early for early in plan.early if early <= point]
-        paths: list[tuple[TuningTrial, TunedPath]] = []
+        paths: list[tuple[Trial, TunedPath]] = []
         for trial in left:
             try:
                 paths.append((trial, trial.path(reached, _only_from(before, advance))))

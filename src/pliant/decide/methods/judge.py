@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pliant.changes.told import corpus_name
-from pliant.decide.methods.answer import ArmResult, MethodDecision, Verdict
-from pliant.decide.methods.command import command
-from pliant.decide.methods.halving import TunedArm
-from pliant.decide.methods.path import Passing, TunedPath, level_of
-from pliant.decide.methods.trial import TuningTrial
+from pliant.decide.methods.answer import ArmResult, MethodDecision, Verdict, interval
+from pliant.decide.methods.caveats import caveats
+from pliant.decide.methods.halving import Finalist, TunedArm
+from pliant.decide.methods.path import Passing, Trial, TunedPath, level_of
 from pliant.decide.methods.versus import difference, more_seeds, verdict
 from pliant.statistics import Estimate, paired_difference
 
 if TYPE_CHECKING:
-    from pliant.decide.methods.ground import Ground, Half
+    from pliant.decide.methods.ground import Half
     from pliant.decide.methods.plan import SearchPlan
 
 MARGIN_SHARE = 0.05
@@ -29,43 +27,40 @@ SLACK = 0.05
 
 
 @dataclass(frozen=True)
-class Finalist:
-    """An arm's best setting, trained with fresh seeds."""
+class JudgedOn:
+    """What is judged on, how long runs are, and the words of the answer."""
 
-    tuned: TunedArm
-    trial: TuningTrial
-    paths: Sequence[TunedPath]
-
-    @property
-    def least(self) -> float:
-        """The target loss that every seed reaches."""
-        return max(path.least for path in self.paths)
+    half: Half
+    plan: SearchPlan
+    target: str
+    keep: str
+    folder: str
+    command: Callable[[Trial], str]
+    """What trains with a setting."""
 
 
 def judged(
     tuned: Sequence[TunedArm],
     finalists: Sequence[Finalist],
-    ground: Ground,
-    plan: SearchPlan,
-    keep: str,
+    about: JudgedOn,
     share: float,
     margin: float | None,
 ) -> MethodDecision:
     """The answer, from what was tuned and what of it was trained anew; see `pliant.decide.methods.decide` for the arguments."""
-    half = ground.judging
-    base, target = float(half.target.estimate().value), corpus_name(ground.finetune.trains_on[0])
+    half, plan = about.half, about.plan
+    base = float(half.target.estimate().value)
     best = min((float(np.mean([path.least for path in one.paths])) for one in finalists), default=base)
     final = {one.tuned.arm.name for one in finalists}
     failed = [_failed(one) for one in tuned if one.arm.name not in final]
     trained = sum(path.steps[-1] for one in tuned for _, path in one.tried) + len(finalists) * plan.seeds * plan.steps
-    shared: dict[str, Any] = {"steps": plan.steps, "seeds": plan.seeds, "target": target, "keep": keep, "base": base, "trained": trained}
-    shared |= {"folder": str(ground.folder)}
+    shared: dict[str, Any] = {"steps": plan.steps, "seeds": plan.seeds, "target": about.target, "keep": about.keep, "base": base}
+    shared |= {"trained": trained, "folder": about.folder, "units": (half.target.unit, half.keep.unit)}
     least = [one.least for one in finalists]
     if best >= base or min(least) >= base:
         arms = [*(_result(one, half, "undetermined") for one in finalists), *failed]
         still = "no arm lowers the held-out target loss with every seed; give more steps, or other data"
         why = still if finalists else "no arm could be trained"
-        return MethodDecision(arms, "undetermined", level=None, margin=margin, reason=why, caveats=_caveats(tuned, [], plan), **shared)
+        return MethodDecision(arms, "undetermined", level=None, margin=margin, reason=why, caveats=caveats(tuned, [], plan), **shared)
     near = level_of(base, best, share - SLACK)
     level = max(level_of(base, best, share), min(least), *(found for found in least if found <= near))
     width = MARGIN_SHARE * (base - level) if margin is None else margin
@@ -80,8 +75,8 @@ def judged(
         margin=width,
         of=of,
         next=following,
-        command=command(ground, chosen.trial, plan.steps),
-        caveats=_caveats(tuned, finalists, plan),
+        command=about.command(chosen.trial),
+        caveats=[*caveats(tuned, finalists, plan), *_units(half, margin, width)],
         **shared,
     )
 
@@ -127,23 +122,43 @@ def _compared(
 
 
 def _result(one: Finalist, half: Half, said: str) -> ArmResult:
-    targets, rises = np.stack([path.targets[-1] for path in one.paths]), np.stack([path.rises[-1] for path in one.paths])
-    start = np.broadcast_to(half.target.values, targets.shape)
-    learned = paired_difference(start[:, None], targets, half.target.weights, half.target.clusters)
-    forgotten = paired_difference(rises[:, None], np.zeros_like(rises), half.keep.weights, half.keep.clusters)
-    losses, lost = (np.mean([getattr(path, name) for path in one.paths], axis=0) for name in ("losses", "forgotten"))
-    means = zip(one.paths[0].steps, losses, lost, strict=True)
+    learned, forgotten = zip(*(_at(one.paths, half, point) for point in range(len(one.paths[0].steps))), strict=True)
+    losses = np.mean([path.losses for path in one.paths], axis=0)
     return ArmResult(
         one.tuned.arm.name,
         said,
         lr=one.trial.lr,
         methods=one.trial.methods,
-        learned=learned,
-        forgotten=forgotten,
+        learned=learned[-1],
+        forgotten=forgotten[-1],
         least=float(np.mean([path.least for path in one.paths])),
         tried=_tried(one.tuned),
-        path=[{"steps": steps, "loss": float(loss), "forgotten": float(rise)} for steps, loss, rise in means],
+        path=[
+            {"steps": steps, "loss": float(loss), "learned": interval(more), "forgotten": interval(rise)}
+            for steps, loss, more, rise in zip(one.paths[0].steps, losses, learned, forgotten, strict=True)
+        ],
     )
+
+
+def _at(paths: Sequence[TunedPath], half: Half, point: int) -> tuple[Estimate, Estimate]:
+    """How far the target loss has fallen and the kept loss has risen at a point of the path, over seeds, with intervals."""
+    falls = np.stack([path.targets[0] - path.targets[point] for path in paths])
+    rises = np.stack([path.rises[point] for path in paths])
+    found = [
+        paired_difference(values[:, None], np.zeros_like(values), read.weights, read.clusters, confidence=CONFIDENCE)
+        for values, read in ((falls, half.target), (rises, half.keep))
+    ]
+    return found[0], found[1]
+
+
+def _units(half: Half, given: float | None, margin: float) -> list[str]:
+    """A margin that was derived from what is learned means little in another unit."""
+    if given is not None or half.target.unit == half.keep.unit:
+        return []
+    return [
+        f"what is learned is in {half.target.unit} and what is forgotten in {half.keep.unit}: the margin of {margin:.2g} is a twentieth of "
+        "the one; give --margin in the unit of the other"
+    ]
 
 
 def _failed(one: TunedArm) -> ArmResult:
@@ -159,22 +174,5 @@ def _tried(one: TunedArm) -> list[dict[str, Any]]:
     return ran + [{**_setting(trial), "dropped": why} for trial, why in one.dropped]
 
 
-def _setting(trial: TuningTrial) -> dict[str, Any]:
+def _setting(trial: Trial) -> dict[str, Any]:
     return {"lr": trial.lr, "methods": [method.canonical() for method in trial.methods]}
-
-
-def _caveats(tuned: Sequence[TunedArm], finalists: Sequence[Finalist], plan: SearchPlan) -> list[str]:
-    found: list[str] = []
-    for one in tuned:
-        if one.dropped and one.finished:
-            rates = ", ".join(f"lr {trial.lr:g}" for trial, _ in one.dropped)
-            found.append(f"{one.arm.name}: {len(one.dropped)} of {plan.trials} settings dropped ({rates}): {one.dropped[0][1]}")
-    for final in finalists:
-        for word, edge in (("lowest", final.tuned.rates[0]), ("highest", final.tuned.rates[1])):
-            if final.trial.lr == edge and plan.trials > 1:
-                found.append(
-                    f"{final.tuned.arm.name}: its best learning rate is the {word} that was tried, {edge:g}; a better one may lie beyond"
-                )
-    if plan.seeds == 1 and finalists:
-        found.append("one seed: how much another would change is in no interval")
-    return found

@@ -8,10 +8,40 @@ Source: learning against forgetting at matched target loss, arXiv 2405.09673.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
+from typing import TYPE_CHECKING, Protocol
 
 from pliant.statistics import Array
+
+if TYPE_CHECKING:
+    from pliant.methods import Method
+
+Advance = Callable[[float], None]
+"""Is told of steps that were made."""
+
+
+class Trial(Protocol):
+    """One setting with one seed, which gives its path as far as it is asked."""
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate."""
+        ...
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """How it trains."""
+        ...
+
+    def path(self, points: Sequence[int], advance: Advance) -> TunedPath:
+        """What it learns and forgets along these points. Raises PliantError where it cannot run, or diverges."""
+        ...
+
+    def forget(self) -> None:
+        """It will not go on."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

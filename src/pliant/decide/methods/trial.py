@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -21,7 +21,7 @@ import numpy as np
 from pliant.changes import Finetune
 from pliant.changes.restore import restored
 from pliant.decide.methods.ground import Ground, Half
-from pliant.decide.methods.path import TunedPath
+from pliant.decide.methods.path import Advance, TunedPath
 from pliant.errors import PliantError, first_line
 from pliant.files import atomic_path
 from pliant.methods import Method
@@ -33,7 +33,6 @@ from pliant.train.state import STATE_FILE, steps_made
 
 MEANING = 1
 """Raised when the same description comes to mean another run."""
-Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -130,11 +129,6 @@ class TuningTrial:
         except PliantError as error:  # the base was read without one
             raise Diverged(f"{error}, after {point} steps; lower the learning rate", point - 1, lr=self.lr) from None
         return np.asarray(target.values, np.float64), np.asarray(keep.values, np.float64)
-
-
-def again(trial: TuningTrial, seed: int, half: Half) -> TuningTrial:
-    """The same setting with another seed, read on another half."""
-    return replace(trial, seed=seed, half=half)
 
 
 def _of_memory(error: BaseException) -> bool:
