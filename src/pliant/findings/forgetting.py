@@ -61,7 +61,7 @@ def ground(size: Size, corpus: Corpus, task: Corpus, folder: Path) -> Ground:
     (rung,) = TrainedLadder.parse({"model": model, "corpus": corpus, "steps": scale.pretraining, "batch": 16}).rungs(0, folder / "bases")
     base = load(rung.train(), device="cuda" if size == "gpu" else None)
     finetune = Finetune.parse({"data": task, "lr": 1e-3, "steps": scale.points[-1], "length": scale.context})
-    tuning, judging = halves(base, NextToken(data=task), corpus, scale.samples)
+    tuning, judging = halves(base, NextToken(data=task), NextToken(data=corpus), scale.samples)
     return Ground(base, str(rung.folder / rung.identity), base.weights(), finetune, tuning, judging, folder / "forgetting")
 
 

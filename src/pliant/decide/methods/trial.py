@@ -11,7 +11,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -134,3 +134,8 @@ class TuningTrial:
 def _of_memory(error: BaseException) -> bool:
     """Whether memory ran out, in the words of any device."""
     return isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "not enough memory" in str(error).lower()
+
+
+def again(trial: TuningTrial, seed: int, half: Half) -> TuningTrial:
+    """The same setting with another seed, read on another half."""
+    return replace(trial, seed=seed, half=half)
