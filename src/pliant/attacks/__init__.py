@@ -9,12 +9,13 @@ from pliant.attacks.bim import Bim
 from pliant.attacks.gcg import Gcg, Suffix
 from pliant.attacks.pgd import Pgd
 from pliant.attacks.random_signs import RandomSigns
+from pliant.attacks.text_target import TextTarget
 from pliant.spec import Catalog
 from pliant.spec.fields import OneOf
 
-ATTACKS: Catalog[Attack] = Catalog("attack", Pgd, Bim, RandomSigns, Gcg)
+ATTACKS: Catalog[Attack] = Catalog("attack", Pgd, Bim, RandomSigns, Gcg, TextTarget)
 
 AnyAttack = Annotated[Attack, OneOf(ATTACKS)]
 """The type of a field that holds an attack."""
 
-__all__ = ["ATTACKS", "AnyAttack", "Attack", "Bim", "Checks", "Costing", "Gcg", "Pgd", "RandomSigns", "Suffix"]
+__all__ = ["ATTACKS", "AnyAttack", "Attack", "Bim", "Checks", "Costing", "Gcg", "Pgd", "RandomSigns", "Suffix", "TextTarget"]

@@ -49,13 +49,18 @@ def class_embeddings(model: Model, classes: Sequence[str], templates: Sequence[s
 
 def zero_shot_logits(model: Model, pixel_values: Tensor, embeddings: Tensor) -> Tensor:
     """(rows, classes) in float32 at least, of pixels (rows, channels, height, width) on the model's device; in the network's own mode."""
+    network: Any = model.network
+    logits = _wide(network.logit_scale).exp() * image_embeddings(model, pixel_values) @ embeddings.T
+    bias = getattr(network, "logit_bias", None)
+    return logits if bias is None else logits + _wide(bias)
+
+
+def image_embeddings(model: Model, pixel_values: Tensor) -> Tensor:
+    """(rows, width) of length 1, in float32 at least, of pixels (rows, channels, height, width); gradients flow."""
     from torch.nn.functional import normalize
 
     network: Any = model.network
-    features = normalize(_wide(_pooled(network.get_image_features(pixel_values=pixel_values))), dim=-1)
-    logits = _wide(network.logit_scale).exp() * features @ embeddings.T
-    bias = getattr(network, "logit_bias", None)
-    return logits if bias is None else logits + _wide(bias)
+    return normalize(_wide(_pooled(network.get_image_features(pixel_values=pixel_values))), dim=-1)
 
 
 def _embedded(model: Model, prompts: list[str]) -> Tensor:
