@@ -43,7 +43,7 @@ class ShortcutScale:
 
 SCALES: dict[Size, ShortcutScale] = {
     "smoke": ShortcutScale(40, 3, 2, 60),
-    "laptop": ShortcutScale(1000, 150, 8, 1000),
+    "laptop": ShortcutScale(1000, 150, 5, 1000),
     "gpu": ShortcutScale(1000, 300, 20, 2000),
 }
 
@@ -95,7 +95,7 @@ class AdversarialAttentionShortcut(Finding):
     texts: tuple[Corpus, ...] = Field(TEXTS, min_length=2, description="Texts that snippets are to be told apart by, and the encoder reads")
 
     def test(self, folder: Path) -> Outcome:
-        """Smoke: about three seconds; laptop: about four minutes on one core; gpu: minutes."""
+        """Smoke: about three seconds; laptop: about three minutes on one core; gpu: minutes."""
         made = snippets(self.texts, self.size, folder)
         checks: dict[str, bool] = {}
         figures: dict[str, Any] = {}

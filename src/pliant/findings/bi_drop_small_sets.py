@@ -44,7 +44,7 @@ class SmallSetScale:
 
 SCALES: dict[Size, SmallSetScale] = {
     "smoke": SmallSetScale(32, 4, 2, (3e-3,), 60),
-    "laptop": SmallSetScale(300, 100, 10, (3e-4, 1e-3, 3e-3, 1e-2), 1500),
+    "laptop": SmallSetScale(300, 100, 8, (3e-4, 1e-3, 3e-3, 1e-2), 1500),
     "gpu": SmallSetScale(300, 200, 20, (1e-4, 3e-4, 1e-3, 3e-3), 4000),
 }
 
