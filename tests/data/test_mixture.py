@@ -96,6 +96,8 @@ def test_an_unchanged_change_is_none_and_one_source_is_itself(sources):
     text = packed(Corpus(source=sources["a"]), load_tokenizer("ascii"), "all")
     for step in (0, 3, 20):
         assert (plain.positions(step, 4, 16, 7) == same.positions(step, 4, 16, 7)).all()
+        assert (plain.at(plain.positions(step, 4, 16, 7)) == plain.batch(step, 4, 16, 7)[1]).all()
+        assert (plain.positions(step, 4, 16, 7)[:, 0] == plain.batch(step, 4, 16, 7)[0]).all()
         assert (alone.positions(step, 4, 16, 7) == text.positions(step, 4, 16, 7)).all()
         assert (plain.positions(step, 4, 16, 7) != plain.positions(step, 4, 16, 8)).any()
     assert len(plain) == len(text) + len(packed(Corpus(source=sources["b"]), load_tokenizer("ascii"), "all")), "c is never seen"

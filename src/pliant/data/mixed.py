@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pliant.data.packed import Packed
+from pliant.data.packed import Packed, drawn
 from pliant.errors import PliantError
 from pliant.numbers import format_count
 from pliant.spec import digest
@@ -156,8 +156,7 @@ class Mixed:
 
     def source_of(self, rows: NDArray[np.int64], length: int, seed: int) -> NDArray[np.int64]:
         """The number of the source of each of a run's rows, of `length` tokens each."""
-        offset = np.random.Philox(key=seed, counter=[0, 0, 0, 2]).random_raw(1).astype(np.uint64)
-        places = (offset + rows.astype(np.uint64) * GOLDEN) / 2.0**64
+        places = (_offset(seed) + rows.astype(np.uint64) * GOLDEN) / 2.0**64
         starts, bounds, last = self._drawn
         phases = np.searchsorted(starts, rows * length, side="right") - 1
         return np.minimum((places[:, None] >= bounds[phases]).sum(axis=1), last[phases])
@@ -169,14 +168,27 @@ class Mixed:
         bounds = np.cumsum([share for _, share in self.shares], axis=1)
         return starts, bounds, np.array([max(np.flatnonzero(share)) for _, share in self.shares], np.int64)
 
+    def crops(self, step: int, batch: int, length: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Source of each crop of a step, and where in it the crop starts: (batch,) each, drawn as those of one text are."""
+        sources = self.source_of(np.arange(step * batch, (step + 1) * batch), length, seed)
+        if self._shortest <= length and (short := sources[self._sizes[sources] <= length]).size:
+            self.texts[int(short[0])].starts(step, batch, length, seed)  # which says that it is too short
+        return sources, (drawn(step, batch, seed) % (self._sizes - length).astype(np.uint64)[sources]).astype(np.int64)
+
     def positions(self, step: int, batch: int, length: int, seed: int) -> NDArray[np.int64]:
         """Where the crops of a step lie: (batch, length + 1) indices into all texts one after the other; see `Packed.positions`."""
-        sources = self.source_of(np.arange(step * batch, (step + 1) * batch), length, seed)
-        found = np.empty(batch, np.int64)
-        for number in np.unique(sources):  # each with draws of its own, the first with those that it would have alone
-            mine = sources == number
-            found[mine] = self.texts[number].starts(step, batch, length, seed + (int(number) << 64))[mine] + self._starts[number]
-        return found[:, None] + np.arange(length + 1)
+        sources, starts = self.crops(step, batch, length, seed)
+        return (starts + self._starts[sources])[:, None] + np.arange(length + 1)
+
+    def batch(self, step: int, batch: int, length: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each crop of a step starts among all texts (batch,), and its tokens (batch, length + 1)."""
+        sources, starts = self.crops(step, batch, length, seed)
+        found = np.empty((batch, length + 1), self.texts[0].tokens.dtype)  # one tokenizer, one type: widened once, at the end
+        for number, text in enumerate(self.texts):
+            mine = np.flatnonzero(sources == number)
+            if len(mine):
+                found[mine] = text.rows(length + 1)[starts[mine]]
+        return starts + self._starts[sources], found.astype(np.int64)
 
     def at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The tokens at `positions`, in their shape."""
@@ -188,8 +200,22 @@ class Mixed:
         return found
 
     @cached_property
+    def _shortest(self) -> int:
+        return int(self._sizes.min())
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        return np.array([len(text) for text in self.texts], np.int64)
+
+    @cached_property
     def _starts(self) -> NDArray[np.int64]:
-        return np.cumsum([0, *(len(text) for text in self.texts[:-1])])
+        return np.cumsum([0, *self._sizes[:-1]])
+
+
+@lru_cache(maxsize=64)
+def _offset(seed: int) -> NDArray[np.uint64]:
+    """Where on the circle a run's first row lies."""
+    return np.random.Philox(key=seed, counter=[0, 0, 0, 2]).random_raw(1).astype(np.uint64)
 
 
 def of_length(stages: Sequence[Stage]) -> bool:

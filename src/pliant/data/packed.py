@@ -70,6 +70,7 @@ class Packed:
             self._documents: NDArray[np.uint64] = np.load(folder / "documents.npy", mmap_mode="r")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, PliantError):
             raise PliantError(f"{folder}: is no folder of packed tokens, or damaged; delete it and run the same command again") from None
+        self._rows: dict[int, NDArray[Any]] = {}
         if len(self.offsets) != len(self._documents) + 1 or int(self.offsets[-1]) != len(self.tokens):
             raise PliantError(f"{folder}: is damaged; delete it and run the same command again")
 
@@ -102,8 +103,13 @@ class Packed:
         """Where each crop of `positions` begins: (batch,). Raises PliantError for fewer tokens than one crop."""
         if len(self) <= length:
             raise PliantError(f"{self.name}: its {len(self)} tokens are fewer than one crop of {length + 1}; add text, or lower the length")
-        draws = np.random.Philox(key=seed, counter=[0, 0, step, 0]).random_raw(batch)
-        return (draws % np.uint64(len(self) - length)).astype(np.int64)
+        return (drawn(step, batch, seed) % np.uint64(len(self) - length)).astype(np.int64)
+
+    def rows(self, length: int) -> NDArray[Any]:
+        """Every crop of so many tokens, by where it starts: (tokens - length + 1, length), a view."""
+        if length not in self._rows:
+            self._rows[length] = np.lib.stride_tricks.sliding_window_view(np.asarray(self.tokens), length)
+        return self._rows[length]
 
     def batch(self, step: int, batch: int, length: int, seed: int) -> NDArray[np.int64]:
         """`batch` random crops of length + 1 tokens: inputs `[:, :-1]`, targets `[:, 1:]`. A pure function of (seed, step).
@@ -156,6 +162,11 @@ class Packed:
         start, stop = int(self.offsets[document]), int(self.offsets[document + 1]) - self._ends
         tokens = self.tokens[start + offset : min(start + offset + length + 1, stop)]
         return Window(f"{int(self._documents[document]):016x}:{offset}", tokens.astype(np.int64))
+
+
+def drawn(step: int, batch: int, seed: int) -> NDArray[np.uint64]:
+    """(batch,) random numbers, the same for the same arguments."""
+    return np.random.Philox(key=seed, counter=[0, 0, step, 0]).random_raw(batch)
 
 
 def packed(corpus: Corpus, tokenizer: Tokenizer, part: Part = "train") -> Packed:

@@ -153,7 +153,11 @@ class Crops:
         """Crops at random places. Raises PliantError for a text shorter than one batch."""
         import torch
 
-        positions = self.text.positions(step, rows, self.length, seed)
-        tokens = torch.from_numpy(self.text.at(positions))
+        if isinstance(self.text, Mixed):
+            starts, read = self.text.batch(step, rows, self.length, seed)
+        else:
+            positions = self.text.positions(step, rows, self.length, seed)
+            starts, read = positions[:, 0], self.text.at(positions)
+        tokens = torch.from_numpy(read)
         weights = torch.full((rows,), float(self.length))
-        return Batch(positions[:, 0], {"input_ids": tokens[:, :-1]}, tokens[:, 1:], weights)
+        return Batch(starts, {"input_ids": tokens[:, :-1]}, tokens[:, 1:], weights)
