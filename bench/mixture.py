@@ -118,7 +118,8 @@ def main() -> None:
     report: dict[str, Any] = {
         "name": "mixture",
         "claim": f"Rows of {LENGTH} tokens of three sources at 70, 20 and 10%, in batches of {BATCHES[0]}, against "
-        "datasets.interleave_datasets with the same probabilities; and text to packed tokens against the tokenizer's own encode_batch with all threads (target 0.8).",
+        "datasets.interleave_datasets with the same "
+        "probabilities; and text to packed tokens against the tokenizer's own encode_batch with all threads (target 0.8).",
         "ours": first["ours"],
         "peer": first["peer"],
         "ratio": first["ours"] / first["peer"],
