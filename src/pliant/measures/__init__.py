@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pliant.measures.accuracy import Accuracy
 from pliant.measures.answer_loss import AnswerLoss
+from pliant.measures.attacked_loss import AttackedLoss
 from pliant.measures.choice import Choice
 from pliant.measures.divergence import PredictionDivergence
 from pliant.measures.generate import Generate
@@ -32,12 +33,14 @@ MEASURES: Catalog[Measure] = Catalog(
     Tasks,
     WeightChange,
     Robustness,
+    AttackedLoss,
 )
 
 __all__ = [
     "MEASURES",
     "Accuracy",
     "AnswerLoss",
+    "AttackedLoss",
     "Choice",
     "Difference",
     "Generate",
