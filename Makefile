@@ -44,7 +44,7 @@ bench: setup
 	$(BIN)/python bench/run.py
 
 findings: setup
-	$(BIN)/pliant findings --size laptop --out docs/findings.md
+	$(BIN)/pliant findings --size laptop --out docs/findings.md || [ $$? -eq 1 ]  # 1 says that a claim was contradicted
 
 docs: setup
 	$(BIN)/python docs/generate
