@@ -130,6 +130,10 @@ class Method(Spec):
     """The field that a search tunes beside the learning rate, where there is one."""
     strengths: ClassVar[tuple[Any, ...]] = ()
     """Values of it worth trying, weakest first; `pliant decide method` tries every method that has some, unless told which."""
+    only_named: ClassVar[bool] = False
+    """Whether a search that is not told which methods to try leaves it out: it takes much longer a step, or is for special cases."""
+    steep: ClassVar[tuple[str, ...]] = ()
+    """Fields that make a run diverge where they are too high, as a learning rate does."""
     rate_factor: ClassVar[float] = 1.0
     """How many times the learning rate of full fine-tuning it usually takes: where a search begins."""
 
