@@ -6,7 +6,7 @@ from at most `window` tokens before it.
 When to use it: to prune a pretraining corpus at a fixed budget; which part to keep depends on the corpus, so try several.
 Cost: one forward pass over the corpus for each model; memory for a quarter of a million tokens.
 What goes wrong: documents that the model was trained on look easier than they are; short documents have noisy scores; documents of
-one token have none and are left out. Perplexities of other tokenizers or windows do not compare. Never judge a selection by the
+one token have none, and are counted. Perplexities of other tokenizers or windows do not compare. Never judge a selection by the
 loss on the unpruned corpus.
 Source: arXiv 2405.20541.
 """
@@ -60,7 +60,8 @@ class Perplexity(Score):
         if not isinstance(text, Packed):
             raise PliantError("perplexity scores the documents of one corpus, not a mixture; score its sources one by one")
         starts = parts(text.offsets)
-        return Scoring(starts, np.diff(text.offsets[starts]), lambda numbers: _rows(models, text, numbers, length), text.name)
+        work = np.diff(text.offsets[starts])
+        return Scoring(starts, work, lambda numbers: _rows(models, text, numbers, length), text.name, text.single())
 
     def _length(self, models: Sequence[Model]) -> int:
         if not models:
