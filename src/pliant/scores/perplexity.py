@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data import Packed
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import check_loaded, documents
 from pliant.measures.windows import LONGEST_WINDOW
@@ -83,10 +83,8 @@ def _rows(models: Sequence[Model], text: Packed, numbers: range, length: int) ->
     tokens = np.bincount(owners, [len(window.tokens) - 1 for window in windows], len(ids)).astype(np.int64)
     values = np.zeros(len(ids))
     for model in models:
-        try:
+        with within(f"{model.checkpoint.address} on {text.name}"):
             losses = sequence_losses(model.network, [window.tokens for window in windows])
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {text.name}") from None
         values += np.bincount(owners, [loss.sum() for loss in losses], len(ids)) / tokens / len(models)
     return Rows(ids, values, tokens)
 

@@ -47,7 +47,7 @@ def train(
     *,
     seed: int = 0,
     methods: Sequence[Method] = (),
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     save_every: float = 20.0,
     until: int | None = None,
     quiet: bool = False,
