@@ -17,6 +17,7 @@ moments you need; the others do nothing. The loop in `pliant.train.loop` shows t
 | penalty on activations | `prepare`: hook that keeps them in `state.objects`; `loss`: add the penalty |
 | adversarial self-attention | `loss`: two forward passes; `gradients`: the adversary's own step |
 | layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.progress`, then compute |
+| AutoFT | `loss`: add losses of the pass's predictions; `gradients`: compute, then add the norms' |
 | weight averaging, SFA | `prepare`: copy; `after_step`: average every so often; `finish`: put the average in place |
 
 Two moments wrap what they are part of: `gradients` a whole optimizer step, `loss` one forward pass. A step that accumulates makes
@@ -35,7 +36,7 @@ what it refuses to be beside, and what it has to be listed behind:
 | sam, bi_drop, adversarial_self_attention | how gradients are made | each other |
 | progressive_layer_dropping | the blocks | lora, dora, probe |
 | adversarial | the inputs | each other |
-| activation_penalty, qat | nothing | nothing |
+| activation_penalty, qat, autoft | nothing | nothing |
 
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
 `state.objects` loses them when the run is killed; use `state.tensors`.
