@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pliant.changes.told import corpus_name
 from pliant.comparison.effect import Effect, effect
 from pliant.decide.losses.answer import LossArm, LossDecision, LossTest
 from pliant.decide.losses.search import LossSearch, LossTrial, Validation, usual
@@ -188,4 +189,5 @@ def _tested(measure: Measure, test: Reading, rows: slice, arms: Sequence[LossArm
     families, gains, ours = cluster_numbers(test.clusters), dict[str, Effect](), read.pop(arms[0].name, None)
     if ours is not None:
         gains = {name: effect(sign * b, sign * ours, test.weights, families, step, same_runs=True) for name, b in read.items()}
-    return LossTest(measure.label(), test.metric, test.unit, means, gains)
+    name = ", ".join(map(corpus_name, measure.content())) or measure.label()
+    return LossTest(name, test.metric, test.unit, means, gains)
