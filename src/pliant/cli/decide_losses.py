@@ -61,7 +61,8 @@ def losses_command(
     Example: pliant decide losses --model ./base --data train.csv --validate other.csv --test third.csv --trials 100 --epochs 10
     """
     from pliant.decide.losses.decide import LossPlan, decide
-    from pliant.decide.losses.search import Validation, check_optuna
+    from pliant.decide.losses.search import check_optuna
+    from pliant.decide.losses.validation import Validation
     from pliant.decide.methods.arm import usual_rate
     from pliant.files import cache_folder
     from pliant.models import load
@@ -97,7 +98,7 @@ def losses_command(
 def _measure(form: str, option: str) -> Measure:
     """A measure as YAML, or what tells how good a network is at what a source's columns call for. Raises PliantError for neither."""
     from pliant.data import Corpus
-    from pliant.decide.losses.decide import measure_of
+    from pliant.decide.losses.validation import measure_of
     from pliant.measures import MEASURES
     from pliant.objectives import found_in
 

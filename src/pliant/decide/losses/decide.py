@@ -24,23 +24,22 @@ import numpy as np
 from pliant.changes.told import corpus_name
 from pliant.comparison.effect import Effect, effect
 from pliant.decide.losses.answer import LossArm, LossDecision, LossTest
-from pliant.decide.losses.search import LossSearch, LossTrial, Validation, usual
+from pliant.decide.losses.search import LossSearch, LossTrial, usual
+from pliant.decide.losses.validation import Validation, measure_of
 from pliant.decide.methods.command import command
 from pliant.decide.methods.ground import Ground, Half
 from pliant.decide.methods.trial import TuningTrial
 from pliant.errors import PliantError
 from pliant.files import disk_errors
-from pliant.measures import MEASURES, Measure, Reading
 from pliant.models.heads import fitted
 from pliant.progress import progress
 from pliant.statistics import cluster_numbers
 
 if TYPE_CHECKING:
     from pliant.changes import Finetune
-    from pliant.data import Part
     from pliant.decide.methods.path import Advance
+    from pliant.measures import Measure, Reading
     from pliant.models import Model
-    from pliant.objectives import Objective
 
 SEARCHED, CONTROL, PLAIN = "autoft", "cross-entropy", "cross-entropy, held-out"
 """The arms: all losses, and cross-entropy alone judged on the same validation data, and on held-out data."""
@@ -56,14 +55,6 @@ class LossPlan:
     trial_steps: int = 20
     seeds: int = 3
     seed: int = 0
-
-
-def measure_of(objective: Objective, part: Part) -> Measure:
-    """What tells how good a network is at an objective on a part of its data. Raises PliantError where there is no such measure."""
-    kind = objective.judged_by or objective.measured_by
-    if not kind or not hasattr(objective, "data"):
-        raise PliantError(f"no measure reads how good a network is at {objective.kind}; give labels, answers or text")
-    return MEASURES.parse({kind: {"data": getattr(objective, "data"), "part": part}})  # noqa: B009 (checked above)
 
 
 def decide(

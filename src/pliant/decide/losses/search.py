@@ -31,7 +31,7 @@ from pliant.train import Diverged
 
 if TYPE_CHECKING:
     from pliant.changes import Finetune
-    from pliant.measures import Measure, Reading
+    from pliant.decide.losses.validation import Validation
     from pliant.measures.measure import Better
     from pliant.models import Model
 
@@ -84,32 +84,6 @@ class LossTrial:
     def settings(self) -> LossSettings:
         """What it trained with."""
         return LossSettings.of(self.drawn)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a trained model is judged by."""
-
-    measures: Sequence[Measure]
-    """Of several the worst reading counts: the worst region."""
-    metric: str | None = None
-    """Which of a measure's readings; the first one unless said."""
-
-    def readings(self, model: Model) -> list[Reading]:
-        """One of each measure. Raises PliantError as measures do, and for a metric that they do not read."""
-        found: list[Reading] = []
-        for measure in self.measures:
-            told = {reading.metric: reading for reading in measure.readings(model)}
-            if self.metric is not None and self.metric not in told:
-                raise PliantError(f"--metric: {measure.kind} does not read {self.metric!r}; {nearest(self.metric, told)}")
-            found.append(told[self.metric or next(iter(told))])
-        return found
-
-    def read(self, model: Model) -> tuple[float, Better]:
-        """What it is worth, and which values are better."""
-        readings = self.readings(model)
-        means, better = [reading.estimate().value for reading in readings], readings[0].better
-        return (min(means) if better == "higher" else max(means)), better
 
 
 @dataclass(frozen=True)
