@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 from pliant.changes import Finetune
 from pliant.cli import main
 from pliant.decide.losses.decide import CONTROL, PLAIN, SEARCHED, LossPlan, decide
-from pliant.decide.losses.search import USUAL, LossSearch, LossSettings, LossTrial, Sampler, Validation
+from pliant.decide.losses.search import USUAL, LossSearch, LossSettings, LossTrial, Sampler
+from pliant.decide.losses.validation import Validation
 from pliant.errors import PliantError
 from pliant.measures import Accuracy
 from pliant.models import build, load, save
@@ -166,7 +167,7 @@ def test_the_space_is_that_of_the_paper_and_proposals_depend_on_what_came_before
 
 
 def test_of_several_validations_the_worst_counts(asked):
-    model, _, _, validation, tests = asked
+    model, _, _, _, tests = asked
     values = [measure(model).estimate().value for measure in tests]
     assert Validation(tests).read(model) == (min(values), "higher")
     losses = [{reading.metric: reading for reading in measure.readings(model)}["nll"].estimate().value for measure in tests]
