@@ -48,21 +48,28 @@ def score_command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out, count and list what is empty or cannot be read, instead of refusing the data")
     ] = False,
+    executor: Annotated[Literal["local", "ray"], typer.Option(help="Where workers score: here, or on a Ray cluster")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Workers, of one thread each; by default none here, and all that a cluster has", show_default=False, min=0),
+    ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Writes a table with the columns id and score, the mean over the models, which `select` in a data field reads.
 
-    Killed, the same command goes on where it was. What has no row there is counted, and listed in a file beside it: examples that repeat
-    others have those's row, since an id names content.
+    Killed, the same command goes on where it was, with the same workers, others or none. What has no row there is counted, and listed in a
+    file beside it: examples that repeat others have those's row, since an id names content.
 
     Example: pliant score perplexity --model ./small --data corpus.jsonl -o scores.parquet
+    pliant score perplexity --model /shared/small --data /shared/corpus --executor ray -o scores.parquet
     """
     import numpy as np
 
     from pliant.models import load
     from pliant.scores.accounts import accounted, listed, told_counts
     from pliant.scores.journal import score_to_file
+    from pliant.study.scoring import ScoringOrder, on_workers
 
     wanted = None if train_reference is None else _reference(score, model, train_reference, tokens, tokenizer, context)
     if wanted is None and not model:
@@ -76,13 +83,15 @@ def score_command(
     if wanted is not None:
         folder = expanded(out).with_name(f"{out.name}.reference")
         trained, aside, further["reference"] = wanted.trained(objective, folder, device)
-        models = [trained]
+        models, addresses = [trained], [str(folder / "model")]
     else:
-        models = [load(address, device=device, **loading.loading()) for address in model or ()]
+        models, addresses = [load(address, device=device, **loading.loading()) for address in model or ()], list(model or ())
     examples = objective.examples(models[0], length)
     left = accounted(objective, examples)
     beside, counts = listed(out, left, score.scoring(models, examples).unscored, aside)
-    values = score_to_file(score, models, examples, out, further, aside)["score"].to_numpy()
+    order = ScoringOrder(score, tuple(addresses), loading, objective, length, tuple(one.weights() for one in models), examples.fingerprint)
+    with on_workers(order, executor, workers, device) as each:
+        values = score_to_file(score, models, examples, out, further, aside, each)["score"].to_numpy()
     quantiles = {f"{level:g}": float(np.quantile(values, level)) for level in (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)}
     if as_json:
         facts = {"score": score.canonical(), "unit": score.unit, "better": score.better, "models": [model.weights() for model in models]}

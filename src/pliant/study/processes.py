@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from pliant.errors import PliantError
-from pliant.study.messages import Answer, GivenUp, Task
+from pliant.study.messages import GivenUp, Task
 from pliant.study.planning import Cell
 from pliant.study.worker import WorkerSettings
 
@@ -46,7 +46,7 @@ class Worker:
         """Give it a task. One that has died shows when its answer is awaited."""
         raise NotImplementedError
 
-    def receive(self) -> Answer:
+    def receive(self) -> Any:
         """Its next answer. Raises WorkerDied when it has died."""
         raise NotImplementedError
 
@@ -116,9 +116,8 @@ class ProcessWorker(Worker):
         with suppress(OSError):
             self.connection.send(task)
 
-    def receive(self) -> Answer:
+    def receive(self) -> Any:
         """Take it out of the pipe."""
-        answer: Answer | GivenUp
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):  # also where it died in the middle of an answer
