@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pliant.models import Rung
 
 
-class Task(Protocol):
+class WorkerTask(Protocol):
     """What a worker is given. Can be pickled."""
 
     def done(self, session: Session) -> Any:

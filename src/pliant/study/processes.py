@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from pliant.errors import PliantError
-from pliant.study.messages import GivenUp, Task
+from pliant.study.messages import GivenUp, WorkerTask
 from pliant.study.planning import Cell
 from pliant.study.worker import WorkerSettings
 
@@ -42,7 +42,7 @@ class Worker:
         """Whether an answer is to come."""
         return self.opening or self.cell is not None
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Give it a task. One that has died shows when its answer is awaited."""
         raise NotImplementedError
 
@@ -111,7 +111,7 @@ class ProcessWorker(Worker):
         super().__init__()
         self.process, self.connection = process, connection
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Put it into the pipe."""
         with suppress(OSError):
             self.connection.send(task)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pliant.errors import PliantError
-from pliant.study.messages import Task
+from pliant.study.messages import WorkerTask
 from pliant.study.processes import Worker, WorkerDied
 from pliant.study.session import Session
 from pliant.study.worker import WorkerSettings
@@ -55,7 +55,7 @@ class _Actor:
             os.chdir(folder)
         self.session = Session(settings.device)
 
-    def work(self, task: Task) -> Any:
+    def work(self, task: WorkerTask) -> Any:
         """The answer to one task."""
         return task.done(self.session)
 
@@ -67,7 +67,7 @@ class RayWorker(Worker):
         super().__init__()
         self.actor, self.answer = actor, None
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Call the actor; the answer comes later."""
         self.answer = self.actor.work.remote(task)
 
