@@ -15,11 +15,10 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from pliant.data.decoding import blocks, decompressed, lines
 from pliant.data.fields import Wanted
-from pliant.data.left_out import Bad, tolerated
 from pliant.data.locate import LINES, TABLES, kind_of
 from pliant.data.readers import LONGEST, SEPARATED, pieces
 from pliant.data.records import csv_records, delimiter, json_records, parsed
@@ -34,41 +33,37 @@ Choose = Callable[[Any], bool | str]
 """Whether a record (of a plain file: a piece of its text) is kept, or with which text in place of its own; asked once, in order."""
 
 
-def write_chosen(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, alone: bool, bad: Bad) -> None:
-    """Writes the chosen records of `path`, open as `raw`, to `target`; `alone` as in `readers.read`; `bad` is told of what cannot be read.
+def write_chosen(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, alone: bool) -> None:
+    """Writes the chosen records of `path`, open as `raw`, to `target`; `alone` as in `readers.read`.
 
     Raises PliantError for what cannot be read, and for a new text where a record's text is made of several fields.
     """
     kind = kind_of(path)
     if kind == ".parquet":
-        _parquet(path, wanted, choose, target, bad)
+        _parquet(path, wanted, choose, target)
     elif kind in TABLES:
-        _arrow(path, wanted, choose, target, bad)
+        _arrow(path, wanted, choose, target)
     elif kind in LINES:
-        _json(path, raw, wanted, choose, target, bad)
+        _json(path, raw, wanted, choose, target)
     elif kind in SEPARATED:
-        _csv(path, raw, wanted, choose, target, bad)
+        _csv(path, raw, wanted, choose, target)
     else:
-        _text(path, raw, choose, target, alone, bad)
+        _text(path, raw, choose, target, alone)
 
 
-def _json(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
-    listed = cast("Any", decompressed(path, raw)).read1(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+def _json(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path) -> None:
+    listed = decompressed(path, raw).read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     raw.seek(0)
     with _sink(path, target) as sink:
         if listed:
-            for _, record in tolerated(json_records(path, decompressed(path, raw)), path, bad):
+            for _, record in json_records(path, decompressed(path, raw)):
                 if kept := choose(record):
                     sink.write((b",\n" if sink.used else b"[\n") + _dumped(path, record, wanted, kept))
             if sink.used:
                 sink.write(b"\n]\n")
             return
-        for number, line in tolerated(lines(path, decompressed(path, raw)), path, bad):
-            try:
-                record = parsed(path, number, line.rstrip())
-            except PliantError as error:
-                bad(error)
-                continue
+        for number, line in lines(path, decompressed(path, raw)):
+            record = parsed(path, number, line.rstrip())
             try:
                 kept = choose(record)
             except PliantError as error:
@@ -83,11 +78,11 @@ def _dumped(path: Path, record: Any, wanted: Wanted, kept: bool | str) -> bytes:
     return json.dumps(_with_text(path, record, wanted, kept)).encode()
 
 
-def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
+def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path) -> None:
     mark = delimiter(path, decompressed(path, raw).readline().decode("utf-8-sig", "replace"))
     raw.seek(0)
     with _sink(path, target) as sink:
-        for number, record in tolerated(csv_records(path, decompressed(path, raw), Everything(), bad), path, bad):
+        for number, record in csv_records(path, decompressed(path, raw), Everything()):
             try:
                 kept = choose(record)
             except PliantError as error:
@@ -101,17 +96,11 @@ def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, bad
                 sink.write(text.getvalue().encode())
 
 
-def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool, bad: Bad) -> None:
+def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool) -> None:
     """A plain file: copied where all of it is kept."""
     whole = True
-
-    def short(error: PliantError) -> None:
-        nonlocal whole
-        whole = False
-        bad(error)
-
     with _sink(path, target) as sink:
-        for piece in tolerated(pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST), path, short):
+        for piece in pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST):
             if piece and not piece.isspace():
                 if choose(piece):
                     sink.write(piece.encode())
@@ -121,11 +110,11 @@ def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool, bad: 
         shutil.copyfile(path, target)
 
 
-def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
+def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    batches = _chosen(path, ".parquet", wanted, choose, bad)
+    batches = _chosen(path, ".parquet", wanted, choose)
     first = next(batches, None)
     if first is None:
         return
@@ -142,10 +131,10 @@ def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad)
             writer.write_table(pa.Table.from_batches(held, schema))
 
 
-def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
+def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
     import pyarrow as pa
 
-    batches = _chosen(path, ".arrow", wanted, choose, bad)
+    batches = _chosen(path, ".arrow", wanted, choose)
     first = next(batches, None)
     if first is None:
         return
@@ -157,11 +146,11 @@ def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -
             writer.write_batch(batch)
 
 
-def _chosen(path: Path, kind: str, wanted: Wanted, choose: Choose, bad: Bad) -> Iterator[Any]:
+def _chosen(path: Path, kind: str, wanted: Wanted, choose: Choose) -> Iterator[Any]:
     """Batches of a table's chosen rows, those that are not empty."""
     import pyarrow as pa
 
-    for batch in tolerated(table_batches(path, kind, Everything()), path, bad):
+    for batch in table_batches(path, kind, Everything()):
         records = batch.select(wanted.columns(batch.schema.names)).to_pylist()
         kept = [choose(record) for record in records]
         if renewed := {row: text for row, text in enumerate(kept) if isinstance(text, str)}:

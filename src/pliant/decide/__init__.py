@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from pliant.decide.groups.between import decide as between
     from pliant.decide.methods.answer import MethodDecision
     from pliant.decide.methods.decide import decide as method
-    from pliant.decide.questions import QUESTIONS, BestCheckpoint, BetterGroup, BitsAlongLadder, Question, ask
+    from pliant.decide.questions import QUESTIONS, BestCheckpoint, BestMethod, BetterGroup, BitsAlongLadder, Question, ask
 
 __all__ = [
     "QUESTIONS",
     "BestCheckpoint",
+    "BestMethod",
     "BetterGroup",
     "BitsAlongLadder",
     "CheckpointDecision",
@@ -60,6 +61,7 @@ __all__ = [
 _HOMES = {
     "QUESTIONS": "questions.QUESTIONS",
     "BestCheckpoint": "questions.BestCheckpoint",
+    "BestMethod": "questions.BestMethod",
     "BetterGroup": "questions.BetterGroup",
     "BitsAlongLadder": "questions.BitsAlongLadder",
     "CheckpointDecision": "curves.checkpoint.CheckpointDecision",

@@ -9,7 +9,6 @@ from pydantic import Field
 from pliant.methods.activation_penalty import ActivationPenalty
 from pliant.methods.adversarial import Adversarial
 from pliant.methods.adversarial_self_attention import AdversarialSelfAttention
-from pliant.methods.autoft import AutoFt
 from pliant.methods.bi_drop import BiDrop
 from pliant.methods.dora import Dora
 from pliant.methods.ema import Ema
@@ -30,7 +29,7 @@ from pliant.spec.fields import SeveralOf
 METHODS: Catalog[Method] = Catalog(
     "method",
     *(QuantizeAware, Lora, Dora, Probe),
-    *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa, AutoFt),
+    *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa),
     *(Sam, ActivationPenalty, BiDrop, ProgressiveLayerDropping, AdversarialSelfAttention, Adversarial),
 )
 
@@ -39,7 +38,6 @@ __all__ = [
     "ActivationPenalty",
     "Adversarial",
     "AdversarialSelfAttention",
-    "AutoFt",
     "BiDrop",
     "Compute",
     "Dora",

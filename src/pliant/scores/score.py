@@ -46,8 +46,6 @@ class Scoring:
     """Scores the examples with these numbers."""
     source: str
     """Where they are from."""
-    unscored: Sequence[str] = ()
-    """The ids of examples that are known to have no score before they are read."""
 
 
 class Score(Spec):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pliant.ledger.record import Record
 from pliant.study.planning import Cell
@@ -12,14 +12,6 @@ from pliant.study.session import Session
 
 if TYPE_CHECKING:
     from pliant.models import Rung
-
-
-class WorkerTask(Protocol):
-    """What a worker is given. Can be pickled."""
-
-    def done(self, session: Session) -> Any:
-        """Do it, and say what came of it."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +34,9 @@ class RunCell:
     def done(self, session: Session) -> Finished:
         """Do it."""
         return Finished(session.run(self.cell))
+
+
+Task = OpenRung | RunCell
 
 
 @dataclass(frozen=True)
@@ -73,4 +68,4 @@ class GivenUp:
 
 
 Answer = Opening | Opened | Finished
-"""To a study's tasks. `GivenUp` comes in its place, and is raised as `WorkerDied` where it arrives."""
+"""To a task. `GivenUp` comes in its place, and is raised as `WorkerDied` where it arrives."""

@@ -96,11 +96,13 @@ class MethodDecision:
     """Of what is learned, and of what is forgotten."""
     of: Sequence[str] = field(default_factory=list[str])
     """The arms that the recommended one cannot be told apart from, or is equivalent to."""
+    model: str = ""
+    """What was fine-tuned, where answers are about several."""
 
     @property
     def name(self) -> str:
         """What it is about."""
-        return f"{self.target}, keeping {self.keep}"
+        return f"{self.target}, keeping {self.keep}{self.model and f': {self.model}'}"
 
     @property
     def best(self) -> ArmResult | None:
@@ -163,6 +165,7 @@ class MethodDecision:
             "caveats": list(self.caveats),
             "next": self.next,
             "folder": self.folder,
+            "model": self.model or None,
         }
 
 

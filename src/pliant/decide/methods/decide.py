@@ -99,10 +99,10 @@ def search(
     for arm in arms:
         trials = [trial(lr, methods, seed, False) for lr, methods in arm.settings(plan.trials, rate)]
         tuned.append(tune(arm, trials, plan, asked, advance))
-    return tuned, _finalists(tuned, plan, trial, asked, seed, advance)
+    return tuned, trained_anew(tuned, plan, trial, asked, seed, advance)
 
 
-def _finalists(tuned: Sequence[TunedArm], plan: SearchPlan, trial: Trials, share: float, seed: int, advance: Advance) -> list[Finalist]:
+def trained_anew(tuned: Sequence[TunedArm], plan: SearchPlan, trial: Trials, share: float, seed: int, advance: Advance) -> list[Finalist]:
     """Of each arm the best setting at the level that all arms together set, with fresh seeds; the next best where one diverges."""
     finished = [path for one in tuned for _, path in one.finished]
     if not finished:

@@ -16,6 +16,12 @@ def table(found: MethodDecision) -> tuple[list[str], list[list[str]]]:
     return headings, [_row(arm) for arm in found.arms]
 
 
+def rows(found: MethodDecision) -> list[dict[str, str]]:
+    """The table's rows by its headings."""
+    headings, told = table(found)
+    return [dict(zip(headings, row, strict=True)) for row in told]
+
+
 def lines(found: MethodDecision) -> list[str]:
     """What the columns are, in which direction they are better, and what to beware of."""
     failed = [f"failed: {arm.name}: {arm.told}" for arm in found.arms if arm.verdict == "failed"]

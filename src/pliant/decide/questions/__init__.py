@@ -13,6 +13,7 @@ from pliant.decide.questions.arms import ArmsAgainstOne
 from pliant.decide.questions.between import BetterGroup
 from pliant.decide.questions.bits import BitsAlongLadder
 from pliant.decide.questions.checkpoint import BestCheckpoint
+from pliant.decide.questions.method import BestMethod
 from pliant.errors import PliantError
 from pliant.study.question import QUESTIONS, AnyDecision, Question
 from pliant.study.runs import records_of
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from pliant.ledger.ledger import Ledger
     from pliant.study.runs import Runs
 
-QUESTIONS.add(BestCheckpoint, BetterGroup, BitsAlongLadder, ArmsAgainstOne)
+QUESTIONS.add(BestCheckpoint, BetterGroup, BitsAlongLadder, ArmsAgainstOne, BestMethod)
 
-__all__ = ["QUESTIONS", "ArmsAgainstOne", "BestCheckpoint", "BetterGroup", "BitsAlongLadder", "Question", "ask"]
+__all__ = ["QUESTIONS", "ArmsAgainstOne", "BestCheckpoint", "BestMethod", "BetterGroup", "BitsAlongLadder", "Question", "ask"]
 
 
 def ask(question: Any, results: Runs | Ledger | str | Path) -> Sequence[AnyDecision]:
