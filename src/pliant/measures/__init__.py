@@ -6,6 +6,7 @@ from pliant.measures.accuracy import Accuracy
 from pliant.measures.answer_loss import AnswerLoss
 from pliant.measures.attacked_loss import AttackedLoss
 from pliant.measures.choice import Choice
+from pliant.measures.context import ContextReliance
 from pliant.measures.divergence import PredictionDivergence
 from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
@@ -34,6 +35,7 @@ MEASURES: Catalog[Measure] = Catalog(
     WeightChange,
     Robustness,
     AttackedLoss,
+    ContextReliance,
 )
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "AnswerLoss",
     "AttackedLoss",
     "Choice",
+    "ContextReliance",
     "Difference",
     "Generate",
     "Loss",

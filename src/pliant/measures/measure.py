@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,15 @@ Better = Literal["lower", "higher"]
 
 
 class Measure(Spec):
-    """Base of all measures. Abstract: a subclass writes `__call__`, or `readings` where it has several."""
+    """Base of all measures. Abstract: a subclass writes `__call__`, or `readings` where it has several.
+
+    One that tests whether a changed model can still be trusted says so in `trust`, and writes `on`: scorecards read no more of it.
+    """
+
+    trust: ClassVar[tuple[str, ...]] = ()
+    """The metrics that count as tests of trust; none: it is no such test."""
+    needs: ClassVar[str] = ""
+    """Of a test of trust: the data and the models it takes, for people."""
 
     def __call__(self, model: Model) -> Reading:
         """Read the measure off `model`, which is left as it was; the first of several readings.
@@ -49,6 +57,14 @@ class Measure(Spec):
         Raises as `__call__` does.
         """
         return (self(model),)
+
+    @classmethod
+    def on(cls, source: str) -> Self | None:
+        """Of a test of trust: itself with every other field as by default, where `source` holds what it needs; else None.
+
+        Raises PliantError for a source that cannot be read.
+        """
+        return None
 
     def tokens(self) -> float:
         """About how many tokens one reading takes, as far as its fields tell: for estimates of cost."""
