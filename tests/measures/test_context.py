@@ -83,7 +83,7 @@ def test_the_four_cases_are_told_apart_and_a_question_is_one_cluster(model, tmp_
     ("records", "said"),
     [
         ([conflict(), conflict(1, memory_answer="OSLO ")], "line 2: the answer of the context, 'Oslo', is also the one that is known"),
-        ([conflict(memory_answer="The Oslo")], "do not differ as they are compared"),
+        ([conflict(memory_answer="The Oslo")], "are compared as the same"),
         ([conflict(), conflict(1, context=" ")], "line 2: the context is empty"),
         ([{"context": "x", "question": "y", "answer": "z"}], "no field 'memory_answer'"),
         ([conflict(answer=["Oslo"])], "holds list, not text"),
@@ -105,18 +105,14 @@ def test_conflicts_are_made_from_facts_whatever_their_order(tmp_path):
     cities = ["Rome", "Oslo", "Bonn", "Lima", "Rome"]
     facts = [{"sub_label": f"person {n}", "obj_label": city} for n, city in enumerate(cities)]
     form = {"memory": "obj_label", "question": "Where was {sub_label} born?", "context": "{sub_label} was born in {answer}."}
-    one, other = (
-        list(Conflicts(source=write(tmp_path / name, told), **form).conflicts())
-        for name, told in (("a.jsonl", facts), ("b.jsonl", facts[::-1]))
-    )
+    sources = [write(tmp_path / name, told) for name, told in (("a.jsonl", facts), ("b.jsonl", facts[::-1]))]
+    one, other = (list(Conflicts(source=source, **form).conflicts()) for source in sources)
     assert {item.id: item.given for item in one} == {item.id: item.given for item in other}
     assert all(item.given != item.known and item.given in item.context for item in one)
     with pytest.raises(PliantError, match="every fact has the answer 'Rome'"):
         list(Conflicts(source=write(tmp_path / "c.jsonl", [facts[0], facts[4]]), **form).conflicts())
-    assert (
-        Conflicts(source=str(tmp_path / "a.jsonl"), **form, seed=1).fingerprint()
-        != Conflicts(source=str(tmp_path / "a.jsonl")).fingerprint()
-    )
+    first, drawn = Conflicts(source=sources[0], **form), Conflicts(source=sources[0], **form, seed=1)
+    assert first.fingerprint() != drawn.fingerprint()
 
 
 def test_released_sets_are_read_and_a_real_model_answers(shared_data: Path):

@@ -8,6 +8,7 @@ from pliant.measures.attacked_loss import AttackedLoss
 from pliant.measures.choice import Choice
 from pliant.measures.context import ContextReliance
 from pliant.measures.divergence import PredictionDivergence
+from pliant.measures.facts import FactsKept
 from pliant.measures.generate import Generate
 from pliant.measures.loss import Loss
 from pliant.measures.masked_loss import MaskedLoss
@@ -36,6 +37,7 @@ MEASURES: Catalog[Measure] = Catalog(
     Robustness,
     AttackedLoss,
     ContextReliance,
+    FactsKept,
 )
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "Choice",
     "ContextReliance",
     "Difference",
+    "FactsKept",
     "Generate",
     "Loss",
     "MaskedLoss",

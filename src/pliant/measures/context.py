@@ -120,7 +120,8 @@ class ContextReliance(Measure):
         if (longest := max(lengths)) > room:
             raise PliantError(
                 f"{self.data.source}: the prompt of item {lengths.index(longest) + 1} has {longest} tokens "
-                f"({sum(n > room for n in lengths)} of {len(lengths)} are too long), and a context of {model.context} leaves {max(room, 0)} beside answers of {self.most}"
+                f"({sum(n > room for n in lengths)} of {len(lengths)} are too long), and a context of {model.context} leaves "
+                f"{max(room, 0)} beside answers of {self.most}"
             )
 
     def tokens(self) -> float:
