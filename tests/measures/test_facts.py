@@ -117,9 +117,9 @@ def test_attention_on_the_subject_is_what_transformers_hands_out(family):
 
 
 def test_bad_input_is_a_line(model, table, tmp_path):
+    (tmp_path / "ways" / "born.jsonl").rename(tmp_path / "ways" / "other.jsonl")
+    (tmp_path / "ways" / "made.jsonl").unlink()
     with pytest.raises(PliantError, match="no fact can be asked for"):
-        (tmp_path / "ways" / "born.jsonl").rename(tmp_path / "ways" / "other.jsonl")
-        (tmp_path / "ways" / "made.jsonl").unlink()
         FactsKept(data=table).readings(model)
     (tmp_path / "long.jsonl").write_text(json.dumps({"question": "why " * 100, "answer": "so"}))
     with pytest.raises(PliantError, match="has no room for beside answers of 16"):

@@ -76,7 +76,9 @@ def _alike(one: NDArray[np.int32], other: NDArray[np.int32]) -> int:
 
 def _eager(network: Any, undo: ExitStack) -> None:
     """Fused kernels hand out no weights; as before when `undo` closes."""
-    owned = [config for module in network.modules() if hasattr(config := getattr(module, "config", None), "_attn_implementation")]
-    for config in {id(config): config for config in owned}.values():
+    owned: list[Any] = [
+        config for module in network.modules() if hasattr(config := getattr(module, "config", None), "_attn_implementation")
+    ]
+    for config in {id(config): config for config in owned}.values():  # modules share them
         undo.callback(setattr, config, "_attn_implementation_internal", config._attn_implementation)
         config._attn_implementation_internal = "eager"
