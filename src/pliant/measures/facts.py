@@ -32,7 +32,7 @@ from pliant.data.selection import Selection
 from pliant.errors import PliantError
 from pliant.measures.measure import Measure, Reading, check_loaded
 from pliant.measures.short_answers import exact_match, normalised, token_f1
-from pliant.measures.subject_attention import Asked, subject_attention
+from pliant.measures.subject_attention import SubjectPrompt, subject_attention
 from pliant.models.generation import generate
 from pliant.numbers import Count
 from pliant.spec import digest
@@ -76,7 +76,7 @@ class FactsKept(Measure):
         record = first_record(source) or {}
         answers = next((record[name] for name in ("answers", "possible_answers", "answer") if name in record), None)
         listed = "question" in record and isinstance(answers, list) and not {"choices", "context"} & set(record)
-        return cls(data=Facts(source=source)) if listed else None
+        return cls.model_validate({"data": source}) if listed else None
 
     def readings(self, model: Model) -> Sequence[Reading]:
         """Accuracy, exact match, F1, generic answers and attention, then accuracy by stratum and by relation; one value a fact.
@@ -111,7 +111,7 @@ class FactsKept(Measure):
         told[0] = replace(told[0], answers=said)
         return [*told, *(_within(told[0], name, inside) for name, inside in self._groups(ids, facts).items())]
 
-    def _asked(self) -> tuple[list[str], list[Fact], list[Asked]]:
+    def _asked(self) -> tuple[list[str], list[Fact], list[SubjectPrompt]]:
         """Ids, facts and how they are asked; facts of relations without patterns are left out."""
         ways = self.data.prompts()
         found = list(self.data.facts(self.part, Counter()))
@@ -124,12 +124,12 @@ class FactsKept(Measure):
         ids, facts = zip(*islice(usable, self.samples), strict=True)
         return list(ids), list(facts), [self._way(fact, ways, others[fact.relation]) for fact in facts]
 
-    def _way(self, fact: Fact, ways: Mapping[str, Sequence[str]] | Sequence[str], others: Sequence[Fact]) -> Asked:
+    def _way(self, fact: Fact, ways: Mapping[str, Sequence[str]] | Sequence[str], others: Sequence[Fact]) -> SubjectPrompt:
         way = (ways[fact.relation] if isinstance(ways, Mapping) else ways)[0]
         shown = [other for other in others if other.asked != fact.asked][: self.shots]
         start, _, end = way.partition("{}")
         before = "".join(f"{way.replace('{}', other.asked)} {other.answers[0]}\n" for other in shown) + start
-        return Asked(before, fact.asked, end)
+        return SubjectPrompt(before, fact.asked, end)
 
     def _groups(self, ids: Sequence[str], facts: Sequence[Fact]) -> dict[str, np.ndarray]:
         """Which facts are in each stratum and relation, by what it is called; empty ones are left out."""
@@ -151,7 +151,7 @@ class FactsKept(Measure):
             raise PliantError(f"{self.known.source}: {told}; score these facts, and the same part of them")
         return np.array([values[name] for name in ids])
 
-    def _check_room(self, model: Model, asked: Sequence[Asked]) -> None:
+    def _check_room(self, model: Model, asked: Sequence[SubjectPrompt]) -> None:
         longest = max(map(len, model.tokenizer.encode([one.prompt for one in asked]))) + (model.tokenizer.beginning_id is not None)
         if longest + self.most > model.context:
             raise PliantError(
@@ -191,7 +191,9 @@ def _strata(scores: Array, relations: np.ndarray, unknown_below: float | None) -
 
 def _within(reading: Reading, name: str, inside: np.ndarray) -> Reading:
     """The part of a reading that these places are."""
-    return Reading(
-        f"{reading.metric} of {name}", reading.unit, [reading.samples[place] for place in inside], reading.values[inside],
-        reading.weights[inside], reading.data, [reading.clusters[place] for place in inside], reading.better,
-    )  # fmt: skip
+    places = inside.tolist()
+    samples, clusters = ([column[place] for place in places] for column in (reading.samples, reading.clusters))
+    values, weights = reading.values[places], reading.weights[places]
+    return replace(
+        reading, metric=f"{reading.metric} of {name}", samples=samples, values=values, weights=weights, clusters=clusters, answers=()
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SubjectPrompt:
     """A prompt in three parts: what stands before the subject, the subject, and what stands after it."""
 
     before: str
@@ -38,7 +38,7 @@ class Asked:
         return self.before + self.subject + self.after
 
 
-def subject_attention(model: Model, asked: Sequence[Asked]) -> Array:
+def subject_attention(model: Model, asked: Sequence[SubjectPrompt]) -> Array:
     """(asked,) from 0 to 1. Raises PliantError for a network that does not tell its attention (recurrent ones)."""
     import torch
 
@@ -60,7 +60,7 @@ def subject_attention(model: Model, asked: Sequence[Asked]) -> Array:
     return found
 
 
-def subject_span(model: Model, asked: Asked, ids: NDArray[np.int32]) -> tuple[int, int]:
+def subject_span(model: Model, asked: SubjectPrompt, ids: NDArray[np.int32]) -> tuple[int, int]:
     """The subject's tokens among those of the prompt: from where it differs from what stands before to where all of it is told."""
     before, until = model.tokenizer.encode([asked.before, asked.before + asked.subject])
     first = _alike(before, ids)
@@ -76,9 +76,8 @@ def _alike(one: NDArray[np.int32], other: NDArray[np.int32]) -> int:
 
 def _eager(network: Any, undo: ExitStack) -> None:
     """Fused kernels hand out no weights; as before when `undo` closes."""
-    owned: list[Any] = [
-        config for module in network.modules() if hasattr(config := getattr(module, "config", None), "_attn_implementation")
-    ]
+    configs = [getattr(module, "config", None) for module in network.modules()]
+    owned: list[Any] = [config for config in configs if hasattr(config, "_attn_implementation")]
     for config in {id(config): config for config in owned}.values():  # modules share them
         undo.callback(setattr, config, "_attn_implementation_internal", config._attn_implementation)
         config._attn_implementation_internal = "eager"

@@ -13,7 +13,7 @@ from pliant.data.facts import Facts
 from pliant.errors import PliantError
 from pliant.measures import FactsKept
 from pliant.measures.facts import begins
-from pliant.measures.subject_attention import Asked, subject_attention, subject_span
+from pliant.measures.subject_attention import SubjectPrompt, subject_attention, subject_span
 from pliant.models import build, load
 from pliant.models.generation import Said
 
@@ -103,11 +103,11 @@ def test_facts_are_parted_at_the_median_of_their_relation(model, table, tmp_path
 @pytest.mark.parametrize("family", ["llama-16x2", "gpt-neox-16x2"])
 def test_attention_on_the_subject_is_what_transformers_hands_out(family):
     model = build(family, load_tokenizer("ascii"), 0, context=64)
-    one = Asked("Q: ", "Anna", " was born in")
+    one = SubjectPrompt("Q: ", "Anna", " was born in")
     ids = model.tokenizer.encode([one.prompt])[0]
     assert subject_span(model, one, ids) == (3, 7), "bytes are tokens"
     before = model.network.config._attn_implementation
-    found = subject_attention(model, [one, Asked("", "x", "")])
+    found = subject_attention(model, [one, SubjectPrompt("", "x", "")])
     assert model.network.config._attn_implementation == before
     assert found[1] == pytest.approx(1.0), "a lone token attends to itself"
     model.network.set_attn_implementation("eager")
