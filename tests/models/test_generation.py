@@ -113,3 +113,19 @@ def test_a_models_repetition_penalty_is_followed_as_transformers_does(shared_dat
         assert text == words.decode(expected[0, ids.shape[1] :], skip_special_tokens=True)
     model.network.generation_config.repetition_penalty = None
     assert generate(model, prompts, most=24) != ours
+
+
+def test_a_stop_string_is_seen_with_the_token_that_ends_it(shared_data):
+    """Tokens that cannot end one are not looked at further; so an answer is over exactly when a stop string stands in it."""
+    model = load(shared_data / "models" / "stories260K-hf")
+    text = "Tom was happy. Then a café was\nthere, and a dog. The end"
+    (ids,) = model.tokenizer.encode([text])
+    for stop in ("happy", "n a ", "é", "\nth", ", ", "end", "never"):
+        rules = generation._Rules(model, 500, [stop, "xyz"], 0.0, 1.0, 0)
+        row = generation._Row(0, [1])
+        for token in ids.tolist():
+            row.said.append(token)
+            said = stop in model.tokenizer.decode(row.said)
+            assert rules.over(row) == said, (stop, row.said)
+            if said:
+                break

@@ -1,9 +1,9 @@
 """Generation: what a model says next, for many prompts at once. The one home of it.
 
-Idea: prompts of like length go through together, padded on the left, with a cache of keys and values. A row that is done (at its end
-token, a stop string or its limit) makes room at once: its keys and values are dropped, and when enough rows are free the next
-prompts are read and join the others. So no row waits for the longest answer. Drawn tokens come from random numbers of each prompt's own,
-so that what a prompt is answered with depends on nothing it is batched with.
+Idea: prompts go through together, those of like length in a block of keys and values of their own (`pliant.models.row_groups`). A row
+that is done (at its end token, a stop string or its limit) makes room at once: its keys and values are dropped, and when enough rows are
+free the next prompts are read and join the others. So no row waits for the longest answer. Drawn tokens come from random numbers of each
+prompt's own, so that what a prompt is answered with depends on nothing it is batched with.
 Cost: a forward pass of one token a row and step; keys and values of the rows at work.
 What goes wrong: greedy text may differ between batch sizes where two tokens are equally likely to the last digit. What cannot be cached
 so (recurrent networks) is found out with the first prompt, and goes one row at a time without a cache, slowly.
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
-from pliant.models.key_values import KeyValues, bytes_of_a_token
 from pliant.models.modules import evaluating
+from pliant.models.row_groups import rows_of
 from pliant.progress import progress, remark
 
 if TYPE_CHECKING:
@@ -100,11 +100,10 @@ def generate(
     rules = _Rules(model, most, stop, temperature, top_p, seed)
     with torch.no_grad(), evaluating(model.network), progress("generating", len(prompts)) as advance:
         longest = asked[0].prompt
-        held = bytes_of_a_token(model.network, longest)
+        state, held = rows_of(model.network, longest)
         size = _most_rows(model.device.type, held, len(longest) + most, batch_tokens)
         done: list[_Row] = []
         rows: list[_Row] = []
-        state = KeyValues(model.network, held > 0)
         while asked or rows:
             if asked and len(rows) <= size * (1 - REFILL):
                 for joining in _joining(asked, size - len(rows), READ_TOKENS.get(model.device.type, READ_TOKENS["cuda"])):
@@ -160,6 +159,13 @@ class _Row:
     said: list[int] = field(default_factory=list[int])
 
 
+def _likeliest(logits: Tensor) -> list[int]:
+    """The first of the likeliest. On a processor numpy, which goes through a large vocabulary several times as fast."""
+    if logits.device.type == "cpu" and logits.element_size() >= 4:
+        return logits.numpy().argmax(-1).tolist()
+    return logits.argmax(-1).tolist()
+
+
 class _Rules:
     """How tokens are chosen, and when an answer is over."""
 
@@ -180,6 +186,10 @@ class _Rules:
         own: Any = getattr(config, "eos_token_id", None)
         self.ends = {model.tokenizer.end_id, *(own if isinstance(own, list) else [own])} - {None}
         self.longest = max(map(len, stop), default=0)
+        self.lasts = {word[-1] for word in stop} | {"\ufffd"}
+        if any(last.isspace() for last in self.lasts):
+            self.lasts.add("")  # decoders strip space at the beginning, so that a token alone may not show it
+        self.stopping: dict[int, bool] = {}
         self.draws: dict[int, NDArray[np.float64]] = {}
 
     def next_tokens(self, logits: Tensor, rows: Sequence[_Row]) -> list[int]:
@@ -189,7 +199,7 @@ class _Rules:
         if self.penalty != 1:
             logits = self._penalised(logits, rows)
         if not self.temperature:
-            return logits.argmax(-1).tolist()
+            return _likeliest(logits)
         likely, tokens = (logits.float() / self.temperature).softmax(-1).sort(dim=-1, descending=True)
         before = likely.cumsum(-1) - likely
         likely = likely.masked_fill(before >= self.top_p, 0.0)
@@ -220,10 +230,17 @@ class _Rules:
 
     def _stopped(self, row: _Row) -> bool:
         """Whether a stop string is there. It holds at most as many tokens as characters, so only the last ones are looked at."""
-        if not self.stop:
+        if not self.stop or not self._may_stop(row.said[-1]):
             return False
         text = self.tokenizer.decode(np.asarray(row.said[-self.longest - 1 :]))
         return any(word in text for word in self.stop)
+
+    def _may_stop(self, token: int) -> bool:
+        """Whether a stop string may end in this token: it has one's last character, or does not show alone what it writes."""
+        if token not in self.stopping:
+            text = self.tokenizer.decode(np.asarray([token]))
+            self.stopping[token] = not text or any(last in text for last in self.lasts)
+        return self.stopping[token]
 
     def text(self, row: _Row) -> Said:
         """The answer up to its end token or the first stop string, without special tokens."""

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pliant.errors import PliantError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -76,10 +77,9 @@ class KeyValues:
             self.rows += [list(prompt) for prompt in prompts]
             self._read_anew()
             return
-        longest = max(map(len, prompts))
-        ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=self.device)
-        real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.device)
-        layers, logits = self._forward(ids, real, (real.cumsum(-1) - 1).clamp(min=0), [])
+        layers, real, logits = read(self.network, prompts, self.device)
+        layers = [(GrowingTensor(keys), GrowingTensor(values)) for keys, values in layers]
+        longest = real.shape[1]
         if self.real is None or not len(self.real):
             self.layers, self.real, self.logits = layers, real, logits
             return
@@ -117,6 +117,7 @@ class KeyValues:
     def step(self, tokens: Sequence[int]) -> None:
         """One more token of every row. Raises PliantError for logits that are no numbers."""
         import torch
+        from transformers import DynamicCache
 
         if not self.cached:
             for row, token in zip(self.rows, tokens, strict=True):
@@ -126,28 +127,38 @@ class KeyValues:
         assert self.real is not None
         positions = self.real.sum(-1, keepdim=True)
         self.real = torch.cat([self.real, torch.ones_like(self.real[:, :1])], dim=-1)
-        self.layers, self.logits = self._forward(torch.tensor(tokens, device=self.device)[:, None], self.real, positions, self.layers)
-
-    def _forward(
-        self, ids: Tensor, real: Tensor, positions: Tensor, before: list[tuple[GrowingTensor, GrowingTensor]]
-    ) -> tuple[list[tuple[GrowingTensor, GrowingTensor]], Tensor]:
-        from transformers import DynamicCache
-
         cache: Any = DynamicCache()
-        cache.layers += [_growing_layer()(keys, values) for keys, values in before]
-        # without padding no mask is told, so that attention takes its fastest way
-        mask = {} if bool(real.all()) else {"attention_mask": real}
-        output = self.network(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1, **mask)
-        return before or [(GrowingTensor(layer.keys), GrowingTensor(layer.values)) for layer in cache.layers], _checked(
-            output.logits[:, -1]
-        )
+        cache.layers += [_growing_layer()(keys, values) for keys, values in self.layers]
+        self.logits = _forward(self.network, torch.tensor(tokens, device=self.device)[:, None], self.real, positions, cache)
 
     def _read_anew(self) -> None:
         import torch
 
         rows = [self.network(input_ids=torch.tensor([row], device=self.device), use_cache=False).logits[0, -1] for row in self.rows]
         if rows:
-            self.logits = _checked(torch.stack(rows))
+            self.logits = checked(torch.stack(rows))
+
+
+def read(network: Any, prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[list[tuple[Tensor, Tensor]], Tensor, Tensor]:
+    """Keys and values (rows, heads, columns, width) of each layer, which columns (rows, columns) are a row's own, and the last logits of
+    each row; padded on the left. Raises PliantError for logits that are no numbers.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    real = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    cache: Any = DynamicCache()
+    logits = _forward(network, ids, real, (real.cumsum(-1) - 1).clamp(min=0), cache)
+    return [(layer.keys, layer.values) for layer in cache.layers], real, logits
+
+
+def _forward(network: Any, ids: Tensor, real: Tensor, positions: Tensor, cache: Any) -> Tensor:
+    # without padding no mask is told, so that attention takes its fastest way
+    mask = {} if bool(real.all()) else {"attention_mask": real}
+    output = network(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1, **mask)
+    return checked(output.logits[:, -1])
 
 
 @cache
@@ -170,30 +181,45 @@ def _growing_layer() -> Any:
     return Growing
 
 
-def bytes_of_a_token(network: Any, tokens: Sequence[int]) -> int:
-    """What the keys and values of one token take; 0 where reading `tokens` in two steps, beside a shorter row, gives other logits
-    than reading them at once, so that they cannot be kept.
+class GrowingRows(Protocol):
+    """Rows that join and grow."""
+
+    logits: Tensor
+
+    def join(self, prompts: Sequence[Sequence[int]]) -> None:
+        """Further rows."""
+        ...
+
+    def step(self, tokens: Sequence[int]) -> None:
+        """One more token of every row."""
+        ...
+
+
+def bytes_of_a_token(network: Any, tokens: Sequence[int], state: GrowingRows) -> int:
+    """What the keys and values of one token take; 0 where reading `tokens` in two steps, in a new `state` beside a shorter row, gives
+    other logits than reading them at once, so that they cannot be kept.
     """
     import torch
 
     plain = KeyValues(network, cached=False)
     plain.join([tokens])
-    state = KeyValues(network)
     try:
         state.join([tokens[:1] if len(tokens) == 1 else tokens[:-1]])
         state.join([tokens[:1]])
         if len(tokens) > 1:
             state.step([tokens[-1], tokens[-1]])
         found = state.logits[0]
+        layers, _, _ = read(network, [tokens[:1]], plain.device)
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError):  # an architecture of another build
         return 0
     scale = plain.logits.abs().nan_to_num(posinf=0.0).max()
     if not (found - plain.logits[0]).abs().nan_to_num().max() <= torch.finfo(found.dtype).eps ** 0.5 * scale:
         return 0
-    return sum(part.now[0, :, 0].nbytes for layer in state.layers for part in layer)
+    return sum(part[0, :, 0].nbytes for layer in layers for part in layer)
 
 
-def _checked(logits: Tensor) -> Tensor:
-    if bool(logits.isnan().any()):
+def checked(logits: Tensor) -> Tensor:
+    """As they are. Raises PliantError where they are no numbers."""
+    if bool(logits.amax(-1).isnan().any()):  # a maximum is none where one of them is
         raise PliantError("the model's logits are not numbers; its weights are damaged, or too large for their number type")
     return logits
