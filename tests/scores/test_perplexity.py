@@ -14,7 +14,7 @@ from pliant.data import Corpus, load_tokenizer
 from pliant.errors import PliantError
 from pliant.models import Model, build
 from pliant.objectives import NextToken
-from pliant.scores import SCORES, Perplexity, Scores
+from pliant.scores import SCORES, Perplexity, Scores, perplexity
 
 TEXTS = [f"Number {number} is told. " * (1 + number % 6) for number in range(40)]
 
@@ -55,6 +55,17 @@ def test_every_document_has_the_loss_that_transformers_gives_it(text: str, windo
         assert value == pytest.approx(own(reader.network, tokens, window or 64), rel=1e-6)
 
 
+def test_windows_are_as_long_as_the_context_up_to_a_stated_maximum(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = model()
+    examples = NextToken(data=text, part="all").examples(reader, None)
+    assert f"at most {perplexity.LONGEST_WINDOW}" in str(Perplexity.model_fields["window"].description)
+    context, asked = Perplexity()([reader], examples), Perplexity(window=20)([reader], examples)
+    assert context.values == pytest.approx(Perplexity(window=64)([reader], examples).values, rel=1e-6)
+    monkeypatch.setattr(perplexity, "LONGEST_WINDOW", 20)
+    assert (Perplexity()([reader], examples).values == asked.values).all()
+    assert abs(context.values - asked.values).max() > 1e-3
+
+
 def test_several_models_are_averaged(text: str) -> None:
     readers = [model(0), model(1)]
     examples = NextToken(data=text, part="all").examples(readers[0], None)
@@ -90,6 +101,8 @@ def test_what_cannot_be_scored_is_said(text: str) -> None:
         Perplexity()(["some/path"], examples)  # type: ignore[list-item]
     with pytest.raises(PliantError, match="window 65 is longer than the model's context of 64"):
         Perplexity(window=65)([reader], examples)
+    with pytest.raises(PliantError, match="has another tokenizer than"):
+        Perplexity()([reader, build("llama-16x2", load_tokenizer("bytes"), 0, context=64)], examples)
     with pytest.raises(PliantError, match="not str"):
         Perplexity()([reader], "text")  # type: ignore[arg-type]
     with torch.no_grad():

@@ -14,9 +14,9 @@ import pytest
 
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
-from pliant.models import Model, build
+from pliant.models import ImageInput, Model, build
 from pliant.objectives import NextToken
-from pliant.scores import Perplexity, Scores, journal, perplexity
+from pliant.scores import SCORES, Perplexity, Score, Scores, context_need, el2n, journal, knownness, perplexity
 from pliant.scores.journal import score_to_file
 
 TEXTS = [f"Number {number} is told. " * (1 + number % 6) for number in range(60)]
@@ -31,7 +31,7 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Model, Any]
     return model, NextToken(data=str(tmp_path / "text.jsonl"), part="all").examples(model, None)  # type: ignore[arg-type]
 
 
-def write(model: Model, examples: Any, out: Path, score: Perplexity | None = None) -> Any:
+def write(model: Model, examples: Any, out: Path, score: Score | None = None) -> Any:
     return score_to_file(score or Perplexity(), [model], examples, out, {"content": "c"})
 
 
@@ -55,7 +55,7 @@ def test_in_parts_as_at_once(scored: Any, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("s.parquet*")] == ["s.parquet"]
 
 
-def killed(monkeypatch: pytest.MonkeyPatch, scored: Any, out: Path, call: int) -> None:
+def killed(monkeypatch: pytest.MonkeyPatch, scored: Any, out: Path, call: int, score: Score | None = None) -> None:
     """Score in a process that is killed at its `call`th write, half of which is on the disk."""
 
     def fsync(handle: int) -> None:
@@ -67,7 +67,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, scored: Any, out: Path, call: int) -
     fsync.calls = 0  # type: ignore[attr-defined]
     with monkeypatch.context() as patched:
         patched.setattr(journal.os, "fsync", fsync)
-        process = multiprocessing.get_context("fork").Process(target=write, args=(*scored, out))
+        process = multiprocessing.get_context("fork").Process(target=write, args=(*scored, out, score))
         process.start()
         process.join(60)
         assert process.exitcode == -signal.SIGKILL
@@ -87,6 +87,37 @@ def test_a_killed_process_loses_no_part_and_none_is_scored_twice(scored: Any, tm
     write(model, examples, out)
     assert len(asked) == parts - 3
     assert out.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+FACTS = [{"question": f"{n} and {n}?", "answer": f"{2 * n}"} for n in range(60)]
+CONTEXTS = [{"context": f"Here {n} is {n + 7}.", "question": f"What is {n}?", "answer": f"It is {n + 7}"} for n in range(40)]
+DATA = {"label": "builtin:digits", "knownness": FACTS, "context_need": CONTEXTS}
+
+
+@pytest.mark.parametrize("kind", ["el2n", "grand", "grand_last_layer", "knownness", "context_need"])
+def test_each_score_goes_on_to_the_same_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLIANT_CACHE", str(tmp_path / "cache"))
+    for module, size in ((el2n, 60), (knownness, 15), (context_need, 400)):
+        monkeypatch.setattr(module, "PART", size)
+    score = SCORES.parse(kind)
+    data = DATA.get(kind, DATA["label"])
+    if isinstance(data, list):
+        model = build("llama-16x1", load_tokenizer("ascii"), 0, context=128)
+        (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, data)))
+        data = str(tmp_path / "t.jsonl")
+    else:
+        labels = tuple(str(number) for number in range(10))
+        model = build("mlp-16x1", seed=0, images=ImageInput((8, 8), 1, (0.0,), (1.0,)), labels=labels)
+    part = "heldout" if data == "builtin:digits" else "all"
+    examples = score.source({"data": data, "part": part}, "--data").examples(model, None)
+    parts = len(score.scoring([model], examples).work)
+    assert parts > 3
+    write(model, examples, tmp_path / "whole.parquet", score)
+    killed(monkeypatch, (model, examples), tmp_path / "s.parquet", 3, score)
+    left = tmp_path / "s.parquet.unfinished"
+    assert journal._left(left, left.read_bytes().split(b"\n")[0].decode())[0] == 2  # pyright: ignore[reportPrivateUsage]
+    write(model, examples, tmp_path / "s.parquet", score)
+    assert (tmp_path / "s.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
 def test_what_another_command_left_is_not_taken_for_its_own(scored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,6 +194,8 @@ def test_within_each_value_of_a_field(tmp_path: Path) -> None:
     told = select(tmp_path / "s.parquet", Band.parse("20%", "high"), tmp_path / "kept", by="domain")
     assert read(tmp_path / "kept" / "data" / "d.jsonl") == rows[24:]
     assert {name: (row["kept"], row["of"]) for name, row in told["by_source"].items()} == {"a": (3, 15), "b": (3, 15)}
+    half = select(tmp_path / "s.parquet", Band.parse("50%", "low"), tmp_path / "tokens", tokens=True)
+    assert abs(half["tokens_kept"] - half["tokens_of"] / 2) <= max(len(row["text"]) for row in rows) / 2
     form = json.loads((tmp_path / "kept" / "selection.json").read_text())
     for part in ("by_source", "by_length", "by_tokens"):
         for name in ("kept", "of", "tokens_kept", "tokens_of"):

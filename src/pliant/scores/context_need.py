@@ -24,11 +24,10 @@ from pliant.data.contexts import Contexts
 from pliant.data.sequences import Sequences
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
-from pliant.measures.measure import check_loaded
 from pliant.objectives.answers import AnswerExamples
 from pliant.progress import remark
 from pliant.scores.perplexity import PART
-from pliant.scores.score import Rows, Score, Scoring
+from pliant.scores.score import Rows, Score, Scoring, check_readers
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ class ContextNeed(Score):
             raise PliantError(f"context_need scores answers with contexts, not {type(examples).__name__}")
         if not models:
             raise PliantError("context_need needs a model: the one that is to be fine-tuned")
-        for model in models:
-            check_loaded(model)
+        check_readers(models)
         found = examples.sequences
         starts = np.unique(np.append(np.searchsorted(found.offsets[::2], np.arange(0, int(found.offsets[-1]), PART)), len(found) // 2))
         starts = np.unique(np.append(0, starts))

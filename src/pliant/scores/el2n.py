@@ -20,11 +20,10 @@ import numpy as np
 from pydantic import Field
 
 from pliant.errors import PliantError
-from pliant.measures.measure import check_loaded
 from pliant.models.modules import evaluating
 from pliant.objectives.labelled import LabelledExamples
 from pliant.progress import progress
-from pliant.scores.score import Rows, Score, Scoring
+from pliant.scores.score import Rows, Score, Scoring, check_readers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,8 +70,8 @@ def labelled_scoring(
         raise PliantError(f"{score.kind} scores examples with labels, of the objective label, not {type(examples).__name__}")
     if not models:
         raise PliantError(f"{score.kind} needs a model that was trained for a little while; better ten of them")
+    check_readers(models)
     for model in models:
-        check_loaded(model)
         if model.labels != models[0].labels:
             raise PliantError(
                 f"{model.checkpoint.address} has other labels than {models[0].checkpoint.address}; score with models of one task"

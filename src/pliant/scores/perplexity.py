@@ -23,11 +23,11 @@ from pydantic import Field
 from pliant.data import Packed
 from pliant.errors import PliantError
 from pliant.measures.likelihood import sequence_losses
-from pliant.measures.measure import check_loaded, documents
+from pliant.measures.measure import documents
 from pliant.measures.windows import LONGEST_WINDOW
 from pliant.numbers import Count
 from pliant.objectives.next_token import Crops
-from pliant.scores.score import Rows, Score, Scoring
+from pliant.scores.score import Rows, Score, Scoring, check_readers
 
 if TYPE_CHECKING:
     from pliant.models import Model
@@ -65,8 +65,7 @@ class Perplexity(Score):
     def _length(self, models: Sequence[Model]) -> int:
         if not models:
             raise PliantError("perplexity needs a model to read the text with")
-        for model in models:
-            check_loaded(model)
+        check_readers(models)
         context = min(model.context for model in models)
         if self.window is not None and self.window > context:
             raise PliantError(f"window {self.window} is longer than the model's context of {context} tokens")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pliant.errors import PliantError
+from pliant.measures.measure import check_loaded
 from pliant.spec import Spec
 
 if TYPE_CHECKING:
@@ -46,6 +48,16 @@ class Scoring:
     """Scores the examples with these numbers."""
     source: str
     """Where they are from."""
+
+
+def check_readers(models: Sequence[Model]) -> None:
+    """Raises PliantError for what is no loaded model, and for a tokenizer other than the first model's, which made the tokens."""
+    for model in models:
+        check_loaded(model)
+        if model.words is not None and models[0].words is not None and model.words.fingerprint != models[0].words.fingerprint:
+            raise PliantError(
+                f"{model.checkpoint.address} has another tokenizer than {models[0].checkpoint.address}; score with each by itself"
+            )
 
 
 class Score(Spec):
