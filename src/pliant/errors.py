@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
+
 CHARACTERS, LINES = 1000, 4
 """What a message shows at most; what is longer loses its middle."""
 
@@ -18,6 +21,15 @@ class PliantError(Exception):
     def within(self, where: str) -> PliantError:
         """The same error, with the place it was found put in front."""
         return type(self)(f"{where}: {self}")
+
+
+@contextlib.contextmanager
+def within(where: str) -> Generator[None]:
+    """Puts the place in front of a PliantError that is raised inside the block."""
+    try:
+        yield
+    except PliantError as error:
+        raise error.within(where) from None
 
 
 def named(error: BaseException) -> str:

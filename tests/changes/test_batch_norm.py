@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pliant.changes import CHANGES
-from pliant.models import ImageInput, Model, build
+from pliant.changes import CHANGES, Merge
+from pliant.models import ImageInput, Model, build, load, save
 from pliant.models.batch_norm import norms_with_statistics, reestimate
+from pliant.models.stored_model import StoredModel
 
 
 def trained(seed: int = 0) -> Model:
@@ -54,3 +55,42 @@ def test_fresh_statistics_mend_what_noise_did_to_activations() -> None:
             spread[mended] = float(seen[0].var((0, 2, 3)).mean())
     assert spread[True] == pytest.approx(1, abs=0.02)
     assert abs(spread[False] - 1) > 0.1
+
+
+def test_a_merge_takes_statistics_anew_where_examples_are_given(tmp_path, capsys) -> None:
+    """Of the first layer they are the moments of its inputs; of the others, what the merged layers below make of the examples."""
+    digits = {"label": {"data": "builtin:digits"}}
+    labels = [str(digit) for digit in range(10)]
+    model, other = (build("resnet-8x8", images=ImageInput((8, 8), 1), labels=labels, seed=seed) for seed in (0, 1))
+    with torch.no_grad():
+        for p in other.network.parameters():
+            p.mul_(1.5)
+    save(other, tmp_path / "other")
+    save(model, tmp_path / "base")
+    form = {"with": str(tmp_path / "other"), "method": "task_arithmetic", "weight": 0.5}
+    plain, renewed = Merge.parse(form), Merge.parse({**form, "statistics": digits})
+    before, held = statistics(model), model.weights()
+    with plain.applied(model) as merged:
+        assert all(torch.equal(one, other) for one, other in zip(statistics(merged), before, strict=True))
+        weights = [p.clone() for p in merged.network.parameters()]
+    assert "take them anew on examples with statistics" in capsys.readouterr().err
+    with renewed.applied(model) as merged:
+        assert all(torch.equal(one, other) for one, other in zip(merged.network.parameters(), weights, strict=True))
+        first, *_ = norms_with_statistics(merged.network)
+        seen: list[torch.Tensor] = []
+        handle = first.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+        examples = renewed.statistics.examples(merged, None)
+        merged.network.eval()
+        with torch.no_grad():
+            for number in range(50):
+                merged.network(**examples.batch(number, 64, 0).inputs)
+        handle.remove()
+        assert torch.allclose(first.running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0), atol=1e-5)
+        assert torch.allclose(first.running_var, torch.stack([x.var((0, 2, 3)) for x in seen]).mean(0), rtol=1e-4)
+        found = merged.weights()
+    assert "batch norm" not in capsys.readouterr().err
+    assert model.weights() == held
+    assert renewed.rewrite(StoredModel(address=str(tmp_path / "base")), tmp_path / "out", 0) is None, "is loaded instead"
+    renewed.save(load(tmp_path / "base"), tmp_path / "out")
+    assert load(tmp_path / "out").weights() == found
+    assert "statistics" not in plain.canonical()

@@ -52,6 +52,12 @@ def test_an_adapter_is_the_same_update_kept_apart(places, pliant, tmp_path):
         (["--adapter", "-o", "out"], "no method here keeps an update apart"),
         ([], "give a new folder for the result with -o"),
         (["--rank", "2", "-o", "out"], "no such option: --rank"),
+        (
+            ["--method", "lora", "--method", "bi_drop", "--dropout", "0.1", "-o", "out"],
+            "--dropout: lora and bi_drop both have this field; give --lora-dropout or --bi-drop-dropout",
+        ),
+        (["--method", "sam", "--rho", "1e30", "-o", "out"], "lower the learning rate, or sam's rho (1e+30)"),
+        (["--method", "lora", "--modules", "q_prj", "-o", "out"], "lora: no linear layer is called 'q_prj'; did you mean 'q_proj'?"),
     ],
 )
 def test_what_can_be_put_right_is_one_line(places, pliant, tmp_path, monkeypatch, options, message):
@@ -60,6 +66,20 @@ def test_what_can_be_put_right_is_one_line(places, pliant, tmp_path, monkeypatch
     assert (code, out) == (2, "")
     assert message in told.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+def test_an_option_of_several_methods_is_given_with_a_name(places, pliant):
+    options = ["--method", "lora", "--lora-dropout", "0.1", "--rank", "2", "--method", "bi_drop", "--bi-drop-dropout", "0.2"]
+    told = json.loads(pliant(*places, *options, "--dry-run", "--json")[1])
+    lora, bi_drop = told["change"]["methods"]
+    assert (lora["dropout"], lora["rank"], bi_drop["dropout"]) == (0.1, 2, 0.2)
+
+
+def test_an_option_of_the_run_that_a_method_has_too_stays_the_runs_and_is_said(places, pliant):
+    code, out, told = pliant(*places, "--method", "ema", "--decay", "0.3", "--dry-run", "--json")
+    change = json.loads(out)["change"]
+    assert (code, change["decay"], change["methods"][0]["decay"]) == (0, 0.3, 0.99)
+    assert "--decay is the run's own; that of ema is --ema-decay" in told
 
 
 def test_a_killed_run_goes_on_where_it_was(places, pliant, tmp_path):

@@ -61,6 +61,35 @@ def test_documents_are_scored_from_the_command_line(pliant: Any, study: Path, tm
     assert len(Scores.read(scores)) == 50
 
 
+def test_no_document_is_missing_without_a_word(pliant: Any, study: Path, tmp_path: Path) -> None:
+    """Each is scored, or counted and listed; what is empty or cannot be read is left out where that is asked for."""
+    text, out = tmp_path / "mixed.jsonl", tmp_path / "s.parquet"
+    told = ["a first text", "a second one", "a first text", "", "x", "a third one"]
+    text.write_text("\n".join([*(json.dumps({"text": each}) for each in told), '{"text"']))
+    wanted = ["score", "perplexity", "--model", tmp_path / "model", "--data", text, "-o", out]
+    code, _, err = pliant(*wanted)
+    assert (code, "mixed.jsonl line 7: is not valid JSON" in err) == (2, True)
+    text.write_text("\n".join(json.dumps({"text": each}) for each in told))
+    code, _, err = pliant(*wanted)
+    assert (code, "line 4: holds no text (1 such in all); --skip-bad leaves those out" in err) == (2, True)
+    assert not list(tmp_path.glob("s.parquet*"))
+    text.write_text("\n".join([*(json.dumps({"text": each}) for each in told), '{"text"']))
+    code, printed, err = pliant(*wanted, "--part", "all", "--skip-bad", "--json")
+    assert code == 0, err
+    said = json.loads(printed)
+    assert said["left_out"] == {"repeated": 1, "without_score": 1, "empty": 1, "unreadable": 1, "not_asked": 0, "reference": 0}
+    assert said["examples"] + sum(said["left_out"].values()) == len(told) + 1
+    listed = [line.split(": ")[0] for line in Path(said["listed"]).read_text().splitlines()]
+    assert sorted(listed) == ["empty", "repeated", "unreadable", "without_score"]
+    code, printed, err = pliant(*wanted[:-1], tmp_path / "train.parquet", "--skip-bad")
+    assert code == 0, err
+    assert "1 is of the part that was not asked for (--part all)\n" in printed
+    code, printed, err = pliant("select", out, "--keep", "100%", "--band", "low", "-o", tmp_path / "kept")
+    assert code == 0, err
+    assert "not chosen from: 1 without a score, 1 that repeat others" in printed
+    assert len((tmp_path / "kept" / "data" / "mixed.jsonl").read_text().splitlines()) == 3
+
+
 def test_what_cannot_be_scored_is_one_line(pliant: Any, early: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "scores.parquet"
     whole = ["--model", early[0], "--data", "builtin:digits", "-o", out]

@@ -42,7 +42,7 @@ def _cache(place, monkeypatch):
 
 def study(place, corpus, measures=("web", "code"), **ladder):
     model = {"preset": "llama-16x1", "tokenizer": "ascii", "context": 16}
-    fields = {"model": model, "corpus": corpus, "tokens": "6k", "batch": 8, "lr": 1e-2, **ladder}
+    fields = {"model": model, "corpus": corpus, "tokens": 5120, "batch": 8, "lr": 1e-2, **ladder}
     read = {name: {"loss": {"data": str(place / f"{name}.jsonl"), "samples": 32}} for name in measures}
     return {"name": "s", "checkpoints": {"ladder": fields}, "measures": read, "seeds": [0, 1]}
 
@@ -80,7 +80,7 @@ def scores(place):
     """Of web and junk together, by a model that knows web."""
     corpus = Corpus.parse(str(place / "both.jsonl"))
     fields = study(place, str(place / "web.jsonl"))["checkpoints"]["ladder"]
-    (rung,) = TrainedLadder.parse(fields | {"tokens": "12k"}).rungs(0, place / "reference")
+    (rung,) = TrainedLadder.parse(fields | {"tokens": "8k"}).rungs(0, place / "reference")
     model, objective = load(rung.train()), NextToken(data=corpus)
     further = {"objective": objective.canonical(), "content": corpus.fingerprint()}
     score_to_file(Perplexity(), [model], objective.examples(model, None), place / "scores.parquet", further)
@@ -105,7 +105,7 @@ def test_the_band_without_junk_trains_the_better_model_of_the_target(place, scor
 
 
 def test_pools_are_chosen_by_the_law_fitted_to_short_runs_on_each(place, monkeypatch):
-    monkeypatch.setattr("pliant.laws.fit", partial(fit, bootstrap=20))
+    monkeypatch.setattr("pliant.laws.fit", partial(fit, bootstrap=20, fix={"a": 1.0}))
     corpus = {"mixture": {name: str(place / f"{name}.jsonl") for name in ("web", "junk")}}
     wanted = Study.parse(study(place, corpus, measures=("web",), tokens=["2k", "4k", "8k", "12k"]) | {"seeds": [0]})
     found = pools(wanted, place / "pools", 10_000, workers=0)

@@ -60,9 +60,11 @@ def test_arms_try_rates_around_the_usual_and_strengths_by_turns():
     both = parse_arms([["lora", {"sfa": {"beta": 0.5}}], {"lora": {"rank": [2, 3]}}])
     assert [arm.name for arm in both] == ["lora + sfa beta 0.5", "lora rank [2, 3]"]
     assert (len(both[0].choices), len(both[1].choices)) == (3, 2)
+    assert [methods[0].rho for methods in parse_arms("sam")[0].choices] == [0.01, 0.05, 0.2]  # where it is named
     names = [arm.name for arm in parse_arms(None)]
     assert names[0] == "full"
     assert {"lora", "sfa", "l2_start"} <= set(names)
+    assert not {"sam", "bi_drop", "activation_penalty"} & set(names), "only where they are named"
     assert "ewc" not in names, "its old data is the user's to give"
 
 

@@ -14,7 +14,8 @@ from pliant.cli.measure import measure_command
 from pliant.errors import PliantError
 from pliant.ledger import Ledger
 from pliant.measures import Loss, Measure, Reading
-from pliant.measures.measure import by_metric, joined
+from pliant.measures.measure import by_metric
+from pliant.measures.shares import joined
 from pliant.models import build, save
 from pliant.models.ladder import Loading
 from pliant.statistics import cluster_numbers, clustered_error, joint_clusters

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
 from pliant.measures import Loss, Measure, Reading
-from pliant.measures.measure import joined
-from pliant.measures.shares import clusters, share_numbers
+from pliant.measures.shares import clusters, joined, share_numbers
 from pliant.statistics import clustered_error
 
 

@@ -136,3 +136,26 @@ def test_adapter_checkpoints_of_the_trainer_are_rungs(base, adapter, tmp_path):
     assert {rung.checkpoint.params for rung in rungs} == {load(base).checkpoint.params}
     with rungs[2].open() as model:
         assert (model.checkpoint.steps, model.checkpoint.name) == (1000, str(tmp_path / "run" / "checkpoint-1000"))
+
+
+def test_an_adapter_that_was_dropped_on_the_way_is_said(base, adapter, capsys, monkeypatch):
+    """Base plus change, worked out from the two files; an update of nothing, of one layer, and a merge that is none."""
+    _, folder = adapter
+    tensors = load_file(folder / WEIGHTS)
+    plain, merged = (dict(load(place).network.named_parameters()) for place in (base, folder))
+    for name, before in plain.items():
+        path = f"base_model.model.{name.removesuffix('.weight')}.lora_"
+        change = (
+            8 / 2 * tensors[f"{path}B.weight"] @ tensors[f"{path}A.weight"] if f"{path}A.weight" in tensors else torch.zeros_like(before)
+        )
+        assert torch.allclose(merged[name], before + change, atol=1e-6), name
+        assert bool(change.any()) == name.endswith(("q_proj.weight", "down_proj.weight"))
+    assert "as before" not in capsys.readouterr().err
+    first = min(name for name in tensors if ".lora_B." in name)
+    save_file(tensors | {first: torch.zeros_like(tensors[first])}, folder / WEIGHTS, {"format": "pt"})
+    load(folder)
+    assert "leaves model.layers.0.mlp.down_proj of 4 layers as before" in capsys.readouterr().err
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    monkeypatch.setattr("peft.tuners.lora.layer.Linear.merge", lambda *_, **__: None)  # as a library does that forgets to
+    load(folder)
+    assert f"{folder} leaves every layer as before: its update is zero there" in capsys.readouterr().err

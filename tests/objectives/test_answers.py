@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from interrupted import goes_on
 from pliant.data import load_tokenizer
 from pliant.data.pretrained import PretrainedTokenizer
 from pliant.data.table import Table
 from pliant.errors import PliantError
-from pliant.methods import Method
 from pliant.models import build
 from pliant.objectives import OBJECTIVES, Answers
 from pliant.train import Recipe, train
@@ -124,29 +124,8 @@ def test_every_example_comes_once_an_epoch(table, records):
     assert (examples.batch(7, 5, seed=1).numbers == seen[35:40]).all()
 
 
-class Stop(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
 def test_a_killed_run_goes_on_bit_for_bit(table, records, tmp_path):
-    recipe = Recipe(lr=1e-2, steps=12, batch=3, accumulate=2)
-
-    def trained(at, folder):
-        subject = model()
-        log = train(subject, table(records), recipe, methods=[Stop(at=at)], folder=folder, save_every=0, quiet=True)
-        return subject.weights(), log.losses
-
-    whole, losses = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(6, tmp_path / "state")
-    assert trained(99, tmp_path / "state") == (whole, losses)
+    losses = goes_on(model, table(records), Recipe(lr=1e-2, steps=12, batch=3, accumulate=2), tmp_path / "state")
     assert losses[-1] < losses[0] - 0.5
 
 

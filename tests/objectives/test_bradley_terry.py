@@ -1,30 +1,21 @@
 """Rewards of pairs: each loss by hand, on causal trunks with a head of one number; the measure; and a killed run that goes on."""
 
 import copy
-import json
 from math import exp, log
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from interrupted import goes_on
 from pliant.changes import Finetune
 from pliant.data import load_tokenizer
 from pliant.errors import PliantError
 from pliant.measures import Preference
-from pliant.methods import Method
 from pliant.models import build, load, save
 from pliant.models.heads import fitted
 from pliant.objectives import OBJECTIVES, BradleyTerry
 from pliant.train import Recipe, train
-
-
-@pytest.fixture
-def table(tmp_path, cache):
-    path = tmp_path / "pairs.jsonl"
-    records = [{"prompt": f"Is {n} even?", "chosen": "yes" * (1 + n % 3), "rejected": "no" * (1 + n % 4)} for n in range(14)]
-    path.write_text("\n".join(map(json.dumps, records)))
-    return str(path)
 
 
 def trunk(seed=0):
@@ -43,8 +34,8 @@ def by_hand(model, ids):
 
 
 @pytest.mark.parametrize(("margin", "centering"), [(0.0, 0.0), (0.5, 0.01)])
-def test_losses_are_the_formula_by_hand(table, margin, centering):
-    model, objective = rewarding(), BradleyTerry(data=table, part="all", margin=margin, centering=centering)
+def test_losses_are_the_formula_by_hand(pairs, margin, centering):
+    model, objective = rewarding(), BradleyTerry(data=pairs, part="all", margin=margin, centering=centering)
     examples = objective.examples(model, None)
     batch = examples.batch(0, 6, seed=0)
     with torch.no_grad():
@@ -56,50 +47,29 @@ def test_losses_are_the_formula_by_hand(table, margin, centering):
         assert found.output[row].tolist() == pytest.approx([chosen, rejected], abs=1e-6)
 
 
-def test_equal_rewards_cost_the_logarithm_of_two(table):
-    model, objective = rewarding(), BradleyTerry(data=table, part="all")
+def test_equal_rewards_cost_the_logarithm_of_two(pairs):
+    model, objective = rewarding(), BradleyTerry(data=pairs, part="all")
     with torch.no_grad():
         model.network.score.weight.zero_()
         found = objective.losses(model.network, objective.examples(model, None).batch(0, 14, seed=0))
     assert torch.allclose(found.values, torch.tensor(log(2.0)), atol=1e-7)
 
 
-class Cease(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
-def test_a_killed_run_goes_on_bit_for_bit(table, tmp_path):
+def test_a_killed_run_goes_on_bit_for_bit(pairs, tmp_path):
     """From a language model, whose fresh head is the seed's."""
-    recipe = Recipe(lr=1e-2, steps=12, batch=3, accumulate=2)
-
-    def trained(at, folder):
-        subject = trunk()
-        log = train(subject, BradleyTerry(data=table, part="all"), recipe, methods=[Cease(at=at)], folder=folder, save_every=0, quiet=True)
-        return subject.weights(), log.losses
-
-    whole, losses = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(6, tmp_path / "state")
-    assert trained(99, tmp_path / "state") == (whole, losses)
+    losses = goes_on(trunk, BradleyTerry(data=pairs, part="all"), Recipe(lr=1e-2, steps=12, batch=3, accumulate=2), tmp_path / "state")
     assert losses[-1] < losses[0] - 0.3
 
 
-def test_a_reward_model_is_measured_saved_and_loaded_by_transformers(table, tmp_path):
-    subject, data = trunk(), BradleyTerry(data=table, part="all")
+def test_a_reward_model_is_measured_saved_and_loaded_by_transformers(pairs, tmp_path):
+    subject, data = trunk(), BradleyTerry(data=pairs, part="all")
     train(subject, data, Recipe(lr=1e-2, steps=20, batch=7), quiet=True)
-    readings = {reading.metric: reading for reading in Preference(data=table).readings(subject)}
+    readings = {reading.metric: reading for reading in Preference(data=pairs).readings(subject)}
     assert readings["preference"].estimate().value == 1.0
     save(subject, tmp_path / "reward")
     plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward")
     assert plain.config.num_labels == 1
-    again = {reading.metric: reading for reading in Preference(data=table).readings(load(tmp_path / "reward"))}
+    again = {reading.metric: reading for reading in Preference(data=pairs).readings(load(tmp_path / "reward"))}
     assert again["preference_margin"].values == pytest.approx(readings["preference_margin"].values, abs=1e-5)
     margins = []
     examples = data.examples(subject, None)
@@ -111,8 +81,8 @@ def test_a_reward_model_is_measured_saved_and_loaded_by_transformers(table, tmp_
     assert readings["preference_margin"].values == pytest.approx(margins, abs=1e-5)
 
 
-def test_what_has_no_reward_is_one_line(table, tmp_path):
-    model, objective = rewarding(), BradleyTerry(data=table, part="all")
+def test_what_has_no_reward_is_one_line(pairs, tmp_path):
+    model, objective = rewarding(), BradleyTerry(data=pairs, part="all")
     batch = objective.examples(model, None).batch(0, 2, seed=0)
     embeds = copy.copy(batch)
     object.__setattr__(embeds, "inputs", {"inputs_embeds": torch.zeros(2, 2, 5, 16)})
@@ -120,11 +90,11 @@ def test_what_has_no_reward_is_one_line(table, tmp_path):
         objective.losses(model.network, embeds)
     save(trunk(), tmp_path / "before")
     with pytest.raises(PliantError, match="its rewards have no reference"):
-        Preference(data=table, reference=str(tmp_path / "before")).readings(model)
+        Preference(data=pairs, reference=str(tmp_path / "before")).readings(model)
 
 
-def test_it_is_a_kind_like_any_other(table):
-    objective = OBJECTIVES.parse({"bradley_terry": {"data": table, "margin": 0.1}})
-    assert objective == BradleyTerry(data=table, margin=0.1)
+def test_it_is_a_kind_like_any_other(pairs):
+    objective = OBJECTIVES.parse({"bradley_terry": {"data": pairs, "margin": 0.1}})
+    assert objective == BradleyTerry(data=pairs, margin=0.1)
     assert "objective bradley_terry" in Finetune(objective=objective, lr=1e-3).title()
     assert "the larger reward" in objective.told()

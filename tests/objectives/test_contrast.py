@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM
 
+from interrupted import goes_on
 from pliant.changes import Finetune
 from pliant.data import Corpus, load_tokenizer
 from pliant.errors import PliantError
-from pliant.methods import Method
 from pliant.models import Checkpoint, Model, build
 from pliant.objectives import OBJECTIVES, Contrast, found_in
 from pliant.objectives.contrast import pooled
@@ -113,29 +113,8 @@ def test_a_row_alone_is_refused_unless_it_has_hard_negatives(tmp_path, cache):
     train(causal(), Contrast(data=str(path), part="all"), Recipe(lr=1e-3, steps=2, batch=1), quiet=True)
 
 
-class Halt(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
 def test_a_killed_run_goes_on_bit_for_bit(table, tmp_path):
-    recipe = Recipe(lr=1e-2, steps=12, batch=4, accumulate=2)
-
-    def trained(at, folder):
-        subject = causal()
-        log = train(subject, Contrast(data=table, part="all"), recipe, methods=[Halt(at=at)], folder=folder, save_every=0, quiet=True)
-        return subject.weights(), log.losses
-
-    whole, losses = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(6, tmp_path / "state")
-    assert trained(99, tmp_path / "state") == (whole, losses)
+    losses = goes_on(causal, Contrast(data=table, part="all"), Recipe(lr=1e-2, steps=12, batch=4, accumulate=2), tmp_path / "state")
     assert losses[-1] < losses[0] - 0.5
 
 

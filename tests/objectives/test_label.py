@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from interrupted import goes_on
 from pliant.attacks import Pgd
 from pliant.changes import CHANGES, Finetune
 from pliant.data import Corpus, load_tokenizer
@@ -14,7 +15,6 @@ from pliant.data.images import Images
 from pliant.data.labelled_texts import LabelledTexts
 from pliant.data.pretrained import PretrainedTokenizer
 from pliant.errors import PliantError
-from pliant.methods import Method
 from pliant.models import Checkpoint, Model, build, load, save, with_head
 from pliant.models.heads import fitted
 from pliant.objectives import OBJECTIVES, Label, NextToken, Regression, found_in
@@ -215,17 +215,6 @@ def test_wrong_labels_are_a_fixed_set_that_training_sees(table):
         Label(data=soft, noise={"fraction": 0.3}).examples(with_head(tiny(), "sequence", ["0", "1"]), None)
 
 
-class Stop(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
 @pytest.mark.parametrize("objective", ["label", "regression", "images"])
 def test_a_killed_run_goes_on_bit_for_bit(objective, table, tmp_path):
     if objective == "images":  # with batch norm, whose statistics are part of the state
@@ -235,17 +224,7 @@ def test_a_killed_run_goes_on_bit_for_bit(objective, table, tmp_path):
         learned, make = Label(data=table(coloured())), tiny
     else:
         learned, make = Regression(data=table([{"text": f"text {n}", "score": n / 50} for n in range(50)])), tiny
-    recipe = Recipe(lr=1e-2, steps=12, batch=4, accumulate=2)
-
-    def trained(at, folder):
-        subject = make()
-        log = train(subject, learned, recipe, methods=[Stop(at=at)], folder=folder, save_every=0, quiet=True)
-        return subject.weights(), log.losses
-
-    whole, losses = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(6, tmp_path / "state")
-    assert trained(99, tmp_path / "state") == (whole, losses)
+    goes_on(make, learned, Recipe(lr=1e-2, steps=12, batch=4, accumulate=2), tmp_path / "state")
 
 
 def test_images_are_told_apart_by_their_source_and_learned():

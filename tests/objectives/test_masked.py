@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer, RobertaConfig, RobertaForMaskedLM
 
+from interrupted import goes_on
 from pliant.data import Corpus, load_tokenizer, packed
 from pliant.data.pretrained import PretrainedTokenizer
 from pliant.errors import PliantError
 from pliant.measures import MaskedLoss
-from pliant.methods import Method
 from pliant.models import Checkpoint, Model, build, load, save, with_head
 from pliant.objectives import Masked
 from pliant.objectives.masking import Frame, draws
@@ -68,29 +68,8 @@ def test_batches_depend_on_seed_and_step_alone(source):
     assert not torch.equal(first.targets, other.targets)
 
 
-class Stop(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
 def test_it_learns_and_a_killed_run_goes_on_bit_for_bit(source, tmp_path):
-    recipe = Recipe(lr=1e-2, steps=40, batch=16)
-
-    def trained(at, folder):
-        subject = small()
-        log = train(subject, Masked(data=source), recipe, methods=[Stop(at=at)], folder=folder, save_every=0, quiet=True)
-        return subject.weights(), log.losses
-
-    whole, losses = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(17, tmp_path / "state")
-    assert trained(99, tmp_path / "state") == (whole, losses)
+    losses = goes_on(small, Masked(data=source), Recipe(lr=1e-2, steps=40, batch=16), tmp_path / "state", at=17)
     assert np.mean(losses[-5:]) < losses[0] - 1
 
 

@@ -31,8 +31,8 @@ def files_in(folder: Path) -> int:
 def content(folder: Path) -> tuple[list[dict], list[dict]]:
     """Everything but timings."""
     ledger = Ledger(folder)
-    records = ledger.sql("select * exclude (seconds) from records order by key, draw").to_pylist()
-    return records, ledger.sql("select * from samples order by key, draw, sample").to_pylist()
+    records = ledger.sql("select * exclude (seconds) from records order by key, metric, draw").to_pylist()
+    return records, ledger.sql("select * from samples order by key, metric, draw, sample").to_pylist()
 
 
 def kill_and_resume(form: dict, place: Path, kills: int, workers: int, seed: int) -> list[int]:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from interrupted import goes_on
 from pliant.data import load_tokenizer
-from pliant.methods import Method
 from pliant.models import build
-from pliant.train import Recipe, train
+from pliant.train import Recipe
 from pliant.train.optimizers import OPTIMIZERS
 from small_text import given
 
@@ -50,31 +50,11 @@ def test_decay_is_apart_from_the_gradient(form):
     assert run(form, [[0, 0]] * 3, decay=0.5) == pytest.approx([0.95**3, -2 * 0.95**3])
 
 
-class Stop(Method):
-    at: int
-
-    def after_step(self, run, state):
-        if run.step == self.at:
-            raise KeyboardInterrupt
-
-    def canonical(self):
-        return {"kind": self.kind}
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "lion", {"sgd": {"momentum": 0.5, "nesterov": True}}])
 @pytest.mark.parametrize("schedule", ["steps", "triangle", "inverse_sqrt"])
 def test_a_killed_run_goes_on(text, tmp_path, optimizer, schedule):
     recipe = Recipe(lr=1e-3, steps=12, batch=4, length=16, optimizer=optimizer, schedule=schedule)
-
-    def trained(at, folder):
-        model = build("llama-16x2", load_tokenizer("ascii"))
-        train(model, given(text), recipe, methods=[Stop(at=at)], folder=folder, save_every=0, quiet=True)
-        return model.weights()
-
-    whole = trained(99, None)
-    with pytest.raises(KeyboardInterrupt):
-        trained(5, tmp_path)
-    assert trained(99, tmp_path) == whole
+    goes_on(lambda: build("llama-16x2", load_tokenizer("ascii")), given(text), recipe, tmp_path, at=5)
 
 
 def test_only_another_optimizer_is_part_of_a_recipes_form():

@@ -215,7 +215,8 @@ class Change(Spec):
         Their errors count draws and documents. Raises PliantError where draws are not divided among shares (one reading cannot
         stand for draws that all read the same samples), and as `measure` does.
         """
-        from pliant.measures.measure import by_metric, joined
+        from pliant.measures.measure import by_metric
+        from pliant.measures.shares import joined
 
         if not self.pooled:
             raise PliantError("one reading stands for all draws only with split: true and 4 draws or more")

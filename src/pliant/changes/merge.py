@@ -11,8 +11,9 @@ Cost: reading every checkpoint once or twice, piece by piece; written by `pliant
 one tensor more). Adapters, GGUF and packed weights, and files that name their tensors otherwise, are loaded first, one at a time; in a
 study at every cell.
 What goes wrong: checkpoints from different starts share no basin, whatever their shapes are. Tied tensors are merged once. Norms,
-biases and embeddings are merged as well. Batch norm's statistics have to be taken anew. A small weight may vanish in bfloat16's last
-digit, which is said. TIES and DARE look at one tensor at a time, not at the whole model.
+biases and embeddings are merged as well. Batch norm's statistics fit no merged network: give `statistics`, examples on which they are
+taken anew (the network is then loaded). A small weight may vanish in bfloat16's last digit, which is said. TIES and DARE look at one
+tensor at a time, not at the whole model.
 Source: arXiv 2203.05482 (soups), 2109.01903 (WiSE-FT), 2212.04089 (task arithmetic), 2306.01708 (TIES), 2311.03099 (DARE).
 """
 
@@ -23,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, field_validator, model_serializer, model_validator
 
 from pliant.changes.change import Change
 from pliant.files import cache_folder, workplace
@@ -32,8 +33,10 @@ from pliant.merging.formulas import FORMULAS, Formula, Setting
 from pliant.merging.inputs import check_entries, opened, plain_outline
 from pliant.merging.pieces import FileWeights, NetworkWeights, entries_of
 from pliant.merging.rewrite import rewritten
+from pliant.models.batch_norm import norms_with_statistics, reestimate
 from pliant.models.stored_model import StoredModel
 from pliant.models.weight_files import weight_files
+from pliant.objectives import AnyObjective
 from pliant.progress import remark
 from pliant.spec import Spec
 
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pliant.models import Model
+    from pliant.objectives import Objective
 
     class _WithOthers(Spec):
         """For type checkers."""
@@ -48,6 +52,10 @@ if TYPE_CHECKING:
 else:  # `with` is a word of Python's own, which no class body can declare
     _others = Field(min_length=1, description="The other checkpoints: folders, adapters, .gguf files, hub repositories")
     _WithOthers = create_model("_WithOthers", __base__=Spec, **{"with": (tuple[StoredModel, ...], _others)})
+
+
+STATISTICS_BATCHES, STATISTICS_ROWS = 50, 64
+"""On which batch norm's statistics are taken."""
 
 
 class Merge(_WithOthers, Change):
@@ -67,6 +75,15 @@ class Merge(_WithOthers, Change):
     )
     density: float = Field(1.0, gt=0, le=1, description="Share of the changes that ties and dare_* keep")
     draws: int = Field(1, ge=1, description="Random choices of dare_* to average over")  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    statistics: AnyObjective | None = Field(
+        None, description="Examples on which batch norm's statistics are taken anew: `label: {data: builtin:digits}`"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_statistics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the statistics that nobody asked for, so that records from before there was a choice keep their keys."""
+        return {name: value for name, value in handler(self).items() if name != "statistics" or value is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -139,7 +156,19 @@ class Merge(_WithOthers, Change):
             pieces = blended(base, others, base.entries, self.formula, self.setting(seed, draw), account)
             for name, begin, piece in pieces:
                 base.write(name, begin, piece)
+        if self.statistics is not None:
+            self._renew(self.statistics, model, seed)
+            account.statistics = 0
         self._told(account, base.address)
+
+    def _renew(self, objective: Objective, model: Model, seed: int) -> None:
+        """Batch norm's running statistics of the weights as they are now."""
+        if not norms_with_statistics(model.network):
+            remark(f"{model.checkpoint.address} has no statistics of batch norm to be taken anew")
+            return
+        examples = objective.examples(model, None)
+        batches = (examples.batch(number, STATISTICS_ROWS, seed).to(model.device) for number in range(STATISTICS_BATCHES))
+        reestimate(model.network, (batch.inputs for batch in batches))
 
     @contextmanager
     def _opened(self, model: Model) -> Generator[list[FileWeights]]:
@@ -150,7 +179,9 @@ class Merge(_WithOthers, Change):
             yield found
 
     def rewrite(self, named: StoredModel, folder: Path, seed: int) -> dict[str, Any] | None:
-        """Piece by piece, where the model's files hold its tensors as they are."""
+        """Piece by piece, where the model's files hold its tensors as they are, and nothing has to be put through the network."""
+        if self.statistics is not None:
+            return None
         found = rewritten(named, self.others, self.formula, self.setting(seed, 0), folder)
         if found is None:
             return None

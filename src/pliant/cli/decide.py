@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from pliant.cli.change import JsonOption
 from pliant.cli.decide_between import between_command
 from pliant.cli.decide_data import data_command
+from pliant.cli.decide_losses import losses_command
 from pliant.cli.decide_method import method_command
 from pliant.cli.fields import spec_command
 from pliant.cli.output import print_json
@@ -45,6 +46,7 @@ decide_app = typer.Typer(
 
 decide_app.command("between")(between_command)
 decide_app.command("data")(data_command)
+decide_app.command("losses")(spec_command(losses_command))
 decide_app.command("method")(spec_command(method_command))
 
 

@@ -40,7 +40,7 @@ def spec_command(run: Callable[..., None], leave_out: Collection[str] = (), **ki
             for name, form in given.items()
         }
         for name, spec in specs.items():
-            if unread := [_dashed(field) for field, text in given[name].items() if text is not None and field not in spec.model_fields_set]:
+            if unread := [dashed(field) for field, text in given[name].items() if text is not None and field not in spec.model_fields_set]:
                 remark(f"{', '.join(unread)}: not looked at with these settings of {spec.kind}")
         run(**specs, **options)
 
@@ -83,10 +83,10 @@ def _option(name: str, spec: type[Spec]) -> inspect.Parameter:
     default = field.get_default(call_default_factory=True)
     needed = "(required)" if field.is_required() else f"(default {_shown(default)})" if default is not None else ""
     text = " ".join(part for part in (field.description, needed) if part)
-    dashed, kind = _dashed(name), bool if field.annotation is bool else list[str] if holds_list(field.annotation) else str
+    option, kind = dashed(name), bool if field.annotation is bool else list[str] if holds_list(field.annotation) else str
     if kind is bool and default:
-        dashed = f"{dashed}/--no-{dashed[2:]}"
-    annotation = Annotated[kind | None, typer.Option(dashed, help=text, show_default=False)]
+        option = f"{option}/--no-{option[2:]}"
+    annotation = Annotated[kind | None, typer.Option(option, help=text, show_default=False)]
     return inspect.Parameter(_argument(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
@@ -100,7 +100,8 @@ def _given(value: Any) -> Any:
     return (value[0] if len(value) == 1 else value or None) if isinstance(value, list) else value
 
 
-def _dashed(field: str) -> str:
+def dashed(field: str) -> str:
+    """A field as an option."""
     return f"--{field.replace('_', '-')}"
 
 
@@ -120,7 +121,7 @@ def _read(name: str, text: str | bool | list[str], spec: type[Spec]) -> Any:
     if isinstance(text, list):
         return [_read(name, one, spec) for one in text]
     try:
-        return yaml_option(text, _dashed(name))
+        return yaml_option(text, dashed(name))
     except PliantError:
         if text.startswith(("[", "{")) and str not in members(spec.model_fields[name].annotation):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +11,10 @@ import typer
 
 from pliant.changes import Finetune
 from pliant.cli.change import DeviceOption, JsonOption, ModelOption, check_new
-from pliant.cli.fields import check_texts, yaml_option
+from pliant.cli.fields import check_texts, dashed, yaml_option
 from pliant.cli.output import print_json
 from pliant.errors import PliantError
-from pliant.methods import METHODS
+from pliant.methods import METHODS, Method
 from pliant.models.heads import fitted
 from pliant.models.ladder import Loading
 from pliant.models.save import before_loading
@@ -34,7 +35,9 @@ def finetune_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="New folder for the result", show_default=False)] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="How: a method such as lora, its fields as options (--rank 8); repeat for several", show_default=False),
+        typer.Option(
+            help="How: a method such as lora, its fields as options (--rank 8, or --lora-rank 8); repeat for several", show_default=False
+        ),
     ] = None,
     adapter: Annotated[bool, typer.Option("--adapter", help="Keep the update as an adapter that PEFT loads, not merged")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the data is and what would be learned, and train nothing")] = False,
@@ -54,6 +57,8 @@ def finetune_command(
     from pliant.models.adapters import save_adapter
 
     methods = (*change.methods, *_methods(method or [], context.args))
+    for line in _shared(change, methods):
+        remark(line)
     change = change.model_copy(update={"methods": methods})
     if skip_bad:
         change = _skipping(change)
@@ -116,20 +121,32 @@ def _train(change: Finetune, model: Model, seed: int, unfinished: Path) -> None:
 
 
 def _methods(names: list[str], options: list[str]) -> list[Any]:
-    """The methods by name or YAML; what other options there are, are fields of theirs."""
+    """The methods by name or YAML; other options are fields of those given by name, with the method's name before where two have one.
+
+    Raises PliantError for an option that no method has, and for one that several have.
+    """
     forms = [yaml_option(name, "--method") for name in names]
-    given = _pairs(options)
-    found: list[Any] = []
-    for form in forms:
-        kind = form if isinstance(form, str) else next(iter(form), "") if isinstance(form, dict) else ""
-        fields = METHODS[str(kind)].model_fields
-        own = {name: given.pop(name) for name in list(given) if name in fields} if isinstance(form, str) else {}
-        found.append(METHODS.parse({kind: own} if own else form, "--method"))
-    if given:
-        name = next(iter(given))
-        known = [field for form in found for field in type(form).model_fields]
-        raise PliantError(f"no such option: --{name.replace('_', '-')}; {nearest(name, [*Finetune.model_fields, *known])}")
-    return found
+    kinds = [str(form if isinstance(form, str) else next(iter(form), "") if isinstance(form, dict) else "") for form in forms]
+    fields = {kind: METHODS[kind].model_fields for kind in kinds}
+    own: dict[str, dict[str, Any]] = {form: {} for form in forms if isinstance(form, str)}
+    for name, value in _pairs(options).items():
+        meant = [(kind, field) for kind in own for field in fields[kind] if name in (field, f"{kind}_{field}")]
+        if not meant:
+            known = [field for kind in kinds for field in fields[kind]]
+            raise PliantError(f"no such option: {dashed(name)}; {nearest(name, [*Finetune.model_fields, *known])}")
+        if len(meant) > 1:
+            longer = " or ".join(dashed(f"{kind}_{field}") for kind, field in meant)
+            raise PliantError(f"{dashed(name)}: {' and '.join(kind for kind, _ in meant)} both have this field; give {longer}")
+        kind, field = meant[0]
+        own[kind][field] = value
+    return [METHODS.parse({form: own[form]} if isinstance(form, str) and own[form] else form, "--method") for form in forms]
+
+
+def _shared(change: Finetune, methods: Sequence[Method]) -> Iterator[str]:
+    """Which options are the run's own, where a method has a field of the same name that it was not given."""
+    for method in methods:
+        for field in sorted((change.model_fields_set & set(type(method).model_fields)) - method.model_fields_set):
+            yield f"{dashed(field)} is the run's own; that of {method.kind} is {dashed(f'{method.kind}_{field}')}"
 
 
 def _pairs(options: list[str]) -> dict[str, Any]:

@@ -50,4 +50,6 @@ def select_command(
     ]
     total = ["together", f"{told['kept']:,} of {told['of']:,}", f"{told['tokens_kept']:,} of {told['tokens_of']:,}"]
     print_table([by or "file", "documents", "tokens"], [*rows, total] if len(rows) > 1 else rows)
+    if told["without_score"] or told["repeated"]:
+        print(f"not chosen from: {told['without_score']:,} without a score, {told['repeated']:,} that repeat others")
     print(f"wrote {out}: documents in {out / 'data'}, the card in {out / 'README.md'}")

@@ -20,7 +20,6 @@ from pliant.data.examined import Examined, Marked
 from pliant.data.formats import Format, named
 from pliant.data.rendering import Piece, pieces_of
 from pliant.errors import PliantError
-from pliant.spec import digest
 
 Told = tuple[list[Turn], list[Turn], list[Turn]]
 """The turns as a table of dialogues has them, those with the context, and those without."""
@@ -52,10 +51,6 @@ class Contexts(Examined):
         _read("context", "question", "answer", True),
     )
     holds = "questions with a context, and answers"
-
-    def fingerprint(self) -> str:
-        """Of what the files hold, as such a table: the same file may be one of dialogues too, with other sequences."""
-        return digest(f"contexts {super().fingerprint()}")
 
     def example(self, record: Mapping[str, Any], form: Format) -> Told:
         """Its turns, three times."""

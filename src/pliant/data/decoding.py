@@ -60,6 +60,7 @@ def blocks(path: Path, stream: IO[bytes]) -> Iterator[str]:
         try:
             yield decoder.decode(block)
         except UnicodeDecodeError as error:
+            yield decoder.decode(block[: max(0, error.start + len(block) - len(error.object))])  # for who makes do with what is text
             raise not_utf8(path, lines + bytes(error.object[: error.start]).count(b"\n"), error) from None
         lines += block.count(b"\n")
         held = len(block) - 1 - block.rfind(b"\n") if b"\n" in block else held + len(block)

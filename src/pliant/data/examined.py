@@ -17,6 +17,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from pliant.data.content import contents
 from pliant.data.fields import TEXT_FIELDS
 from pliant.data.formats import Format, check_columns, format_of
+from pliant.data.left_out import Bad, LeftOut, refuse
 from pliant.data.locate import locate
 from pliant.data.located import Located
 from pliant.data.rendering import Piece, chat_template, tokenised
@@ -87,7 +88,11 @@ class Examined(Located):
         return self.size
 
     def fingerprint(self) -> str:
-        """Of what the files hold, and of what is selected."""
+        """Of what the files hold, read as such examples, and of what is selected: the same file may be read as others, too."""
+        return digest(f"{self.kind} {self.held()}")
+
+    def held(self) -> str:
+        """Of what the files hold, whatever it is read as, and of what is selected."""
         selected = [] if self.select is None else [self.select.fingerprint()]
         return digest(json.dumps([_FORMAT, contents(locate(self.source)), self.format, self.skip_bad, *selected]))
 
@@ -95,17 +100,22 @@ class Examined(Located):
         """What its columns are: as `format` says, or as the first record's are called. Raises PliantError where that cannot be told."""
         if self.format is not None:
             return self.formats[self.format]
-        where, record = next(rows(locate(self.source)), ("", None))
-        if record is None:
-            raise PliantError(f"{self.source}: the table is empty")
+        where, record = self.first()
         try:
             return format_of(list(record), self.formats, self.holds)
         except PliantError as error:
             raise error.within(where) from None
 
-    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every record, and where it stands."""
-        return rows(locate(self.source))
+    def first(self) -> tuple[str, Mapping[str, Any]]:
+        """The first record that can be read, and where it stands. Raises PliantError where there is none."""
+        where, record = next(rows(locate(self.source), LeftOut(self.skip_bad).bad), ("", None))
+        if record is None:
+            raise PliantError(f"{self.source}: the table is empty")
+        return where, record
+
+    def records(self, bad: Bad = refuse) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every record, and where it stands; `bad` is told of what cannot be read."""
+        return rows(locate(self.source), bad)
 
     def example(self, record: Mapping[str, Any], form: Format) -> Any:
         """What a record says. Raises PliantError for one that cannot be learned from."""
@@ -128,14 +138,29 @@ class Examined(Located):
         """Whether there is anything left to learn in an example's sequences once they are cut."""
         raise NotImplementedError
 
-    def examined(self, part: Part, skipped: Counter[str], template: Any = None) -> Iterator[tuple[int, Any, list[list[Piece]]]]:
+    def left_out(self, part: Part = "all") -> LeftOut:
+        """What is no example of a part, from a pass over the table: repeats, and what `skip_bad` leaves out. Raises as `examined` does."""
+        found = LeftOut(self.skip_bad)
+        kept = sum(1 for _ in self.examined(part, Counter(), left=found))
+        if self.select is not None:
+            found.counts["not_asked"] += kept - sum(1 for _ in self.chosen(part, Counter()))
+        return found
+
+    def examined(
+        self, part: Part, skipped: Counter[str], template: Any = None, left: LeftOut | None = None
+    ) -> Iterator[tuple[int, Any, list[list[Piece]]]]:
         """The examples of a part with their ids and texts, repeats left out. Raises PliantError that names the line at fault.
 
         Repeats are counted in `skipped`. With `skip_bad`, what cannot be learned from, or what the chat template refuses, is left out and
-        counted there, too.
+        counted there, too; `left` is told where both are.
         """
-        form, size, seen = self.form(), self.size, set[int]()
-        for where, record in self.records():
+        form, size, seen, left = self.form(), self.size, set[int](), left or LeftOut(self.skip_bad)
+
+        def bad(error: PliantError) -> None:
+            left.bad(error)
+            skipped["skipped"] += 1
+
+        for where, record in self.records(bad):
             try:
                 check_columns(record, form)
                 example = self.example(record, form)
@@ -145,11 +170,14 @@ class Examined(Located):
                         yield number, example, self.pieces(example, template)
                     else:
                         skipped["repeated"] += 1
+                        left.add("repeated", f"{where} is there before, with the id {number:016x}")
+                elif number not in seen:
+                    left.counts["not_asked"] += 1
                 seen.add(number)
             except PliantError as error:
                 if not self.skip_bad:
                     raise PliantError(f"{where}: {error}; `skip_bad: true` leaves such records out") from None
-                skipped["skipped"] += 1
+                bad(error.within(where))
 
     def chosen(self, part: Part, skipped: Counter[str], template: Any = None) -> Iterator[tuple[int, Any, list[list[Piece]]]]:
         """Those of `examined` that are selected, the others counted in `skipped` as unselected. Raises PliantError as it does."""

@@ -21,6 +21,7 @@ from pliant.data.content import changed
 from pliant.data.corpus import Corpus
 from pliant.data.decoding import faults
 from pliant.data.fields import Wanted
+from pliant.data.left_out import LeftOut
 from pliant.data.locate import locate
 from pliant.data.readers import LONGEST, pieces, well_formed
 from pliant.data.rows import records
@@ -46,7 +47,7 @@ def write_excerpt(corpus: Corpus, kept: NDArray[np.bool_], folder: Path) -> dict
             target.parent.mkdir(parents=True, exist_ok=True)
             if path.stat().st_size:
                 with faults(path), path.open("rb") as raw:
-                    write_chosen(path, raw, chooser.wanted, chooser, target, len(paths) == 1)
+                    write_chosen(path, raw, chooser.wanted, chooser, target, len(paths) == 1, chooser.left.bad)
             ends[name] = chooser.number
             advance(path.stat().st_size)
     if chooser.number != len(kept):
@@ -58,12 +59,12 @@ class _Chooser:
     """Says of each record in turn whether it is kept: `True`, or the pieces that are."""
 
     def __init__(self, corpus: Corpus, kept: NDArray[np.bool_]) -> None:
-        self.wanted, self.number = Wanted(corpus.field), 0
+        self.wanted, self.number, self.left = Wanted(corpus.field), 0, LeftOut(corpus.skip_bad)
         self._source, self._hashes, self._kept = corpus.source, corpus.split().hashes, kept
 
     def __call__(self, record: Any) -> bool | str:
         """Of the next record."""
-        found = _documents(record if isinstance(record, str) else self.wanted.text(record))
+        found = _found(record, self.wanted, self.left)
         first, self.number = self.number, self.number + len(found)
         mine = self._kept[first : self.number]
         if len(mine) < len(found):
@@ -81,12 +82,23 @@ def said_of_documents(corpus: Corpus, name: str) -> Iterator[str]:
 
     Raises PliantError for text without fields, and for a record that lacks this one.
     """
-    wanted = Wanted(corpus.field)
-    for where, record in records(locate(corpus.source)):
+    wanted, left = Wanted(corpus.field), LeftOut(corpus.skip_bad)
+    for where, record in records(locate(corpus.source), left.bad):
+        found = _found(record, wanted, left)
+        if not found:
+            continue
         if not isinstance(record, Mapping) or name not in record:
             raise PliantError(f"{where}: there is no field {name[:40]!r}")
-        found = _documents(wanted.text(record))
         yield from [str(cast("Mapping[str, Any]", record)[name])] * len(found)
+
+
+def _found(record: Any, wanted: Wanted, left: LeftOut) -> list[str]:
+    """The documents of a record: none of one without text, and of one that is left out."""
+    try:
+        return _documents(record if isinstance(record, str) and not wanted.named else wanted.text(record))
+    except PliantError as error:
+        left.bad(error)
+        return []
 
 
 def _documents(text: str) -> list[str]:

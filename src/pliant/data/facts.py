@@ -26,6 +26,7 @@ from pliant.data.content import contents
 from pliant.data.dialogues import FORMATS, dialogue, text_of
 from pliant.data.examined import Examined
 from pliant.data.formats import Format, named
+from pliant.data.left_out import Bad, refuse
 from pliant.data.locate import locate
 from pliant.data.rendering import Piece
 from pliant.data.rows import rows
@@ -130,13 +131,13 @@ class Facts(Examined):
     def fingerprint(self) -> str:
         """Of what the files hold, and of how it is asked."""
         asked = contents(locate(self.patterns)) if self.patterns is not None else self.templates
-        return digest(f"facts {super().fingerprint()} {asked}")
+        return digest(f"facts {self.held()} {asked}")
 
-    def records(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def records(self, bad: Bad = refuse) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """With the name of the file as relation where no column tells."""
         for path in locate(self.source):
             name = {RELATION[0]: path.name.split(".")[0]}
-            for where, record in rows([path]):
+            for where, record in rows([path], bad):
                 told = "question" in record or any(field in record for field in RELATION)
                 yield where, record if told else {**record, **name}
 

@@ -24,7 +24,6 @@ from pliant.data.label_values import class_label, classes_of, number_label
 from pliant.data.labelled_rows import LabelledRow, LabelledRows, built
 from pliant.data.locate import TABLES, kind_of, locate
 from pliant.data.row_encoding import encoded_rows
-from pliant.data.rows import rows
 from pliant.errors import PliantError
 from pliant.files import cache_folder
 from pliant.spec import digest, nearest
@@ -88,22 +87,16 @@ class LabelledTexts(Examined):
 
     def fingerprint(self) -> str:
         """Of what the files hold, and which columns are read."""
-        return digest(json.dumps([_FORMAT, super().fingerprint(), self.text_column, self.pair_column, self.label_column, self.numbers]))
+        return digest(json.dumps([_FORMAT, self.held(), self.text_column, self.pair_column, self.label_column, self.numbers]))
 
     def form(self) -> Format:
         """Which columns are read: those of the texts, then that of the label. Raises PliantError where that cannot be told."""
-        where, record = self._first()
+        where, record = self.first()
         texts = self._texts()
         label = self.label_column or next((name for name in self.usual_labels if name in record and name not in texts), None)
         if label is None:
             raise PliantError(f"{where}: which column holds labels? There are {', '.join(list(record)[:12])}; name it with `label_column`")
         return self._of_columns((*texts, label))
-
-    def _first(self) -> tuple[str, Mapping[str, Any]]:
-        where, record = next(rows(locate(self.source)), ("", None))
-        if record is None:
-            raise PliantError(f"{self.source}: the table is empty")
-        return where, record
 
     def _texts(self) -> tuple[str, ...]:
         """The columns of the texts."""
@@ -115,7 +108,7 @@ class LabelledTexts(Examined):
 
     def _of_columns(self, names: tuple[str, ...]) -> Format:
         """Raises PliantError for a column that is not there."""
-        where, record = self._first()
+        where, record = self.first()
         if missing := [name for name in names if name not in record]:
             raise PliantError(f"{where}: no field {missing[0][:40]!r}; {nearest(missing[0], record)}")
         return Format("labelled", names, lambda record: record)

@@ -44,6 +44,13 @@ def locate(source: str) -> list[Path]:
     raise PliantError(f"{source}: {_why_nothing(source, found)}")
 
 
+def empty_files(source: str) -> list[Path]:
+    """Files of no bytes that a folder would stand for, did they hold anything."""
+    if source.startswith(("builtin:", "hub:")):
+        return []
+    return sorted({file for path in matching(source) if path.is_dir() for file in _files_of(path, empty=True)})
+
+
 def _why_nothing(source: str, found: list[Path]) -> str:
     """What is wrong with a source that stands for no file."""
     if found and all(path.is_dir() for path in found):
@@ -58,8 +65,8 @@ def _why_nothing(source: str, found: list[Path]) -> str:
     return "no such file or folder" + (f"; {hint}" if hint.startswith("did you mean") else "")
 
 
-def _files_of(path: Path) -> list[Path]:
-    """The files that a path which exists stands for."""
+def _files_of(path: Path, empty: bool = False) -> list[Path]:
+    """The files that a path which exists stands for, or those that are empty."""
     if not path.is_dir():
         return [path] if path.is_file() else []
     if (path / CARD).is_file() and (path / "data").is_dir():
@@ -68,6 +75,9 @@ def _files_of(path: Path) -> list[Path]:
     for root, folders, names in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root, name) for name in names if not name.startswith(".")]
-    found = [file for file in found if file.is_file() and file.stat().st_size > 0]
-    chosen = ([file for file in found if kind_of(file) in kinds] for kinds in (TABLES, LINES))
-    return next(filter(None, chosen), found)
+    full, bare = list[Path](), list[Path]()
+    for file in found:
+        if file.is_file():
+            (full if file.stat().st_size > 0 else bare).append(file)
+    kinds = next((kinds for kinds in (TABLES, LINES) if any(kind_of(file) in kinds for file in full)), None)
+    return [file for file in (bare if empty else full) if kinds is None or kind_of(file) in kinds]

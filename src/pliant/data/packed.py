@@ -146,6 +146,10 @@ class Packed:
         chosen = np.arange(total) if limit is None or limit >= total else np.arange(limit) * total // limit
         return [self._window(int(number), ends, length) for number in chosen]
 
+    def single(self) -> list[str]:
+        """The ids of documents in which there is nothing to predict: those of fewer than two tokens."""
+        return [f"{int(number):016x}" for number in self._documents[np.diff(self.offsets) - self._ends < 2]]
+
     def windows_of(self, documents: range, length: int) -> list[Window]:
         """The windows of the documents with these numbers, in order: none for one of fewer than two tokens."""
         found: list[Window] = []

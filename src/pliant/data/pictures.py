@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from pliant.data.decoded_image import as_channels, decoded_image, resized
 from pliant.data.image_sources import Found
+from pliant.data.left_out import LeftOut
 from pliant.data.once import read_once
 from pliant.data.split import Part, Split
 from pliant.errors import PliantError
@@ -42,6 +44,7 @@ class Pictures:
         """What the labels 0, 1, ... are called; all of the source, whatever part this is."""
         self.counts: dict[str, int] = facts["counts"]
         """What became of the source's images."""
+        self._left: tuple[dict[str, int], list[str]] = facts["left_out"]
         self._content: str = facts["fingerprint"]
         labels = np.load(folder / "labels.npy", mmap_mode="r")
         ids = np.load(folder / "ids.npy", mmap_mode="r")
@@ -67,6 +70,12 @@ class Pictures:
     def fingerprint(self) -> str:
         """Of the pixels and labels of these images, and of what the labels are called."""
         return digest(json.dumps([self._content, self.hashes.tolist()]))
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What of the source is none of these images, and where it stands."""
+        counts, listed = self._left
+        return LeftOut(True, Counter({**counts, "not_asked": self.counts["images"] - len(self)}), list(listed))
 
     def pixels(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(numbers, height, width, channels): a copy of some of the images."""
@@ -116,7 +125,7 @@ def _write(
     shape, first = (0, 0, 0), ""
     labels, ids, content = list[int | str](), array("Q"), hashlib.sha256()
     seen: dict[int, int | str] = {}
-    counts = {"images": 0, "skipped": 0, "repeated": 0}
+    counts, left = {"images": 0, "skipped": 0, "repeated": 0}, LeftOut(skip_bad)
     with (folder / "pixels.bin").open("wb") as stream:
         for item in found:
             try:
@@ -127,9 +136,11 @@ def _write(
                 if not skip_bad:
                     raise PliantError(f"{item.where}: {error}; `skip_bad: true` leaves such images out") from None
                 counts["skipped"] += 1
+                left.bad(error.within(item.where))
                 continue
             if number in seen:
                 counts["repeated"] += 1
+                left.add("repeated", f"{item.where} is there before, with the id {number:016x}")
                 continue
             if not first:
                 shape, first = pixels.shape, item.where
@@ -149,6 +160,7 @@ def _write(
     np.save(folder / "labels.npy", numbers)
     np.save(folder / "ids.npy", np.array(ids, np.uint64))
     facts = {"shape": shape, "classes": classes, "counts": counts, "fingerprint": content.hexdigest()[:16]}
+    facts |= {"left_out": [left.counts, left.listed]}
     (folder / FACTS).write_text(json.dumps(facts))
 
 

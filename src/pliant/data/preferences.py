@@ -31,7 +31,6 @@ from pliant.data.examined import Examined, Marked
 from pliant.data.formats import Format, named
 from pliant.data.rendering import Piece, pieces_of
 from pliant.errors import PliantError
-from pliant.spec import digest
 
 ANSWERS = ("chosen", "rejected")
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
@@ -124,10 +123,6 @@ class Preferences(Examined):
     formats = PREFERENCES
     holds = "a chosen and a rejected answer"
     format: str | None = Field(default=None, description=f"What its columns are: {', '.join(PREFERENCES)}; by default as they are called")
-
-    def fingerprint(self) -> str:
-        """Of what the files hold, read as preferences."""
-        return digest(f"{self.kind} {super().fingerprint()}")
 
     def example(self, record: Mapping[str, Any], form: Format) -> PreferencePair:
         """Both answers."""

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from pliant.data.content import changed, regular
 from pliant.data.decoding import blocks, decompressed, faults, refuse_binary
 from pliant.data.fields import Wanted
+from pliant.data.left_out import LeftOut, tolerated
 from pliant.data.locate import LINES, TABLES, kind_of
 from pliant.data.records import csv_records, json_records
 from pliant.data.tables import table_rows
@@ -26,26 +27,28 @@ SEPARATED = (".csv", ".tsv")
 """Tables that are text."""
 
 
-def read(paths: list[Path], field: str | None, advance: Advance = lambda amount: None) -> Iterator[str]:
+def read(
+    paths: list[Path], field: str | None, advance: Advance = lambda amount: None, left: LeftOut | None = None
+) -> Iterator[str]:  # fmt: skip
     """Every document of the files, without those that hold only white space. `advance` is told the bytes read.
 
-    A document longer than `LONGEST` is cut into pieces, and so is a plain text file that is the whole corpus.
-    Raises PliantError for what cannot be read.
+    A document longer than `LONGEST` is cut into pieces, and so is a plain text file that is the whole corpus. `left` is told of both,
+    and of what cannot be read: without it, or unless it has that left out, PliantError is raised.
     """
-    wanted = Wanted(field)
+    wanted, left = Wanted(field), left or LeftOut()
     for path in paths:
         told, size = 0, regular(path).st_size
         if not size:  # some files of the system's say so and never end
+            left.add("empty", f"{path}: holds no text")
             continue
         with faults(path), path.open("rb") as raw:
-            for text in _texts(path, raw, wanted, alone=len(paths) == 1):
+            for text in tolerated(_texts(path, raw, wanted, len(paths) == 1, left), path, left.rest):
                 position = raw.tell()
                 if position > size:
                     raise changed(path)
                 advance(position - told)
                 told = position
-                if text and not text.isspace():
-                    yield text if text.isascii() else well_formed(text)
+                yield text if text.isascii() else well_formed(text)
             advance(size - told)
     try:
         wanted.check()
@@ -64,25 +67,39 @@ def glance(path: Path) -> None:
             raise PliantError(f"{path}: is damaged or no {kind_of(path)[1:]} file (it begins with nothing but zeros); fetch it again")
 
 
-def _texts(path: Path, raw: BinaryIO, wanted: Wanted, alone: bool) -> Iterator[str]:
+def _texts(path: Path, raw: BinaryIO, wanted: Wanted, alone: bool, left: LeftOut) -> Iterator[str]:
     kind = kind_of(path)
     if kind in TABLES:
         unit, records = "row", table_rows(path, kind, wanted)
     elif kind in LINES:
-        unit, records = "line", json_records(path, decompressed(path, raw))
+        unit, records = "line", json_records(path, decompressed(path, raw), left.bad)
     elif kind in SEPARATED:
-        unit, records = "line", csv_records(path, decompressed(path, raw), wanted)
+        unit, records = "line", csv_records(path, decompressed(path, raw), wanted, left.bad)
     elif wanted.named:
         raise PliantError(f"{path}: is plain text, which has no fields; leave out field: {wanted.named[0][:40]}")
     else:
-        yield from pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST)
+        yield from _noted(pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST), str(path), left)
         return
     for number, record in records:
         try:
             text = wanted.text(record)
         except PliantError as error:
-            raise error.within(f"{path} {unit} {number}") from None
-        yield from pieces((text,), LONGEST)
+            left.bad(error.within(f"{path} {unit} {number}"))
+            continue
+        yield from _noted(pieces((text,), LONGEST), f"{path} {unit} {number}", left)
+
+
+def _noted(found: Iterator[str], where: str, left: LeftOut) -> Iterator[str]:
+    """The pieces of one document that hold text."""
+    count = 0
+    for piece in found:
+        if piece and not piece.isspace():
+            count += 1
+            yield piece
+    if count == 0:
+        left.add("empty", f"{where}: holds no text")
+    elif count > 1:
+        left.add("cut", f"{where}: is long, and is read in {count:,} pieces")
 
 
 def pieces(blocks: Iterable[str], longest: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from pliant.data.decoding import LONGEST_LINE, blocks, lines, not_utf8, text_lines
 from pliant.data.fields import TEXT_FIELDS, Wanted
+from pliant.data.left_out import Bad, refuse
 from pliant.errors import PliantError
 from pliant.spec.yaml import parse_json
 
@@ -17,8 +18,8 @@ LARGEST_LIST = 1 << 30
 _ADVICE = "a file holds one record a line, or one list of records"
 
 
-def json_records(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
-    """The records of a file of JSON lines or of one JSON list, with the line (or place in the list) of each."""
+def json_records(path: Path, stream: IO[bytes], bad: Bad = refuse) -> Iterator[tuple[int, Any]]:
+    """The records of a file of JSON lines or of one JSON list, with the line (or place in the list) of each; `bad` is told of bad lines."""
     first = True
     for number, line in lines(path, stream):
         if first and line.lstrip().startswith(b"["):
@@ -28,7 +29,12 @@ def json_records(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, Any]]:
             yield from enumerate(parsed(path, number, line + rest), 1)
             return
         first = False
-        yield number, parsed(path, number, line.rstrip())
+        try:
+            record = parsed(path, number, line.rstrip())
+        except PliantError as error:
+            bad(error)
+        else:
+            yield number, record
 
 
 def parsed(path: Path, number: int, content: bytes) -> Any:
@@ -46,8 +52,11 @@ def parsed(path: Path, number: int, content: bytes) -> Any:
         raise PliantError(f"{told}; {_ADVICE}") from None
 
 
-def csv_records(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table, with the line on which each ends. The first row names the columns; an empty cell is no text."""
+def csv_records(path: Path, stream: IO[bytes], wanted: Wanted, bad: Bad = refuse) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table, with the line on which each ends. The first row names the columns; an empty cell is no text.
+
+    `bad` is told of rows with more or fewer cells.
+    """
     found = text_lines(blocks(path, stream))
     header = next(found, "")
     csv.field_size_limit(LONGEST_LINE)
@@ -57,11 +66,13 @@ def csv_records(path: Path, stream: IO[bytes], wanted: Wanted) -> Iterator[tuple
         needed = _columns(path, names, wanted)
         for cells in reader:
             if cells and len(cells) != len(names):
-                raise PliantError(
-                    f"{path} line {reader.line_num}: has {len(cells)} cells where the first row has {len(names)}; "
-                    "put cells that hold the separator or a line end between double quotes"
+                bad(
+                    PliantError(
+                        f"{path} line {reader.line_num}: has {len(cells)} cells where the first row has {len(names)}; "
+                        "put cells that hold the separator or a line end between double quotes"
+                    )
                 )
-            if cells:
+            elif cells:
                 yield reader.line_num, {name: cells[place] for name, place in needed.items()}
     except csv.Error as error:
         raise PliantError(f"{path} line {reader.line_num}: is no such table ({error}); a quote may be open since an earlier line") from None

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 from pliant.data.content import regular
 from pliant.data.decoding import decompressed, faults
 from pliant.data.fields import Wanted
+from pliant.data.left_out import Bad, refuse, tolerated
 from pliant.data.locate import LINES, TABLES, kind_of, locate
 from pliant.data.records import csv_records, json_records
 from pliant.data.tables import table_rows
@@ -31,15 +32,17 @@ class Everything(Wanted):
         return list(names)
 
 
-def rows(paths: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def rows(paths: Sequence[Path], bad: Bad = refuse) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every record with the place it stands at (`data.jsonl line 3`).
 
-    Raises PliantError for what cannot be read, for text without fields, and for a record that is no mapping of fields.
+    Raises PliantError for what cannot be read, for text without fields, and for a record that is no mapping of fields, unless `bad` has
+    that left out.
     """
-    for where, record in records(paths):
-        if not isinstance(record, Mapping):
-            raise PliantError(f"{where}: a record must be a mapping of fields, such as question and answer")
-        yield where, record
+    for where, record in records(paths, bad):
+        if isinstance(record, Mapping):
+            yield where, record
+        else:
+            bad(PliantError(f"{where}: a record must be a mapping of fields, such as question and answer"))
 
 
 def first_record(source: str) -> Mapping[str, Any] | None:
@@ -51,23 +54,23 @@ def first_record(source: str) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", record) if isinstance(record, Mapping) else None
 
 
-def records(paths: Sequence[Path]) -> Iterator[tuple[str, Any]]:
-    """The same of records that may be anything."""
+def records(paths: Sequence[Path], bad: Bad = refuse) -> Iterator[tuple[str, Any]]:
+    """The same of records that may be anything; `bad` is told of what cannot be read."""
     for path in paths:
         if not regular(path).st_size:
             continue
         with faults(path), path.open("rb") as raw:
-            unit, found = _rows(path, raw)
-            for number, record in found:
+            unit, found = _rows(path, raw, bad)
+            for number, record in tolerated(found, path, bad):
                 yield f"{path} {unit} {number}", record
 
 
-def _rows(path: Path, raw: BinaryIO) -> tuple[str, Iterator[tuple[int, Any]]]:
+def _rows(path: Path, raw: BinaryIO, bad: Bad) -> tuple[str, Iterator[tuple[int, Any]]]:
     kind = kind_of(path)
     if kind in TABLES:
         return "row", table_rows(path, kind, Everything())
     if kind in LINES:
-        return "line", json_records(path, decompressed(path, raw))
+        return "line", json_records(path, decompressed(path, raw), bad)
     if kind in SEPARATED:
-        return "line", csv_records(path, decompressed(path, raw), Everything())
+        return "line", csv_records(path, decompressed(path, raw), Everything(), bad)
     raise PliantError(f"{path}: is no table of records; give JSONL, JSON, CSV, TSV, Parquet or Arrow")

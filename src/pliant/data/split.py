@@ -31,6 +31,7 @@ class Split:
     hashes: NDArray[np.uint64]
     lengths: NDArray[np.uint32]  # characters
     sides: NDArray[np.uint8]  # 0: repeats an earlier document, 1: train, 2: held out
+    told: bytes = b"[{}, []]"  # what there was besides, as `LeftOut.told` has it
 
     @classmethod
     def of(cls, hashes: NDArray[np.uint64], lengths: NDArray[np.uint32]) -> Split:
@@ -44,6 +45,15 @@ class Split:
             threshold = min(max(int(share * 2**64), int(kept.min()) + 1), int(kept.max()))
             sides[first & (hashes < np.uint64(threshold))] = _HELD_OUT
         return cls(hashes, lengths, sides)
+
+    def repeats(self, part: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers of documents that repeat one of `part`, and of those that they repeat."""
+        numbers = np.flatnonzero(self.sides == _REPEATED)
+        firsts = np.flatnonzero(self.sides != _REPEATED)
+        order = firsts[np.argsort(self.hashes[firsts])]
+        repeated = order[np.searchsorted(self.hashes[order], self.hashes[numbers])] if len(numbers) else numbers
+        inside = self.selected(part)[repeated]
+        return numbers[inside], repeated[inside]
 
     def selected(self, part: Part) -> NDArray[np.bool_]:
         """Which documents belong to `part`. Raises PliantError when the corpus is empty or cannot be split."""

@@ -22,6 +22,10 @@ class Table(Examined):
     holds = "questions and answers"
     format: str | None = Field(default=None, description=f"What its columns are: {', '.join(FORMATS)}; by default as they are called")
 
+    def fingerprint(self) -> str:
+        """Of what the files hold: the first kind of table there was, whose keys do not name it."""
+        return self.held()
+
     @classmethod
     def has(cls, columns: set[str]) -> bool:
         """Not where of two answers one is preferred."""

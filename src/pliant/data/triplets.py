@@ -27,7 +27,6 @@ from pliant.data.examined import Examined, Marked
 from pliant.data.formats import Format, named
 from pliant.data.rendering import Piece
 from pliant.errors import PliantError
-from pliant.spec import digest
 
 if TYPE_CHECKING:
     from pliant.data.tokenizer import Tokenizer
@@ -76,10 +75,6 @@ class Triplets(Examined):
     def has(cls, columns: set[str]) -> bool:
         """Not where another column says whether they belong together."""
         return super().has(columns) and not LABELS & columns
-
-    def fingerprint(self) -> str:
-        """Of what the files hold, read as texts that belong together."""
-        return digest(f"{self.kind} {super().fingerprint()}")
 
     def texts_of_example(self) -> int:
         """Texts that an example has, as far as the first one tells. Raises PliantError for whatever is wrong with it."""

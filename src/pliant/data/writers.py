@@ -15,10 +15,11 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from pliant.data.decoding import blocks, decompressed, lines
 from pliant.data.fields import Wanted
+from pliant.data.left_out import Bad, tolerated
 from pliant.data.locate import LINES, TABLES, kind_of
 from pliant.data.readers import LONGEST, SEPARATED, pieces
 from pliant.data.records import csv_records, delimiter, json_records, parsed
@@ -33,37 +34,41 @@ Choose = Callable[[Any], bool | str]
 """Whether a record (of a plain file: a piece of its text) is kept, or with which text in place of its own; asked once, in order."""
 
 
-def write_chosen(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, alone: bool) -> None:
-    """Writes the chosen records of `path`, open as `raw`, to `target`; `alone` as in `readers.read`.
+def write_chosen(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, alone: bool, bad: Bad) -> None:
+    """Writes the chosen records of `path`, open as `raw`, to `target`; `alone` as in `readers.read`; `bad` is told of what cannot be read.
 
     Raises PliantError for what cannot be read, and for a new text where a record's text is made of several fields.
     """
     kind = kind_of(path)
     if kind == ".parquet":
-        _parquet(path, wanted, choose, target)
+        _parquet(path, wanted, choose, target, bad)
     elif kind in TABLES:
-        _arrow(path, wanted, choose, target)
+        _arrow(path, wanted, choose, target, bad)
     elif kind in LINES:
-        _json(path, raw, wanted, choose, target)
+        _json(path, raw, wanted, choose, target, bad)
     elif kind in SEPARATED:
-        _csv(path, raw, wanted, choose, target)
+        _csv(path, raw, wanted, choose, target, bad)
     else:
-        _text(path, raw, choose, target, alone)
+        _text(path, raw, choose, target, alone, bad)
 
 
-def _json(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path) -> None:
-    listed = decompressed(path, raw).read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+def _json(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
+    listed = cast("Any", decompressed(path, raw)).read1(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
     raw.seek(0)
     with _sink(path, target) as sink:
         if listed:
-            for _, record in json_records(path, decompressed(path, raw)):
+            for _, record in tolerated(json_records(path, decompressed(path, raw)), path, bad):
                 if kept := choose(record):
                     sink.write((b",\n" if sink.used else b"[\n") + _dumped(path, record, wanted, kept))
             if sink.used:
                 sink.write(b"\n]\n")
             return
-        for number, line in lines(path, decompressed(path, raw)):
-            record = parsed(path, number, line.rstrip())
+        for number, line in tolerated(lines(path, decompressed(path, raw)), path, bad):
+            try:
+                record = parsed(path, number, line.rstrip())
+            except PliantError as error:
+                bad(error)
+                continue
             try:
                 kept = choose(record)
             except PliantError as error:
@@ -78,11 +83,11 @@ def _dumped(path: Path, record: Any, wanted: Wanted, kept: bool | str) -> bytes:
     return json.dumps(_with_text(path, record, wanted, kept)).encode()
 
 
-def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path) -> None:
+def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
     mark = delimiter(path, decompressed(path, raw).readline().decode("utf-8-sig", "replace"))
     raw.seek(0)
     with _sink(path, target) as sink:
-        for number, record in csv_records(path, decompressed(path, raw), Everything()):
+        for number, record in tolerated(csv_records(path, decompressed(path, raw), Everything(), bad), path, bad):
             try:
                 kept = choose(record)
             except PliantError as error:
@@ -96,11 +101,17 @@ def _csv(path: Path, raw: Any, wanted: Wanted, choose: Choose, target: Path) -> 
                 sink.write(text.getvalue().encode())
 
 
-def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool) -> None:
+def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool, bad: Bad) -> None:
     """A plain file: copied where all of it is kept."""
     whole = True
+
+    def short(error: PliantError) -> None:
+        nonlocal whole
+        whole = False
+        bad(error)
+
     with _sink(path, target) as sink:
-        for piece in pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST):
+        for piece in tolerated(pieces(blocks(path, decompressed(path, raw)), 0 if alone else LONGEST), path, short):
             if piece and not piece.isspace():
                 if choose(piece):
                     sink.write(piece.encode())
@@ -110,11 +121,11 @@ def _text(path: Path, raw: Any, choose: Choose, target: Path, alone: bool) -> No
         shutil.copyfile(path, target)
 
 
-def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
+def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    batches = _chosen(path, ".parquet", wanted, choose)
+    batches = _chosen(path, ".parquet", wanted, choose, bad)
     first = next(batches, None)
     if first is None:
         return
@@ -131,10 +142,10 @@ def _parquet(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
             writer.write_table(pa.Table.from_batches(held, schema))
 
 
-def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
+def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path, bad: Bad) -> None:
     import pyarrow as pa
 
-    batches = _chosen(path, ".arrow", wanted, choose)
+    batches = _chosen(path, ".arrow", wanted, choose, bad)
     first = next(batches, None)
     if first is None:
         return
@@ -146,11 +157,11 @@ def _arrow(path: Path, wanted: Wanted, choose: Choose, target: Path) -> None:
             writer.write_batch(batch)
 
 
-def _chosen(path: Path, kind: str, wanted: Wanted, choose: Choose) -> Iterator[Any]:
+def _chosen(path: Path, kind: str, wanted: Wanted, choose: Choose, bad: Bad) -> Iterator[Any]:
     """Batches of a table's chosen rows, those that are not empty."""
     import pyarrow as pa
 
-    for batch in table_batches(path, kind, Everything()):
+    for batch in tolerated(table_batches(path, kind, Everything()), path, bad):
         records = batch.select(wanted.columns(batch.schema.names)).to_pylist()
         kept = [choose(record) for record in records]
         if renewed := {row: text for row, text in enumerate(kept) if isinstance(text, str)}:

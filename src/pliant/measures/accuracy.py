@@ -25,7 +25,7 @@ from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.images import Images
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.measure import Measure, Reading, check_loaded
 from pliant.measures.predictions import Predictions
 from pliant.models.modules import evaluating
@@ -81,10 +81,8 @@ class Accuracy(Measure):
         check_loaded(model)
         examples, names, answer = self._asked(model)
         count = min(len(examples.ids), self.samples or len(examples.ids))
-        try:
+        with within(f"{model.checkpoint.address} on {self.data.source}"):
             return examples, names, *class_chances(model, examples, answer, len(names), count, self.batch)
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
 
     def _asked(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Answer]:
         """The examples, the classes in the order of the answers, and what gives logits (rows, classes) for a batch."""

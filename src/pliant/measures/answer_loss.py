@@ -19,7 +19,7 @@ from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.table import Table
-from pliant.errors import PliantError
+from pliant.errors import within
 from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import Measure, Read, Reading, check_loaded
 from pliant.measures.shares import share_numbers
@@ -62,10 +62,8 @@ class AnswerLoss(Measure):
 
     def _read(self, found: Sequences, chosen: Sequence[int], model: Model) -> Sequence[Reading]:
         read = [found.tokens_of(number) for number in chosen]
-        try:
+        with within(f"{model.checkpoint.address} on {self.data.source}"):
             losses = sequence_losses(model.network, [tokens for tokens, _ in read])
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
         answers: Sequence[np.ndarray] = [loss[learned[1:]] for loss, (_, learned) in zip(losses, read, strict=True)]
         reading = Reading(
             metric="answer_loss",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.likelihood import NOT_A_NUMBER
 from pliant.models.modules import evaluating
 from pliant.objectives.next_token import token_losses
@@ -63,10 +63,8 @@ def predicted_rises(model: Model, windows: Sequence[Sequence[int]], displace: Di
             parameter.requires_grad_(True)
         with progress("sensitivity", len(windows)) as advance:
             for window in windows:
-                try:
+                with within(model.checkpoint.address):
                     _log_likelihood_of_own_labels(network, torch.tensor([window], device=model.device), generator).backward()
-                except PliantError as error:
-                    raise error.within(model.checkpoint.address) from None
                 _collect(values, wanted, displace, len(window))
                 advance(1)
     finally:

@@ -8,7 +8,7 @@ the same samples can always be compared pair by pair.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -75,7 +75,7 @@ class Measure(Spec):
         return 0.0
 
     def in_shares(self, model: Model, of: int) -> Sequence[Read]:
-        """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `joined` puts them together.
+        """The measure in `of` parts for `model`, each reading its own share of the samples, in order; `shares.joined` puts them together.
 
         Raises PliantError for fewer samples than shares, and where a measure has no shares: only some write this method.
         """
@@ -230,26 +230,6 @@ def by_metric(times: Sequence[Sequence[Reading]]) -> list[tuple[Reading, ...]]:
         first, then = (", ".join(f"{metric} ({unit}, {better} is better)" for metric, unit, better in found) for found in (told[0], other))
         raise PliantError(f"the measure gave other readings one time than another: {first}; then {then or 'none'}")
     return list(zip(*times, strict=True))
-
-
-def joined(readings: Sequence[Reading]) -> Reading:
-    """The shares of one reading as one, in the order of `Measure.in_shares`.
-
-    Samples of one share count as one cluster; a cluster has the same name in every share.
-    """
-    first = readings[0]
-    if len(readings) == 1:
-        return first
-    clusters = [cluster for reading in readings for cluster in reading.clusters]
-    shares = np.repeat(np.arange(len(readings)), [len(reading.samples) for reading in readings])
-    return replace(
-        first,
-        samples=[sample for reading in readings for sample in reading.samples],
-        values=np.concatenate([reading.values for reading in readings]),
-        weights=np.concatenate([reading.weights for reading in readings]),
-        clusters=joint_clusters(clusters, shares),
-        answers=[answer for reading in readings for answer in reading.answers],
-    )
 
 
 def check_loaded(model: object) -> None:

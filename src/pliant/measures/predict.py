@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pliant.data.asked import Asked
 from pliant.data.problems import ProblemSet
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.accuracy import class_chances
 from pliant.measures.choice import RULES, answer_scores, question_ids
 from pliant.measures.generate import Generate, problem_ids
@@ -73,12 +73,10 @@ class Predict(Measure):
         else:
             examples = LabelledTextRows.unlabelled(self.data.texts(), model, "all")
         count = min(len(examples.ids), self.samples or len(examples.ids))
-        try:
+        with within(f"{model.checkpoint.address} on {self.data.source}"):
             chances, _ = class_chances(
                 model, examples, lambda batch: model.network(**batch.inputs).logits, len(model.labels), count, self.batch
             )
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
         answers = [model.labels[place] for place in chances.argmax(1)]
         return self._reading("confidence", "probability", examples.ids[:count], chances.max(1), examples.fingerprint, answers)
 

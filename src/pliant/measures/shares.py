@@ -15,11 +15,13 @@ Source: cluster-robust errors need clusters that share nothing (Liang and Zeger 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pliant.errors import PliantError
+from pliant.measures.measure import Reading
 from pliant.statistics import joint_clusters
 
 
@@ -34,6 +36,26 @@ def share_numbers(documents: Sequence[str], of: int) -> NDArray[np.int64]:
 def clusters(documents: Sequence[str], of: int) -> NDArray[np.int64]:
     """The cluster of each sample, as a whole number from 0: what its document and its share together tie to one."""
     return joint_clusters(documents, share_numbers(documents, of) if of > 1 else documents)
+
+
+def joined(readings: Sequence[Reading]) -> Reading:
+    """The shares of one reading as one, in the order of `Measure.in_shares`.
+
+    Samples of one share count as one cluster; a cluster has the same name in every share.
+    """
+    first = readings[0]
+    if len(readings) == 1:
+        return first
+    clusters = [cluster for reading in readings for cluster in reading.clusters]
+    shares = np.repeat(np.arange(len(readings)), [len(reading.samples) for reading in readings])
+    return replace(
+        first,
+        samples=[sample for reading in readings for sample in reading.samples],
+        values=np.concatenate([reading.values for reading in readings]),
+        weights=np.concatenate([reading.weights for reading in readings]),
+        clusters=joint_clusters(clusters, shares),
+        answers=[answer for reading in readings for answer in reading.answers],
+    )
 
 
 def _borders(documents: Sequence[str]) -> NDArray[np.int64]:

@@ -115,7 +115,7 @@ class Tasks(Measure):
     def _told(self, model: Model) -> Mapping[str, Any]:
         words = getattr(model.tokenizer, "tokenizer", None)
         if words is None:
-            raise PliantError("lm-eval needs a tokenizer of transformers, which this model's is not; save it and name its folder")
+            raise PliantError(f"{model.checkpoint.address}: lm-eval cannot use a tokenizer of plain characters; read choice or generate")
         own = ("", "") if self.include is None else (str(expanded(self.include.source)), self.include.fingerprint())
         padding = words.pad_token  # the harness sets one where there is none
         try:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from pliant.data import Corpus, Part, Window, packed
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.measure import Measure, Read, Reading, check_loaded, documents
 from pliant.measures.shares import share_numbers
 from pliant.numbers import Count
@@ -67,10 +67,8 @@ class TextMeasure(Measure):
         return [partial(self._read, read, windows[start:end], text.fingerprint) for start, end in pairwise(starts)]
 
     def _read(self, read: ReadWindows, windows: Sequence[Window], data: str, model: Model) -> Sequence[Reading]:
-        try:
+        with within(f"{model.checkpoint.address} on {self.data.source}"):
             return read(windows, data, model)
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {self.data.source}") from None
 
     def length(self, model: Model) -> int:
         """Tokens that a whole window predicts. Raises PliantError when the model's context is shorter."""

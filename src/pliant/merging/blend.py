@@ -49,7 +49,7 @@ class Account:
             done = "were merged like weights" if formula.mean else "are the base's"
             said.append(
                 f"{self.statistics} running means and variances of batch norm {done}, and fit other activations; take them anew on "
-                "examples (pliant.models.batch_norm.reestimate)"
+                "examples with statistics: {label: {data: ...}}"
             )
         return said
 

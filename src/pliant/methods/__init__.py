@@ -9,6 +9,7 @@ from pydantic import Field
 from pliant.methods.activation_penalty import ActivationPenalty
 from pliant.methods.adversarial import Adversarial
 from pliant.methods.adversarial_self_attention import AdversarialSelfAttention
+from pliant.methods.autoft import AutoFt
 from pliant.methods.bi_drop import BiDrop
 from pliant.methods.dora import Dora
 from pliant.methods.ema import Ema
@@ -29,7 +30,7 @@ from pliant.spec.fields import SeveralOf
 METHODS: Catalog[Method] = Catalog(
     "method",
     *(QuantizeAware, Lora, Dora, Probe),
-    *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa),
+    *(L2Start, Ewc, Sfa, WiseFt, Ema, Swa, AutoFt),
     *(Sam, ActivationPenalty, BiDrop, ProgressiveLayerDropping, AdversarialSelfAttention, Adversarial),
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "ActivationPenalty",
     "Adversarial",
     "AdversarialSelfAttention",
+    "AutoFt",
     "BiDrop",
     "Compute",
     "Dora",

@@ -29,6 +29,10 @@ class ActivationPenalty(Method):
     """Penalise the last hidden activations and the last layer's weights."""
 
     follows = frozenset({"gradients"})
+    strength_field = "gamma_z"
+    strengths = (1e-4, 1e-3, 1e-2, 1e-1)
+    only_named = True
+    steep = ("gamma_z", "gamma_v")
     gamma_z: float = Field(1e-3, ge=0, description="What the squared norm of the last hidden activations counts")
     gamma_v: float = Field(1e-3, ge=0, description="What the squared norm of the last layer's weights counts")
 

@@ -41,6 +41,9 @@ class AdversarialSelfAttention(Method):
 
     holds = frozenset({"gradients", "attention"})
     follows = frozenset({"trained"})
+    strength_field = "tau"
+    strengths = (1.0, 0.5, 0.25)
+    only_named = True
     tau: float = Field(0.5, ge=0, description="What a link that is kept is worth to the adversary, squared; less cuts more")
 
     def prepare(self, run: Run, state: MethodState) -> None:

@@ -34,6 +34,9 @@ class BiDrop(Method):
 
     holds = frozenset({"gradients", "updates"})
     follows = frozenset({"trained"})
+    strength_field = "keep"
+    strengths = (0.7, 0.5, 0.3)
+    only_named = True
     passes: int = Field(2, ge=2, description="Passes over the same rows, each under its own dropout")
     keep: float = Field(0.5, gt=0, le=1, description="Fraction of each matrix that moves; 1 moves all by the mean gradient")
     by: Literal["both", "agreement", "scale", "gradient", "random"] = Field(

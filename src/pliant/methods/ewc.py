@@ -36,6 +36,7 @@ class Ewc(Method):
     follows = frozenset({"trained"})
     refuses = (("factors", NO_FACTORS),)
     strength_field = "strength"
+    steep = ("strength",)
     strengths = (1e2, 1e4, 1e6)
     old: AnyObjective = Field(description="The old data, and how it was learned: `answers: {data: old.jsonl}`")
     strength: float = Field(ge=0, description="What the weighted half of the squared distance counts, beside the loss")

@@ -32,6 +32,7 @@ class L2Start(Method):
     follows = frozenset({"trained"})
     refuses = (("factors", NO_FACTORS),)
     strength_field = "strength"
+    steep = ("strength",)
     strengths = (1e-3, 1e-2, 0.1)
     strength: float = Field(ge=0, description="What half the squared distance counts, beside the loss")
     to: Literal["start", "zero"] = Field("start", description="start: where training begins; zero: as weight decay does")

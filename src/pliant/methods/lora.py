@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pliant.errors import PliantError
 from pliant.methods.method import Method, MethodState, Run
-from pliant.models.adapters import Adapter
+from pliant.models.adapters import Adapter, merge_into_base
 from pliant.models.modules import head_weights, linear_layers
 from pliant.spec import nearest
 
@@ -104,7 +104,7 @@ class Lora(Method):
         found = get_peft_model_state_dict(state.objects["adapted"], adapter_name="default")
         tensors = {name.removeprefix("model."): tensor.detach().cpu().clone() for name, tensor in found.items()}
         run.adapter = Adapter({"peft_type": "LORA", **state.objects["config"]}, tensors)
-        state.objects.pop("adapted").merge_and_unload(safe_merge=True)
+        merge_into_base(state.objects.pop("adapted"), self.kind)
 
     def _take_out(self, network: nn.Module, state: MethodState, wanted: dict[str, bool]) -> None:
         """The network's own layers again, also after a run that failed."""

@@ -17,6 +17,7 @@ moments you need; the others do nothing. The loop in `pliant.train.loop` shows t
 | penalty on activations | `prepare`: hook that keeps them in `state.objects`; `loss`: add the penalty |
 | adversarial self-attention | `loss`: two forward passes; `gradients`: the adversary's own step |
 | layer dropping | `prepare`: wrap the layers with gates; `gradients`: draw the gates for `run.progress`, then compute |
+| AutoFT | `loss`: add losses of the pass's predictions; `gradients`: compute, then add the norms' |
 | weight averaging, SFA | `prepare`: copy; `after_step`: average every so often; `finish`: put the average in place |
 
 Two moments wrap what they are part of: `gradients` a whole optimizer step, `loss` one forward pass. A step that accumulates makes
@@ -35,7 +36,7 @@ what it refuses to be beside, and what it has to be listed behind:
 | sam, bi_drop, adversarial_self_attention | how gradients are made | each other |
 | progressive_layer_dropping | the blocks | lora, dora, probe |
 | adversarial | the inputs | each other |
-| activation_penalty, qat | nothing | nothing |
+| activation_penalty, qat, autoft | nothing | nothing |
 
 Random draws use torch's global generators, which the loop seeds and saves. What goes wrong: a method that keeps tensors in
 `state.objects` loses them when the run is killed; use `state.tensors`.
@@ -130,6 +131,10 @@ class Method(Spec):
     """The field that a search tunes beside the learning rate, where there is one."""
     strengths: ClassVar[tuple[Any, ...]] = ()
     """Values of it worth trying, weakest first; `pliant decide method` tries every method that has some, unless told which."""
+    only_named: ClassVar[bool] = False
+    """Whether a search that is not told which methods to try leaves it out: it takes much longer a step, or is for special cases."""
+    steep: ClassVar[tuple[str, ...]] = ()
+    """Fields that make a run diverge where they are too high, as a learning rate does."""
     rate_factor: ClassVar[float] = 1.0
     """How many times the learning rate of full fine-tuning it usually takes: where a search begins."""
 

@@ -48,6 +48,9 @@ class ProgressiveLayerDropping(Method):
     """Skip blocks at random."""
 
     holds = frozenset({"blocks"})
+    strength_field = "keep"
+    strengths = (0.9, 0.7, 0.5)
+    only_named = True
     refuses = (("trained", "a skipped block may hold all that is trained; it saves time where all weights are"),)
     keep: float = Field(0.5, gt=0, le=1, description="What theta falls to: the last block's probability of being kept in the end")
     gamma: float | None = Field(None, ge=0, description="How fast it falls, a step; 100 over the number of steps by default")

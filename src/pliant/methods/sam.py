@@ -39,6 +39,10 @@ class Sam(Method):
 
     holds = frozenset({"gradients"})
     follows = frozenset({"trained"})
+    strength_field = "rho"
+    strengths = (0.01, 0.05, 0.2)
+    only_named = True
+    steep = ("rho",)
     rho: float = Field(0.05, gt=0, description="Length of the step uphill")
     variant: Literal["batch", "example", "logit", "jacobian"] = Field(
         "batch", description="batch: one step uphill for all rows (n-SAM); example: one for each (1-SAM); logit, jacobian: one half of that"

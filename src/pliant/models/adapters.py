@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pliant.errors import PliantError, first_line
 from pliant.files import disk_errors, expanded, replace_folder, workplace
+from pliant.progress import remark
 from pliant.spec.yaml import read_json
 
 if TYPE_CHECKING:
@@ -92,6 +93,29 @@ def _left_out(adapted: Any, folder: Path) -> tuple[list[str], list[str]]:
     return sorted(held - asked - set(adapted.state_dict())), sorted(asked - held)
 
 
+def merge_into_base(adapted: Any, what: str) -> Any:
+    """PEFT's network with its adapters merged; says so where layers hold the same numbers as before, as if there had been none.
+
+    Raises what PEFT does for numbers that are not finite.
+    """
+    layers = {name: layer.base_layer for name, layer in adapted.model.named_modules() if hasattr(layer, "base_layer")}
+    before = {name: _sums(layer) for name, layer in layers.items()}
+    found = adapted.merge_and_unload(safe_merge=True)
+    same = [name for name, sums in before.items() if _sums(found.get_submodule(name)) == sums]
+    if same:
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        which = "every layer" if len(same) == len(layers) else f"{same[0]}{more} of {len(layers)} layers"
+        remark(f"{what} leaves {which} as before: its update is zero there, or below the last digit of the weights")
+    return found
+
+
+def _sums(layer: Any) -> tuple[float, ...]:
+    """What tells whether a layer's numbers changed, without a copy of them."""
+    import torch
+
+    return tuple(float(part) for p in layer.parameters() for part in (p.sum(dtype=torch.float64), p.abs().sum(dtype=torch.float64)))
+
+
 def merged(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """`network` with the adapter in `folder` merged into its weights. Raises PliantError for an adapter that does not fit or is pickled."""
     from peft import PeftModel
@@ -107,7 +131,7 @@ def merged(network: PreTrainedModel, folder: Path) -> PreTrainedModel:
             adapted: Any = PeftModel.from_pretrained(network, str(folder), local_files_only=True, torch_device="cpu")
         missing = [name for name, parameter in adapted.named_parameters() if not parameter.isfinite().all()]
         unused, unset = _left_out(adapted, folder)
-        found = adapted.merge_and_unload(safe_merge=True)
+        found = merge_into_base(adapted.base_model, f"{folder}")
     except Exception as error:  # PEFT and safetensors raise anything
         raise PliantError(f"{folder}: this adapter cannot be put on its base ({first_line(error)})") from None
     if unused:

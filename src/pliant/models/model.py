@@ -83,6 +83,12 @@ class Model:
         lengths = (getattr(self.network.config, name, None) for name in CONTEXT_FIELDS)
         return next((int(length) - places_before(self.network) for length in lengths if length), UNLIMITED_CONTEXT)
 
+    def row_length(self, asked: int | None) -> int:
+        """Tokens that a row may have: as many as are asked for, or its context. Raises PliantError for more than its context."""
+        if asked is not None and asked > self.context:
+            raise PliantError(f"length {asked} is more than the model's context of {self.context} tokens")
+        return asked or self.context
+
     @property
     def device(self) -> torch.device:
         """Where the first parameter lives."""

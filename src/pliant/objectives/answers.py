@@ -11,21 +11,20 @@ Source: completion-only loss as in transformers and TRL (labels of -100 on every
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data import Part
-from pliant.data.order import order
 from pliant.data.sequences import UNCUT, Sequences
 from pliant.data.table import Table
-from pliant.errors import PliantError
 from pliant.objectives.next_token import token_losses
 from pliant.objectives.objective import Batch, Losses, Objective
 from pliant.objectives.padding import by_length
+from pliant.objectives.sequence_examples import SequenceExamples, padded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,9 +53,7 @@ class Answers(Objective):
 
     def examples(self, model: Model, length: int | None) -> AnswerExamples:
         """The dialogues, cut to `length` predicted tokens. Raises PliantError for a length beyond the model's context."""
-        if length is not None and length > model.context:
-            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
-        return AnswerExamples(self.data.sequences(model.tokenizer, self.part, length or model.context))
+        return AnswerExamples(self.data.sequences(model.tokenizer, self.part, model.row_length(length)))
 
     def told(self) -> str:
         """The columns that were found."""
@@ -85,43 +82,21 @@ class Answers(Objective):
         return torch.cat(found), torch.cat([rows[learned[rows, :length].nonzero()[:, 0]] for rows, length in groups])
 
 
-@dataclass(frozen=True)
-class AnswerExamples:
-    """Dialogues as token sequences; every one once an epoch."""
-
-    sequences: Sequences
-
-    @property
-    def fingerprint(self) -> str:
-        """Of tokens and marks."""
-        return self.sequences.fingerprint
-
-    @property
-    def unique(self) -> int:
-        """Tokens of answers."""
-        return int(self.sequences.counts["answer_tokens"])
-
-    @property
-    def row_tokens(self) -> float:
-        """Of an answer, on average."""
-        return self.unique / len(self.sequences)
+class AnswerExamples(SequenceExamples):
+    """Dialogues as token sequences."""
 
     @property
     def chance(self) -> float:
         """Of a uniform guess over the vocabulary."""
         return log(self.sequences.vocab_size)
 
-    def batch(self, step: int, rows: int, seed: int) -> Batch:
-        """The next rows of the epoch, padded on the right, where a causal model cannot look."""
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def rows(self, numbers: NDArray[np.int64]) -> Batch:
+        """These dialogues, padded on the right, where a causal model cannot look."""
         import torch
 
-        numbers = order(len(self.sequences), step, rows, seed)
-        found = [self.sequences.tokens_of(int(number)) for number in numbers]
-        longest = max(len(tokens) for tokens, _ in found)
-        ids = np.zeros((rows, longest), np.int64)
-        targets = np.full((rows, longest - 1), -100, np.int64)
-        for row, (tokens, learned) in enumerate(found):
-            ids[row, : len(tokens)] = tokens
-            targets[row, : len(tokens) - 1] = np.where(learned[1:], tokens[1:], -100)
+        ids, _, targets = (part[:, 0, :-1] for part in padded([[self.sequences.tokens_of(int(number))] for number in numbers]))
         weights = torch.from_numpy((targets >= 0).sum(-1).astype(np.float32))
-        return Batch(numbers, {"input_ids": torch.from_numpy(ids[:, :-1])}, torch.from_numpy(targets), weights)
+        return Batch(numbers, {"input_ids": torch.from_numpy(ids)}, torch.from_numpy(targets), weights)

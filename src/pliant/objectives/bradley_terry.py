@@ -13,24 +13,23 @@ Source: arXiv 2203.02155 (equation 1); margin, arXiv 2307.09288; centering as in
 
 from __future__ import annotations
 
-from math import log
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.preferences import Preferences
+from pliant.data.sequences import UNCUT, Sequences
 from pliant.errors import PliantError
 from pliant.models.heads import padding_id
 from pliant.models.tasks import Needs
 from pliant.objectives.objective import Batch, Losses, Objective
-from pliant.objectives.paired import Pairs, cut, uncut
+from pliant.objectives.paired import Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pliant.data import Tokenizer
-    from pliant.data.sequences import Sequences
     from pliant.models import Model
 
 
@@ -51,7 +50,7 @@ class BradleyTerry(Objective):
 
     def data_for(self, tokenizer: Tokenizer) -> Sequences:
         """The pairs, uncut."""
-        return uncut(self.data, tokenizer, self.part)
+        return self.data.sequences(tokenizer, self.part, UNCUT)
 
     def examples(self, model: Model, length: int | None) -> Pairs:
         """The pairs. Raises PliantError for a length beyond the model's context."""
@@ -80,7 +79,7 @@ def rewarded_pairs(data: Preferences, model: Model, part: Part, length: int | No
     config: Any = model.network.config.get_text_config()
     if config.pad_token_id is None:  # by which decoders find the end of each row
         config.pad_token_id = padding_id(model)
-    return Pairs(cut(data, model, part, length), log(2))
+    return Pairs.of(data, model, part, length)
 
 
 def pair_rewards(network: nn.Module, batch: Batch) -> Tensor:

@@ -13,19 +13,19 @@ Source: arXiv 1807.03748; in-batch and hard negatives as in sentence-transformer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data import Part
-from pliant.data.order import order
 from pliant.data.sequences import UNCUT, Sequences
 from pliant.data.triplets import Triplets
 from pliant.errors import PliantError
 from pliant.objectives.objective import Batch, Losses, Objective
+from pliant.objectives.sequence_examples import SequenceExamples, padded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,9 +60,7 @@ class Contrast(Objective):
 
     def examples(self, model: Model, length: int | None) -> Contrasted:
         """The texts, cut to `length` tokens. Raises PliantError for a length beyond the model's context."""
-        if length is not None and length > model.context:
-            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
-        return Contrasted(self.data.sequences(model.tokenizer, self.part, (length or model.context) - 1))
+        return Contrasted(self.data.sequences(model.tokenizer, self.part, model.row_length(length) - 1))
 
     def texts_of_row(self) -> int:
         """A query, its positive, and hard negatives where there are any."""
@@ -120,16 +118,8 @@ def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
-@dataclass(frozen=True)
-class Contrasted:
-    """Groups of texts as token sequences; every one once an epoch."""
-
-    sequences: Sequences
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the tokens."""
-        return self.sequences.fingerprint
+class Contrasted(SequenceExamples):
+    """Groups of texts as token sequences."""
 
     @property
     def unique(self) -> int:
@@ -137,29 +127,13 @@ class Contrasted:
         return int(self.sequences.counts["tokens"])
 
     @property
-    def row_tokens(self) -> float:
-        """Of a query with all that belongs to it, on average."""
-        return self.unique / len(self)
-
-    @property
     def chance(self) -> float:
         """Of telling nothing apart in a batch of all rows; the loss of smaller ones is lower."""
         return log(len(self))
 
-    def __len__(self) -> int:
-        return len(self.sequences.examples) - 1
-
-    def batch(self, step: int, rows: int, seed: int) -> Batch:
-        """The next rows of the epoch, padded on the right; texts that a row does not have are zeros."""
+    def rows(self, numbers: NDArray[np.int64]) -> Batch:
+        """These groups, padded on the right; texts that a row does not have are zeros."""
         import torch
 
-        numbers = order(len(self), step, rows, seed)
-        found = [self.sequences.example(int(number)) for number in numbers]
-        texts, longest = max(map(len, found)), max(len(tokens) for members in found for tokens, _ in members)
-        ids, mask = np.zeros((rows, texts, longest), np.int64), np.zeros((rows, texts, longest), np.int64)
-        for row, members in enumerate(found):
-            for place, (tokens, _) in enumerate(members):
-                ids[row, place, : len(tokens)] = tokens
-                mask[row, place, : len(tokens)] = 1
-        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        return Batch(numbers, inputs, torch.from_numpy(mask.any(-1)), torch.ones(rows))
+        ids, real, _ = map(torch.from_numpy, padded([self.sequences.example(int(number)) for number in numbers]))
+        return Batch(numbers, {"input_ids": ids, "attention_mask": real.long()}, real.any(-1), torch.ones(len(numbers)))

@@ -14,23 +14,22 @@ Source: arXiv 2305.18290; label smoothing as in its conservative form (arXiv 230
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from pliant.data import Part
 from pliant.data.preferences import Preferences
+from pliant.data.sequences import UNCUT, Sequences
 from pliant.models.stored_model import StoredModel
 from pliant.objectives.objective import Batch, Losses, Objective
-from pliant.objectives.paired import Pairs, cut, side_by_side, uncut
+from pliant.objectives.paired import Pairs, side_by_side
 from pliant.objectives.reference import difference, reference_differences
 
 if TYPE_CHECKING:
     from torch import nn
 
     from pliant.data import Corpus, Tokenizer
-    from pliant.data.sequences import Sequences
     from pliant.models import Model
 
 
@@ -56,7 +55,7 @@ class Dpo(Objective):
 
     def data_for(self, tokenizer: Tokenizer) -> Sequences:
         """The pairs, uncut."""
-        return uncut(self.data, tokenizer, self.part)
+        return self.data.sequences(tokenizer, self.part, UNCUT)
 
     def examples(self, model: Model, length: int | None) -> Pairs:
         """The pairs with what the reference gives their answers; by default `model` as it is now.
@@ -68,7 +67,7 @@ class Dpo(Objective):
 
     def counted(self, model: Model, length: int | None) -> Pairs:
         """The pairs alone."""
-        return Pairs(cut(self.data, model, self.part, length), log(2))
+        return Pairs.of(self.data, model, self.part, length)
 
     def texts_of_row(self) -> int:
         """Both answers."""

@@ -52,6 +52,7 @@ class Label(Objective):
 
     unit = "nats"
     task = "sequence"
+    judged_by = "accuracy"
     row_tokens = 1
     data: AnyLabelled = Field(description="Texts or images with labels: a table, a folder of class folders, an archive, or its source")
     part: Part = Field(default="train", description="Which part of it: train, heldout or all")

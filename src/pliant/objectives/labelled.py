@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pliant.data.augmentation import Augmentation
+    from pliant.data.left_out import LeftOut
     from pliant.data.pictures import Pictures
     from pliant.models.images import ImageInput
 
@@ -61,6 +62,11 @@ class LabelledImages:
     def ids(self) -> Sequence[str]:
         """(examples,) what names each for good."""
         return self.pictures.ids
+
+    @property
+    def left_out(self) -> LeftOut:
+        """What of the source is none of them."""
+        return self.pictures.left_out
 
     @property
     def counts(self) -> dict[str, int]:

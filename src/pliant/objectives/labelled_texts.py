@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pliant.data.labelled_rows import LabelledRows
 from pliant.data.order import order
 from pliant.data.row_encoding import marks_texts
-from pliant.errors import PliantError
 from pliant.models.heads import outputs, padding_id
 from pliant.models.modules import looks_ahead
 from pliant.objectives.objective import Batch
@@ -47,10 +46,8 @@ class LabelledTextRows:
 
         Raises PliantError for labels unknown to its head, and for a length beyond its context.
         """
-        if length is not None and length > model.context:
-            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
         classes = data.classes()
-        rows = data.rows(model.tokenizer, part, length or model.context)
+        rows = data.rows(model.tokenizer, part, model.row_length(length))
         if data.numbers:
             targets = rows.labels.astype(np.float32)
             chance = float(rows.labels.var(0).mean())

@@ -11,7 +11,6 @@ Source: arXiv 1810.04805; the loss of transformers' masked language models.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,11 +47,10 @@ class Masked(Objective):
 
         Raises PliantError for another vocabulary, crops longer than the model's context, and a model without a token for the mask.
         """
-        frame, rows = Frame.of(model), length or model.context
-        if rows - frame.around < 2:
-            raise PliantError(f"length {rows} leaves fewer than two tokens of text; give more")
-        Crops.of(self.data_for(model.tokenizer), model, length)  # which looks at vocabulary and context
-        return MaskedCrops(self.data_for(model.tokenizer), rows, frame, self.fraction)
+        frame, crops = Frame.of(model), Crops.of(self.data_for(model.tokenizer), model, length)
+        if crops.length - frame.around < 2:
+            raise PliantError(f"length {crops.length} leaves fewer than two tokens of text; give more")
+        return MaskedCrops(crops.text, crops.length, frame, self.fraction)
 
     def losses(self, network: nn.Module, batch: Batch) -> Losses:
         """`batch.targets` (rows, length) are the hidden tokens, and -100 elsewhere."""
@@ -69,34 +67,11 @@ class Masked(Objective):
 
 
 @dataclass(frozen=True)
-class MaskedCrops:
-    """Random crops of packed text with hidden tokens; an example's number is where its crop starts."""
+class MaskedCrops(Crops):
+    """Random crops with hidden tokens: `length` tokens a row, of which a fraction is predicted. A budget counts all of them."""
 
-    text: Packed
-    length: int
-    """Tokens of a row."""
     frame: Frame
     fraction: float
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the tokens."""
-        return self.text.fingerprint
-
-    @property
-    def unique(self) -> int:
-        """Tokens of the text."""
-        return len(self.text)
-
-    @property
-    def row_tokens(self) -> float:
-        """Tokens that are read: a budget counts these, of which a fraction is predicted."""
-        return self.length
-
-    @property
-    def chance(self) -> float:
-        """Of a uniform guess over the vocabulary."""
-        return log(self.text.vocab_size)
 
     def batch(self, step: int, rows: int, seed: int) -> Batch:
         """Crops at random places, with tokens hidden anew: a pure function of its arguments."""

@@ -125,9 +125,7 @@ class Crops:
             raise PliantError(
                 f"the text has a vocabulary of {text.vocab_size} tokens, the model one of {vocabulary}; tokenise it with the model's own"
             )
-        if length is not None and length > model.context:
-            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
-        return cls(text, length or model.context)
+        return cls(text, model.row_length(length))
 
     @property
     def fingerprint(self) -> str:

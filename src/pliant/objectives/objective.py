@@ -141,6 +141,8 @@ class Objective(Spec):
     """What a network must answer with to be trained on it: the name of one of `pliant.models.tasks`; empty where any will do."""
     measured_by: ClassVar[str] = ""
     """The kind of measure that reads the same loss on data that was not trained on, by `data` and `part`; empty where there is none."""
+    judged_by: ClassVar[str] = ""
+    """The kind of measure that says how good its answers are, by `data` and `part`, where that is not its loss."""
     row_tokens: ClassVar[int | None] = None
     """Tokens that every row predicts, where that is not a matter of its length: 1 where a row has one label."""
     rows_together: ClassVar[bool] = False

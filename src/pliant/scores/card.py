@@ -64,7 +64,8 @@ def _text(told: Counts, tables: Mapping[str, Mapping[str, Counts]]) -> str:
         f"{told['tokens_of']:,} tokens ({_share(told['tokens_kept'], told['tokens_of'])}) of `{told['data']['source']}`: "
         f"band `{told['band']}`, {told['share']:.4g} of the {measured}{among}, by `{json.dumps(told['score'])}`.",
         "",
-        f"{told['without_score']:,} documents have no score (held out, or too short) and were not chosen from; repeats count once.",
+        f"{told['without_score']:,} documents have no score (held out, or too short) and were not chosen from; "
+        f"{told['repeated']:,} repeat others, which count once and are written once.",
         f"Content hash of the data: `{told['content']}`. Models: {', '.join(f'`{name}`' for name in told['models'])}.",
         "",
         f"![Scores, and which were kept]({PICTURE})",

@@ -43,9 +43,7 @@ class WithContext(Spec):
 
     def examples(self, model: Model, length: int | None) -> ContextExamples:
         """Both forms of each, cut to `length` predicted tokens. Raises PliantError for a length beyond the model's context."""
-        if length is not None and length > model.context:
-            raise PliantError(f"length {length} is more than the model's context of {model.context} tokens")
-        found = self.data.sequences(model.tokenizer, self.part, length or model.context)
+        found = self.data.sequences(model.tokenizer, self.part, model.row_length(length))
         if found.counts.get("left_out"):
             remark(
                 f"{self.data.source}: {found.counts['left_out']} of {found.counts['records']} examples have no context, or no room for it"

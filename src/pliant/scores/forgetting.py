@@ -96,6 +96,11 @@ class RunExamples:
     length: int | None
 
     @property
+    def left_out(self) -> Any:
+        """What of the source is none of them, where the examples say so."""
+        return getattr(self.found, "left_out", None)
+
+    @property
     def fingerprint(self) -> str:
         """Of texts or images, and labels."""
         return self.found.fingerprint

@@ -13,8 +13,9 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pliant.objectives import Examples
     from pliant.scores.score import Rows, Score, Scoring
 
+Each = Callable[[Callable[[range], "Rows"], Sequence[range]], Iterable["Rows"]]
+"""Scores parts, given what scores one and the numbers of each one's examples, and hands them out in that order."""
 HEAD = struct.Struct("<QI")
 """Bytes of a part, and their checksum."""
 
@@ -42,26 +45,24 @@ def score_to_file(
     out: Path,
     further: Mapping[str, Any],
     leave_out: frozenset[str] = frozenset(),
+    each: Each = map,
 ) -> Any:
     """Scores every example into the new file `out`; the table that was written. Killed, the same call goes on where it was.
 
-    `further` are facts of the data for `Scores`; examples with the ids `leave_out` get no score. Raises PliantError as the score does,
-    where another process scores into the same file, and for what another command left there.
+    `further` are facts of the data for `Scores`; examples with the ids `leave_out` get no score; `each` reads all parts, as `map` does.
+    Raises PliantError as the score does, where another process scores into the same file, and for what another command left there.
     """
     from filelock import FileLock, Timeout
 
     target = expanded(out)
     journal, lock = (target.with_name(f"{target.name}.{ending}") for ending in ("unfinished", "lock"))
     scoring = score.scoring(models, examples)
-    if leave_out:
-        whole = scoring.read
-        scoring = replace(scoring, read=lambda numbers: without(whole(numbers), leave_out))
     with disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=0):
                 facts = about(score, [model.weights() for model in models], examples.fingerprint, further)
-                _write_parts(scoring, journal, digest(json.dumps([facts, scoring.starts.tolist()])))
+                _write_parts(scoring, journal, digest(json.dumps([facts, scoring.starts.tolist()])), leave_out, each)
                 _finish(journal, target, facts)
                 table = _checked(target)
                 journal.unlink()
@@ -90,18 +91,22 @@ def _checked(target: Path) -> Any:
     return table
 
 
-def _write_parts(scoring: Scoring, journal: Path, key: str) -> None:
+def _write_parts(scoring: Scoring, journal: Path, key: str, leave_out: frozenset[str], each: Each) -> None:
     count, end = _left(journal, key)
     with journal.open("r+b" if end else "wb") as stream:
         if end:
             stream.truncate(end)
             stream.seek(end)
-            remark(f"goes on behind {int(scoring.starts[count]):,} of {int(scoring.starts[-1]):,} examples, which an earlier run scored")
+            if count:
+                remark(
+                    f"goes on behind {int(scoring.starts[count]):,} of {int(scoring.starts[-1]):,} examples, which an earlier run scored"
+                )
         else:
             stream.write(f"{key}\n".encode())
         with progress(f"scoring {int(scoring.starts[-1]):,} examples", float(scoring.work[count:].sum())) as advance:
-            for part in range(count, len(scoring.work)):
-                rows = scoring.read(range(int(scoring.starts[part]), int(scoring.starts[part + 1])))
+            numbers = [range(*bounds) for bounds in pairwise(scoring.starts[count:].tolist())]
+            for part, found in enumerate(each(scoring.read, numbers), count):
+                rows = without(found, leave_out) if leave_out else found
                 bad = np.flatnonzero(~np.isfinite(rows.values))
                 if len(bad):
                     raise PliantError(f"the score of {rows.ids[bad[0]]} is {rows.values[bad[0]]}, not a finite number")

@@ -6,7 +6,7 @@ from at most `window` tokens before it.
 When to use it: to prune a pretraining corpus at a fixed budget; which part to keep depends on the corpus, so try several.
 Cost: one forward pass over the corpus for each model; memory for a quarter of a million tokens.
 What goes wrong: documents that the model was trained on look easier than they are; short documents have noisy scores; documents of
-one token have none and are left out. Perplexities of other tokenizers or windows do not compare. Never judge a selection by the
+one token have none, and are counted. Perplexities of other tokenizers or windows do not compare. Never judge a selection by the
 loss on the unpruned corpus.
 Source: arXiv 2405.20541.
 """
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.data import Packed
-from pliant.errors import PliantError
+from pliant.errors import PliantError, within
 from pliant.measures.likelihood import sequence_losses
 from pliant.measures.measure import documents
 from pliant.measures.windows import LONGEST_WINDOW
@@ -60,7 +60,8 @@ class Perplexity(Score):
         if not isinstance(text, Packed):
             raise PliantError("perplexity scores the documents of one corpus, not a mixture; score its sources one by one")
         starts = parts(text.offsets)
-        return Scoring(starts, np.diff(text.offsets[starts]), lambda numbers: _rows(models, text, numbers, length), text.name)
+        work = np.diff(text.offsets[starts])
+        return Scoring(starts, work, lambda numbers: _rows(models, text, numbers, length), text.name, text.single())
 
     def _length(self, models: Sequence[Model]) -> int:
         if not models:
@@ -81,10 +82,8 @@ def _rows(models: Sequence[Model], text: Packed, numbers: range, length: int) ->
     tokens = np.bincount(owners, [len(window.tokens) - 1 for window in windows], len(ids)).astype(np.int64)
     values = np.zeros(len(ids))
     for model in models:
-        try:
+        with within(f"{model.checkpoint.address} on {text.name}"):
             losses = sequence_losses(model.network, [window.tokens for window in windows])
-        except PliantError as error:
-            raise error.within(f"{model.checkpoint.address} on {text.name}") from None
         values += np.bincount(owners, [loss.sum() for loss in losses], len(ids)) / tokens / len(models)
     return Rows(ids, values, tokens)
 

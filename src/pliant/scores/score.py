@@ -48,6 +48,8 @@ class Scoring:
     """Scores the examples with these numbers."""
     source: str
     """Where they are from."""
+    unscored: Sequence[str] = ()
+    """The ids of examples that are known to have no score before they are read."""
 
 
 def check_readers(models: Sequence[Model]) -> None:

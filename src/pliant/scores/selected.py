@@ -57,7 +57,10 @@ class ScoredCorpus:
         Raises PliantError for a damaged file, for scores of other data than text, and for data that is not what was scored.
         """
         table, about = opened(path)
-        corpus = corpus or _corpus(path, about)
+        if corpus is None:
+            corpus = _corpus(path, about)
+        elif (about.get("objective") or {}).get("data", {}).get("skip_bad"):
+            corpus = corpus.model_copy(update={"skip_bad": True})
         if about.get("content") not in (None, corpus.fingerprint()):
             raise PliantError(
                 f"{path}: is of other data than {corpus.source} holds now; score that again, or say with --data where the scored data lies"
@@ -131,7 +134,7 @@ def select(
         told = {
             **counted(kept, found.tokens, groups, names),
             "band": band.name, "share": float(band.end - band.start), "of_tokens": tokens, "by": by, "seed": seed,
-            "without_score": int((split.sides != 0).sum()) - len(kept),
+            "without_score": int((split.sides != 0).sum()) - len(kept), "repeated": int((split.sides == 0).sum()),
             "scores": as_utf8(scores), "score": found.about["score"], "unit": found.about["unit"], "models": found.about["models"],
             "data": found.corpus.canonical(), "content": found.corpus.fingerprint(),
         }  # fmt: skip

@@ -14,7 +14,8 @@ from pliant.errors import message, named
 from pliant.ledger.clusters import stored_clusters
 from pliant.ledger.record import Record, arrow_table, stated_facts
 from pliant.ledger.valid import check
-from pliant.measures.measure import by_metric, joined
+from pliant.measures.measure import by_metric
+from pliant.measures.shares import joined
 from pliant.spec import digest
 from pliant.study.planning import Cell
 

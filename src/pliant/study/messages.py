@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pliant.ledger.record import Record
 from pliant.study.planning import Cell
@@ -12,6 +12,14 @@ from pliant.study.session import Session
 
 if TYPE_CHECKING:
     from pliant.models import Rung
+
+
+class WorkerTask(Protocol):
+    """What a worker is given. Can be pickled."""
+
+    def done(self, session: Session) -> Any:
+        """Do it, and say what came of it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,6 @@ class RunCell:
     def done(self, session: Session) -> Finished:
         """Do it."""
         return Finished(session.run(self.cell))
-
-
-Task = OpenRung | RunCell
 
 
 @dataclass(frozen=True)
@@ -68,4 +73,4 @@ class GivenUp:
 
 
 Answer = Opening | Opened | Finished
-"""To a task. `GivenUp` comes in its place, and is raised as `WorkerDied` where it arrives."""
+"""To a study's tasks. `GivenUp` comes in its place, and is raised as `WorkerDied` where it arrives."""

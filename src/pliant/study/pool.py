@@ -7,11 +7,12 @@ What goes wrong: a worker that the system kills takes its cell with it (a record
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from pliant.errors import PliantError
 from pliant.ledger.record import Record
 from pliant.study.cell import failed_cell
-from pliant.study.messages import Finished, Opened, Opening, OpenRung, RunCell
+from pliant.study.messages import Answer, Finished, Opened, Opening, OpenRung, RunCell
 from pliant.study.planning import Cell, Plan
 from pliant.study.processes import Executor, Worker, WorkerDied
 from pliant.study.queue import Queue
@@ -73,7 +74,7 @@ class Pool:
     def _listen(self, worker: Worker) -> None:
         """Take one answer."""
         try:
-            answer = worker.receive()
+            answer = cast("Answer", worker.receive())
         except WorkerDied as error:
             self._died(worker, str(error))
             return

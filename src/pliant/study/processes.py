@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from pliant.errors import PliantError
-from pliant.study.messages import Answer, GivenUp, Task
+from pliant.study.messages import GivenUp, WorkerTask
 from pliant.study.planning import Cell
 from pliant.study.worker import WorkerSettings
 
@@ -42,11 +42,11 @@ class Worker:
         """Whether an answer is to come."""
         return self.opening or self.cell is not None
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Give it a task. One that has died shows when its answer is awaited."""
         raise NotImplementedError
 
-    def receive(self) -> Answer:
+    def receive(self) -> Any:
         """Its next answer. Raises WorkerDied when it has died."""
         raise NotImplementedError
 
@@ -111,14 +111,13 @@ class ProcessWorker(Worker):
         super().__init__()
         self.process, self.connection = process, connection
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Put it into the pipe."""
         with suppress(OSError):
             self.connection.send(task)
 
-    def receive(self) -> Answer:
+    def receive(self) -> Any:
         """Take it out of the pipe."""
-        answer: Answer | GivenUp
         try:
             answer = self.connection.recv()
         except (EOFError, OSError):  # also where it died in the middle of an answer

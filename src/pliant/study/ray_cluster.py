@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster (extra `scale`): the same cells on more machines.
+"""Workers on a Ray cluster (extra `scale`): the same cells, or parts of a scoring, on more machines.
 
 Idea: a worker is an actor that holds a checkpoint open; the pool deals out cells as it does to processes. The cluster is the one
 that RAY_ADDRESS names, or this machine.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pliant.errors import PliantError
-from pliant.study.messages import Answer, Task
+from pliant.study.messages import WorkerTask
 from pliant.study.processes import Worker, WorkerDied
 from pliant.study.session import Session
 from pliant.study.worker import WorkerSettings
@@ -55,7 +55,7 @@ class _Actor:
             os.chdir(folder)
         self.session = Session(settings.device)
 
-    def work(self, task: Task) -> Answer:
+    def work(self, task: WorkerTask) -> Any:
         """The answer to one task."""
         return task.done(self.session)
 
@@ -67,11 +67,11 @@ class RayWorker(Worker):
         super().__init__()
         self.actor, self.answer = actor, None
 
-    def send(self, task: Task) -> None:
+    def send(self, task: WorkerTask) -> None:
         """Call the actor; the answer comes later."""
         self.answer = self.actor.work.remote(task)
 
-    def receive(self) -> Answer:
+    def receive(self) -> Any:
         """The answer. Raises WorkerDied when the actor has died."""
         ray = _ray()
         try:

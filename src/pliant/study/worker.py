@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from pliant.errors import named
-from pliant.study.messages import GivenUp, Opening, Task
+from pliant.study.messages import GivenUp, Opening, WorkerTask
 from pliant.study.session import Session
 
 PARENT_CHECK = 0.2
@@ -73,7 +73,7 @@ def serve(connection: Connection) -> None:
             connection.send(Opening(progress))
 
     session = Session(settings.device, told)
-    task: Task | None
+    task: WorkerTask | None
     while (task := connection.recv()) is not None:
         connection.send(task.done(session))
     session.close()

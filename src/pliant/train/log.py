@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 POINTS = 1000
 """Largest number of losses a log keeps."""
 
+ADVICE = "lower the learning rate"
+"""To whoever sees a run diverge."""
+
 
 class Diverged(PliantError):
     """A run whose loss stopped being a number, or left the range in which it says anything."""
@@ -65,15 +68,15 @@ class LossWatch:
 
     A run has diverged when a loss is not a finite number, or when the mean of the last `WINDOW` losses is `MARGIN` nats
     above both where the run started and `chance`, what knowing nothing loses. Losses on a device that runs
-    ahead of Python are fetched together, every `FETCH` steps, so that it need not wait.
+    ahead of Python are fetched together, every `FETCH` steps, so that it need not wait. `advice` is what its messages end with.
     """
 
     WINDOW = 20
     MARGIN = 1.0
     FETCH = 16
 
-    def __init__(self, chance: float, losses: Sequence[float] = ()) -> None:
-        self.chance = chance
+    def __init__(self, chance: float, losses: Sequence[float] = (), advice: str = ADVICE) -> None:
+        self.chance, self.advice = chance, advice
         self.losses = list(losses)
         self._waiting: list[tuple[Tensor, float]] = []
 
@@ -98,7 +101,7 @@ class LossWatch:
         if not isfinite(loss) and step == 0:
             raise Diverged(f"the loss is {loss} before the first step; the weights it starts from are damaged", step, loss, lr)
         if not isfinite(loss):
-            raise Diverged(f"the loss is {loss} at step {step} (learning rate {lr:.3g}); lower the learning rate", step, loss, lr)
+            raise Diverged(f"the loss is {loss} at step {step} (learning rate {lr:.3g}); {self.advice}", step, loss, lr)
         if len(recent) == self.WINDOW and sum(recent) > self.WINDOW * limit:
             told = f"the loss is {loss:.3g} at step {step} (learning rate {lr:.3g}), where knowing nothing has {self.chance:.3g}"
-            raise Diverged(f"{told}; lower the learning rate", step, loss, lr)
+            raise Diverged(f"{told}; {self.advice}", step, loss, lr)

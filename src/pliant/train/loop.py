@@ -26,7 +26,7 @@ from pliant.objectives import Batch, Examples, Losses, Objective
 from pliant.progress import progress
 from pliant.spec import content_form, digest
 from pliant.train.compiling import compiled, why_plain
-from pliant.train.log import Diverged, LossWatch, TrainingLog, thin
+from pliant.train.log import ADVICE, Diverged, LossWatch, TrainingLog, thin
 from pliant.train.recipe import Recipe
 from pliant.train.state import State
 
@@ -47,7 +47,7 @@ def train(
     *,
     seed: int = 0,
     methods: Sequence[Method] = (),
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     save_every: float = 20.0,
     until: int | None = None,
     quiet: bool = False,
@@ -89,7 +89,7 @@ def train(
     with _prepared(run, methods) as attached:  # moment 1: prepare
         optimizer = _optimizer(run, recipe)
         parts = run, optimizer, [kept for _, kept in attached]
-        watch = LossWatch(examples.chance, state.load(*parts))
+        watch = LossWatch(examples.chance, state.load(*parts), advice := _advice(methods))
         compute = _compute(run, run.network if plain else compiled(run.network), recipe, attached)  # moments 2 and 3: loss, gradients
         with progress(f"training {model.checkpoint.name}", end, quiet=quiet) as advance:
             advance(len(watch.losses))
@@ -104,7 +104,7 @@ def train(
                 if state.due():
                     state.save(*parts, watch.fetch())
         losses = watch.fetch()
-        _check_weights(run)
+        _check_weights(run, advice)
         state.save(*parts, losses)
         run.step = len(losses) - 1  # also where a resumed run had made every step
         for method, kept in reversed(attached):
@@ -190,11 +190,17 @@ def _prepared(run: Run, methods: Sequence[Method]) -> Generator[Attached]:
         yield attached
 
 
-def _check_weights(run: Run) -> None:
+def _advice(methods: Sequence[Method]) -> str:
+    """What a run with these methods may be made with where it diverges: a lower rate, or less of what drives weights as far."""
+    also = [f"{method.kind}'s {name} ({getattr(method, name):g})" for method in methods for name in method.steep if getattr(method, name)]
+    return ", or ".join([ADVICE, *also])
+
+
+def _check_weights(run: Run, advice: str) -> None:
     """The last step's damage shows in no loss. Raises Diverged."""
     for name, parameter in run.parameters().items():
         if not parameter.isfinite().all():
-            raise Diverged(f"{name} is not finite after step {run.step}; lower the learning rate", run.step, lr=run.lr)
+            raise Diverged(f"{name} is not finite after step {run.step}; {advice}", run.step, lr=run.lr)
 
 
 def _identity(run: Run, recipe: Recipe, methods: Sequence[Method], *, compiles: bool) -> Callable[[str], str]:

@@ -31,8 +31,8 @@ class State:
     Without a folder nothing is ever saved. `run_identity` names what the first so many steps of the run depend on.
     """
 
-    def __init__(self, folder: Path | None, run_identity: Callable[[int], str], every: float) -> None:
-        self.path = None if folder is None else folder / STATE_FILE
+    def __init__(self, folder: str | Path | None, run_identity: Callable[[int], str], every: float) -> None:
+        self.path = None if folder is None else Path(folder) / STATE_FILE
         self.run_identity = run_identity
         self.every = every
         self._before = 0.0  # seconds of the processes that worked on the run earlier

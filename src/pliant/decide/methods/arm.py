@@ -46,10 +46,12 @@ def parse_arms(form: Any, where: str = "methods") -> list[TuningArm]:
     """The arms that a list names: `full`, a method, `lora: {rank: [4, 8]}` (a list is what is tried), a list of methods together.
 
     A mapping gives each arm a name: `{thin: {lora: {rank: 2}}, all: full}`. None stands for `full` and every method that says which
-    strengths are worth trying. Raises PliantError for methods that there are not, names given twice, and no arm at all.
+    strengths are worth trying, but for those that are tried only where they are named. Raises PliantError for methods that there are
+    not, names given twice, and no arm at all.
     """
     if form is None:
-        form = [FULL, *(kind for kind, method in METHODS.items() if method.strengths and not _lacking(method))]
+        usual = (kind for kind, method in METHODS.items() if method.strengths and not method.only_named and not _lacking(method))
+        form = [FULL, *usual]
     if isinstance(form, Mapping):
         named = [(str(name), item) for name, item in form.items()]
     elif isinstance(form, (list, tuple)):
