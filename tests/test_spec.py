@@ -17,6 +17,7 @@ from pliant.measures import MEASURES
 from pliant.methods import METHODS
 from pliant.models import Checkpoint
 from pliant.numbers import Count, Rate
+from pliant.objectives import NextToken
 from pliant.spec import Catalog, Spec, sweep
 from pliant.train import TrainedLadder
 
@@ -253,3 +254,14 @@ def test_a_catalog_finds_kinds_that_stand_on_a_floor_above(tmp_path, monkeypatch
     assert "floor_above" not in sys.modules
     assert nouns.parse("late").kind == "late"
     assert sorted(nouns.specs()) == ["late"]
+
+
+def test_a_mistake_within_a_spec_is_named_by_its_whole_place():
+    mixture = {"mixture": {"web": {"source": "x", "epochs": "many"}}}
+    for form, place in (
+        ({"data": mixture}, "data.mixture.web.epochs: a number is needed"),
+        ({"data": mixture | {"phase": []}}, "unknown field 'data.phase'; did you mean 'phases'"),
+        ({"data": {"mixture": {"web": "x"}, "phases": [{"until": "80%", "weight": {"web": 1}}]}}, "'data.phases, item 1.weight'"),
+    ):
+        with pytest.raises(PliantError, match=place):
+            NextToken(**form)

@@ -67,8 +67,8 @@ def test_what_a_template_refuses_is_a_line_or_a_counted_skip(tmp_path, cache, sh
     good = [("user", "a"), ("assistant", "b")]
     path = tmp_path / "chats.jsonl"
     wrong = (
-        ([("user", "a"), ("user", "a"), ("assistant", "c")], r"the chat template refuses this dialogue \(roles must alternate\)"),
-        ([("assistant", "b"), ("user", "a"), ("assistant", "c")], "the dialogue begins with an answer"),
+        ([("system", "s"), ("user", "a"), ("assistant", "c")], r"the chat template refuses this dialogue \(roles must alternate\)"),
+        ([("assistant", "b"), ("user", "a"), ("assistant", "c")], "nobody asks before the answer in turn 1"),
         ([("user", "a")], "nobody answers"),
     )
     for bad, told in wrong:

@@ -31,7 +31,7 @@ def test_a_study_that_asks_what_it_always_asked_has_the_form_it_always_had(form)
     assert json.loads(asked(form).canonical_json())["questions"] == []
 
 
-NEEDED = {"between": {"by": "schedule", "compute": 1e18}}
+NEEDED = {"arms": {"against": "x"}, "between": {"by": "schedule", "compute": 1e18}}
 """What a kind cannot do without."""
 
 

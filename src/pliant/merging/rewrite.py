@@ -129,7 +129,7 @@ def _put_beside(named: StoredModel, source: Path, made: Path, network: PreTraine
     hub, revision = (named.address, None) if expanded(named.address).is_dir() else split_address(named.address)
     total, inner = parameter_counts(network)
     known = {"name": hub, "revision": revision, "params": total, "params_non_embedding": inner}
-    write_facts(Checkpoint.model_validate(facts_beside(source)[0] | known), made)
+    write_facts(Checkpoint.parse(facts_beside(source)[0] | known), made)
 
 
 def weights_hash(weights: FileWeights) -> str:

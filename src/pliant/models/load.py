@@ -146,7 +146,7 @@ def load_folder(
     if damage is not None:
         remark(damage)
     facts |= {**known.model_dump(exclude_none=True), "revision": known.revision, "params": total, "params_non_embedding": inner}
-    return Model(_moved(network, place), words, Checkpoint.model_validate(facts), pixels=pixels)
+    return Model(_moved(network, place), words, Checkpoint.parse(facts), pixels=pixels)
 
 
 def _network(

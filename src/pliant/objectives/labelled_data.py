@@ -23,7 +23,7 @@ def _recognised(form: Any) -> Any:
     fitting = [kind for kind in kinds if set(told) <= set(kind.model_fields)]
     if len(fitting) != 1:
         fitting = [Images if Images.recognised(str(told.get("source", ""))) else LabelledTexts]
-    return fitting[0].model_validate(dict(told))
+    return fitting[0](**told)
 
 
 AnyLabelled = Annotated[Images | LabelledTexts, BeforeValidator(_recognised)]

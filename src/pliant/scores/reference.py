@@ -114,5 +114,5 @@ class Reference:
         form = {"lr": network.learning_rate, "tokens": self.tokens, "batch": max(1, TOKENS_A_STEP // self.context)}
         record = train(fresh, objective, Recipe.parse(form, "--train-reference"), seed=self.seed, folder=folder / "training")
         facts = fresh.checkpoint.model_dump(exclude_none=True) | record.checkpoint_facts() | {"name": f"reference-{network.preset}"}
-        fresh.checkpoint = Checkpoint.model_validate(facts)
+        fresh.checkpoint = Checkpoint.parse(facts)
         save(fresh, folder / "model")

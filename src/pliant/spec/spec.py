@@ -55,6 +55,9 @@ class Spec(BaseModel):
         except ValidationError as error:
             raise PliantError(explain(error, type(self))) from None
 
+    # so that pydantic makes the specs within this one itself, and knows the whole place of a mistake
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
     @field_validator("*")
     @classmethod
     def _in_bounds(cls, value: Any) -> Any:

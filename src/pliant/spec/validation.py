@@ -9,7 +9,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
@@ -73,10 +73,10 @@ def _wrong(found: Sequence[ErrorDetails]) -> str:
         return message if isinstance(value, dict) else message + got
     needed = " or ".join(dict.fromkeys(NEEDED[one["type"]].format(**one.get("ctx", {})) for one in found if one["type"] in NEEDED))
     plain = not isinstance(value, (list, tuple, dict))
-    if kind in ("tuple_type", "list_type") and plain and not str(value).startswith("["):
-        return f"a list is needed, such as [{value}]{got}"
+    if kind in ("tuple_type", "list_type") and plain and not _text(value).startswith("["):
+        return f"a list is needed, such as [{_text(value)}]{got}"
     if kind == "literal_error":
-        guess = nearest(str(value), re.findall(r"'([^']*)'", context["expected"]))
+        guess = nearest(_text(value), re.findall(r"'([^']*)'", context["expected"]))
         return f"{needed} is needed{got}" + (f"; {guess}" if guess.startswith("did") else "")
     return f"{needed} is needed{got}" + ("; put it in quotes" if kind == "string_type" and plain else "")
 
@@ -138,10 +138,14 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, dict) else str(value)
 
 
+def _text(value: Any, write: Callable[[Any], str] = str) -> str:
+    try:
+        return write(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "an endless number"
+
+
 def _brief(value: Any) -> str:
     """A value as messages show it."""
-    try:
-        text = shown(value) if isinstance(value, (BaseModel, list, tuple)) else repr(value)
-    except ValueError:  # a whole number of more digits than Python writes
-        text = "an endless number"
+    text = _text(value, shown if isinstance(value, (BaseModel, list, tuple)) else repr)
     return text if len(text) <= 80 else f"{text[:77]}..."
