@@ -49,7 +49,7 @@ DRAW_STRIDE = 2**32
 
 
 class Finetune(Optimisation, Change):
-    """Train on other text, or on answers; a probe of 30 steps unless told otherwise."""
+    """Train on other text, answers, labels or pairs; a probe of 30 steps unless told otherwise."""
 
     strength_field = rate_field = "lr"
     untold = frozenset({"draws", "data", "objective"})

@@ -74,7 +74,7 @@ class ContextReliance(Measure):
     @classmethod
     def on(cls, source: str) -> Self | None:
         """Of a source of conflicts."""
-        return cls.model_validate({"data": source}) if Conflicts.has(set(first_record(source) or ())) else None
+        return cls.parse({"data": source}) if Conflicts.has(set(first_record(source) or ())) else None
 
     def readings(self, model: Model) -> Sequence[Reading]:
         """Six rates, and the `words` of an answer; one value an item, the contexts of a question in one cluster.

@@ -76,7 +76,7 @@ class FactsKept(Measure):
         record = first_record(source) or {}
         answers = next((record[name] for name in ("answers", "possible_answers", "answer") if name in record), None)
         listed = "question" in record and isinstance(answers, list) and not {"choices", "context"} & set(record)
-        return cls.model_validate({"data": source}) if listed else None
+        return cls.parse({"data": source}) if listed else None
 
     def readings(self, model: Model) -> Sequence[Reading]:
         """Accuracy, exact match, F1, generic answers and attention, then accuracy by stratum and by relation; one value a fact.
