@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from pliant.cli.change import JsonOption
+from pliant.cli.decide_accuracy import accuracy_command
 from pliant.cli.decide_between import between_command
 from pliant.cli.decide_data import data_command
 from pliant.cli.decide_losses import losses_command
@@ -44,6 +45,7 @@ decide_app = typer.Typer(
 )
 
 
+decide_app.command("accuracy")(accuracy_command)
 decide_app.command("between")(between_command)
 decide_app.command("data")(data_command)
 decide_app.command("losses")(spec_command(losses_command))

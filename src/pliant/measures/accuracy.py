@@ -68,15 +68,15 @@ class Accuracy(Measure):
         Raises PliantError for a model that is no classifier, labels unknown to its head, data that cannot be read, and answers that are
         no numbers.
         """
-        examples, names, chances, labels = self._answered(model)
+        examples, names, chances, labels = self.answered(model)
         return self._told(names, list(examples.ids[: len(chances)]), examples.fingerprint, chances, labels)
 
     def predictions(self, model: Model) -> Predictions:
         """The likeliest class of each example. Raises PliantError as `readings` does."""
-        examples, names, chances, _ = self._answered(model)
+        examples, names, chances, _ = self.answered(model)
         return Predictions(list(examples.ids[: len(chances)]), chances.argmax(1), tuple(names), examples.fingerprint)
 
-    def _answered(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Array, Array]:
+    def answered(self, model: Model) -> tuple[LabelledExamples, Sequence[str], Array, Array]:
         """The examples, the classes, and of each example that is asked the probabilities given and those of the label."""
         check_loaded(model)
         examples, names, answer = self._asked(model)

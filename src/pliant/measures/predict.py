@@ -15,7 +15,7 @@ Source: agreement as in arXiv 2106.13799; confidence as a guess at accuracy, arX
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -64,14 +64,14 @@ class Predict(Measure):
             )
         return self._chosen(model) or self._written(model)
 
+    def examples(self, model: Model) -> LabelledImages | LabelledTextRows:
+        """What a classifier is asked, as it reads it. Raises PliantError for data that cannot be read, or that this model does not read."""
+        if model.task.images:
+            return LabelledImages(self.data.pictures(model.images.size), model.images, (0,))
+        return LabelledTextRows.unlabelled(self.data.texts(), model, "all")
+
     def _classified(self, model: Model) -> Reading:
-        images = model.task.images
-        examples: Any
-        if images:
-            pictures = self.data.pictures(model.images.size)
-            examples = LabelledImages(pictures, model.images, (0,))
-        else:
-            examples = LabelledTextRows.unlabelled(self.data.texts(), model, "all")
+        examples = self.examples(model)
         count = min(len(examples.ids), self.samples or len(examples.ids))
         with within(f"{model.checkpoint.address} on {self.data.source}"):
             chances, _ = class_chances(
