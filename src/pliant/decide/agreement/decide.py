@@ -164,6 +164,7 @@ def _caveats(found: AccuracyDecision, spread: float) -> list[str]:
     if found.together:
         right = f"{found.known.mean():.3f} on labelled data"
         told.append(
-            f"heads agree with each other more often ({found.agreement:.3f}) than they are right ({right}): they are wrong in the same way; use random starts"
+            f"heads agree with each other more often ({found.agreement:.3f}) than they are right ({right}): "
+            "they are wrong in the same way; use random starts"
         )
     return told
