@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pliant.changes import CHANGES, Change, parse_changes
+from pliant.changes.restore import restored, sweep
 from pliant.errors import PliantError
 from pliant.models import Model
 
@@ -98,6 +99,31 @@ def test_whatever_a_change_does_is_undone_also_when_it_fails(model: Model, fails
         raise KeyboardInterrupt
     assert state(model) == before
     assert len(network._forward_hooks) == hooks
+
+
+def test_a_sweep_copies_the_weights_once_and_restores_from_it(model: Model, monkeypatch: Any) -> None:
+    before, copied = state(model), []
+    clone = torch.Tensor.clone
+    monkeypatch.setattr(torch.Tensor, "clone", lambda tensor, *told, **named: copied.append(tensor) or clone(tensor, *told, **named))
+    with sweep(model):
+        once = len(copied)
+        for number in range(3):
+            with restored(model), torch.no_grad():
+                for p in model.network.parameters():
+                    p.mul_(number + 2.0)
+                assert len(copied) == once
+                changed = model.weights()
+                with restored(model):  # of the changed weights, which the sweep's copy is none of
+                    model.network.get_input_embeddings().weight.zero_()
+                assert model.weights() == changed
+                copied[once:] = []
+            assert state(model) == before
+        with pytest.raises(KeyboardInterrupt), Wrecker(fails=False).applied(model):
+            raise KeyboardInterrupt
+        assert state(model) == before
+    copied.clear()
+    with restored(model):
+        assert copied, "a copy of its own again"
 
 
 def test_gradients_do_not_leak_in_or_out(model: Model) -> None:

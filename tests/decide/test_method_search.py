@@ -1,5 +1,7 @@
 """Tuning methods against each other: nothing twice, failures told, equal arms equal, and no worse than trying everything."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,10 @@ def test_a_killed_search_goes_on_and_nothing_is_trained_twice(ground, steps, mon
 
 def test_what_diverges_or_cannot_be_applied_is_told_and_the_others_go_on(ground, monkeypatch):
     monkeypatch.setitem(METHODS.entries(), "wild", Wild)
+    weights = ground.model.weights()
+    tokenised, pack = list[str](), sys.modules["pliant.data.packed"]._pack
+    monkeypatch.setattr(sys.modules["pliant.data.packed"], "_pack", lambda *told: tokenised.append(f"{told[0]} {told[2]}") or pack(*told))
+    monkeypatch.setattr(sys.modules["pliant.models.load"], "load", lambda *_, **__: pytest.fail("the base is loaded once, before"))
     arms = parse_arms({"full": "full", "wild": "wild", "all wild": {"wild": {"wild": True}}, "nowhere": {"lora": {"modules": "nope"}}})
     found = decide(ground, arms, PLAN, RATE, keep="prose")
     verdicts = {arm.name: arm for arm in found.arms}
@@ -97,6 +103,8 @@ def test_what_diverges_or_cannot_be_applied_is_told_and_the_others_go_on(ground,
     assert verdicts["wild"].methods == (Wild(wild=False),)
     assert any(caveat.startswith("wild: 2 of 4 settings dropped") for caveat in found.caveats)
     assert found.best is not None
+    assert ground.model.weights() == weights, "also after runs that broke off"
+    assert len(tokenised) == len(set(tokenised))
 
 
 def test_where_nothing_runs_or_nothing_learns_there_is_no_answer(ground):

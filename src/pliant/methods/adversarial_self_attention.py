@@ -5,7 +5,7 @@ link t, t' is kept where s > 0. A second pass over the same rows sees kept links
 divergence, half the sum of both KL divergences between the two passes' answers; the adversary maximises divergence + tau^2 x kept links /
 rows, through the threshold as if it were a sigmoid: it wants to hurt, and pays for each link that it cuts.
 When to use it: fine-tuning where a shortcut in the data is feared; compare it with the same number of passes.
-Cost: measured 2.6 times a step (6 blocks of width 64, one thread); two matrices of the width squared a layer, with two moments each,
+Cost: measured 2.4 times a step (6 blocks of width 64, one thread); two matrices of the width squared a layer, with two moments each,
 while the run lasts.
 What goes wrong: the adversary finds the shortcut or gives up, depending on rate and seed: in our runs it helped at 1e-3 and not at 3e-3.
 Adversary and network are clipped apart, both by the run's learning rate. The adversarial pass computes attention without fused kernels.

@@ -54,7 +54,9 @@ class Sam(Method):
         """Raises PliantError for rows of batch norm, and a head that is not trained."""
         if self.variant != "batch" and norms_with_statistics(run.network):
             raise PliantError(f"sam: variant {self.variant} looks at rows one by one, and batch norm at all at once; take variant batch")
-        if not self._moved(run):
+        state.objects["moved"] = list(self._moved(run).values())
+        state.objects["statistics"] = [buffer for layer in norms_with_statistics(run.network) for buffer in layer.buffers()]
+        if not state.objects["moved"]:
             raise PliantError("sam: layers head, and no weight of the head is trained; take layers all")
 
     def gradients(self, run: Run, state: MethodState, compute: Compute, batch: Batch) -> Tensor:
@@ -78,7 +80,7 @@ class Sam(Method):
         with _same_draws(run), _derivatives(state, "kept" if self.variant == "jacobian" else ""):
             loss = compute(batch)
         stage = {"logit": "kept", "jacobian": "used"}.get(self.variant, "")
-        with _same_draws(run, again=self.variant == "logit"), self._climbed(run), _derivatives(state, stage):
+        with _same_draws(run, again=self.variant == "logit"), self._climbed(state), _derivatives(state, stage):
             compute(batch)
         if self.variant == "logit":
             with _derivatives(state, "used"):
@@ -86,19 +88,18 @@ class Sam(Method):
         return loss
 
     @contextmanager
-    def _climbed(self, run: Run) -> Generator[None]:
+    def _climbed(self, state: MethodState) -> Generator[None]:
         """The weights a step uphill along their gradients; back to the bit after it, as are batch norm's statistics."""
         import torch
 
-        moved, gradients = zip(*((p, p.grad) for p in self._moved(run).values() if p.grad is not None), strict=True)
-        statistics = [buffer for layer in norms_with_statistics(run.network) for buffer in layer.buffers()]
-        before = [(tensor, tensor.detach().clone()) for tensor in (*moved, *statistics)]
-        scales = [p.detach().abs() if self.adaptive else 1.0 for p in moved]
-        scaled = [scale * gradient for scale, gradient in zip(scales, gradients, strict=True)]
-        norm = torch.stack([gradient.norm() for gradient in scaled]).norm() + 1e-12
+        moved = [p for p in state.objects["moved"] if p.grad is not None]
+        before = [(tensor, tensor.detach().clone()) for tensor in (*moved, *state.objects["statistics"])]
         with torch.no_grad():
-            for p, scale, gradient in zip(moved, scales, scaled, strict=True):
-                p.add_(scale * gradient * (self.rho / norm))
+            scales = [p.abs() for p in moved] if self.adaptive else []
+            uphill = [scale * p.grad for scale, p in zip(scales, moved, strict=True)] if scales else [p.grad for p in moved]
+            far = self.rho / (torch.stack([step.norm() for step in uphill]).norm() + 1e-12)
+            for number, (p, step) in enumerate(zip(moved, uphill, strict=True)):
+                p.addcmul_(step * scales[number] if scales else step, far.to(p.dtype))
         try:
             yield
         finally:

@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pliant.changes.restore import sweep
 from pliant.changes.told import corpus_name
 from pliant.decide.methods.command import command
 from pliant.decide.methods.halving import Finalist, TunedArm, tune
@@ -77,6 +78,7 @@ def decide(
             held.enter_context(FileLock(ground.folder / "lock", timeout=0))
         except Timeout:
             raise PliantError(f"{ground.folder}: another search is at work there; wait for it, or give another --folder") from None
+        held.enter_context(sweep(ground.model))
         with progress("trying methods", float(len(arms) * plan.arm_steps)) as advance:
             tuned, finalists = search(arms, plan, rate, trial, share, seed, advance)
     about = JudgedOn(
