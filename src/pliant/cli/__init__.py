@@ -51,6 +51,7 @@ def _register() -> None:
         run,
         schema,
         score,
+        scorecard,
         select,
         show,
     )
@@ -61,6 +62,7 @@ def _register() -> None:
     app.command("run")(run.run_command)
     app.command("show")(show.show_command)
     app.command("compare")(compare.compare_command)
+    app.command("scorecard")(scorecard.scorecard_command)
     app.command("check")(check.check_command)
     app.command("report")(report.report_command)
     app.command("fit", cls=fit.FitCommand)(fit.fit_command)

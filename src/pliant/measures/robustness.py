@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,9 @@ TYPICAL_EXAMPLES = 1000
 class Robustness(Measure):
     """Accuracy under attack, and whether the attack can be believed."""
 
+    trust: ClassVar[tuple[str, ...]] = ("robust_accuracy", "clean_accuracy")
+    needs: ClassVar[str] = "images with labels, and a classifier of their classes or a dual encoder (CLIP)"
+
     data: AnyLabelled = Field(description="Texts or images with labels: a table, a folder of class folders, an archive, or its source")
     part: Part = Field("heldout", description="Which part of it: heldout, train or all")
     samples: Count | None = Field(None, ge=1, description="How many examples, from the first; null for all")
@@ -62,6 +65,11 @@ class Robustness(Measure):
     )
     seed: int = Field(0, ge=0, description="Of the attack's draws")
     batch: int = Field(64, ge=1, exclude=True, description="Examples that go through the network together; the result is the same")
+
+    @classmethod
+    def on(cls, source: str) -> Self | None:
+        """Of a source of images: against PGD with 8 of 255 levels."""
+        return cls.model_validate({"data": source, "attack": {"pgd": {"epsilon": 8 / 255}}}) if Images.recognised(source) else None
 
     def readings(self, model: Model) -> Sequence[Reading]:
         """Clean and robust accuracy, what was lost, what reached the target, then the checks.
