@@ -9,8 +9,10 @@ from pliant.findings import FINDINGS
 TOO_SMALL = {
     "adversarial_attention_shortcut",
     "bi_drop_small_sets",
+    "hard_examples",
     "layer_dropping",
     "lora_forgets_less",
+    "perplexity_pruning",
     "sam_feature_diversity",
     "sam_label_noise",
     "sfa_keeps_source",

@@ -186,3 +186,14 @@ def test_profile_of_least_squares_is_the_textbook_interval() -> None:
     assert found.parameters["epsilon"] == pytest.approx(y.mean(), rel=1e-9)
     assert profile.high - found.parameters["epsilon"] == pytest.approx(reach, rel=1e-3)
     assert found.parameters["epsilon"] - profile.low == pytest.approx(reach, rel=1e-3)
+
+
+def test_what_only_the_largest_runs_depend_on_is_undetermined() -> None:
+    """Only the largest runs repeat their data, so that no smaller one knows how fast it wears out, and no number overflows."""
+    n = np.array([1e4, 2e4, 4e4, 8e4, 1.6e5, 3.2e5, 6.4e5, 1.28e6, 1.28e6, 1.28e6])
+    size = np.array([1e6] * 7 + [1e5, 2e5, 4e5])
+    error = (0.02 * np.minimum(n, size) / 1e5) ** -0.2 + 0.1
+    with np.errstate(all="raise"):
+        found = fit("utility", {"n": n, "S": size, "error": error}, fix={"a": 0.02}, bootstrap=0).audit
+    assert found.verdict == "undetermined"
+    assert "next to nothing" in found.reason

@@ -36,8 +36,8 @@ class UpsamplingScale:
 
 
 SCALES: dict[Size, UpsamplingScale] = {
-    "smoke": UpsamplingScale("llama-16x1", "0.15M", (0.1, 0.3), 1),
-    "laptop": UpsamplingScale("llama-16x2", "1M", (0.1, 0.2, 0.3), 3),
+    "smoke": UpsamplingScale("llama-16x1", "0.1M", (0.1, 0.3), 1),
+    "laptop": UpsamplingScale("llama-16x2", "1M", (0.1, 0.2, 0.3), 5),
     "gpu": UpsamplingScale("llama-10m", "400M", (0.05, 0.1, 0.2, 0.3), 3, 2e-3),
 }
 
@@ -60,7 +60,7 @@ class DomainUpsampling(Finding):
     corpus: str | None = Field(None, description="A folder with a file of text for each domain; by default built-in prose and code")
 
     def test(self, folder: Path) -> Outcome:
-        """Smoke: about ten seconds; laptop: about two minutes on two cores; gpu: an hour."""
+        """Smoke: some seconds; laptop: about two minutes on two cores; gpu: an hour."""
         mixture, general, domain = self._mixture()
         found = {share: self._effects(share, mixture, general, domain, folder) for share in SCALES[self.size].shares}
         checks: dict[str, bool] = {}
@@ -108,7 +108,7 @@ class DomainUpsampling(Finding):
             "name": f"domain-upsampling-{share:g}",
             "checkpoints": {"branches": {"ladder": ladder, "without": [domain]}},
             "measures": {name: {"loss": {"data": mixture[name][0], "samples": 512}} for name in (general, domain)},
-            "seeds": list(range(scale.seeds)),
+            "seeds": list(range(self.first_seed, self.first_seed + scale.seeds)),
         }
         runs = pl.run(study, folder, device="cuda" if self.size == "gpu" else None)
         found = {

@@ -49,6 +49,11 @@ class Finding(Spec):
         """Run it, keeping whatever it computes (ledgers, checkpoints) in `folder`, so that a second run is instant."""
         raise NotImplementedError
 
+    @property
+    def first_seed(self) -> int:
+        """Of a finding whose steps and rates were settled by trying size smoke: the other sizes have seeds that nobody has tried."""
+        return 0 if self.size == "smoke" else 1000
+
     def judged(self, held: dict[str, bool], against: bool) -> Verdict:
         """`verdict` of a finding that needs more steps than size smoke has: there nothing is contradicted."""
         return verdict(held, against and self.size != "smoke")

@@ -21,7 +21,7 @@ from pliant.data import Corpus
 from pliant.decide.data.against import ArmEffect, decide
 from pliant.files import write_atomic
 from pliant.findings.domains import domains, pieces
-from pliant.findings.finding import Finding, Outcome, Size, verdict
+from pliant.findings.finding import Finding, Outcome, Size
 from pliant.objectives import NextToken
 from pliant.scores.band import Band
 from pliant.scores.journal import score_to_file
@@ -53,7 +53,7 @@ class PruningScale:
 
 
 SCALES: dict[Size, PruningScale] = {
-    "smoke": PruningScale(3000, "0.25M", "0.2M", "llama-16x1", 1),
+    "smoke": PruningScale(1500, "0.1M", "0.1M", "llama-16x1", 1),
     "laptop": PruningScale(10_000, "1M", "0.8M", "llama-16x2", 6),
     "gpu": PruningScale(200_000, "32M", "128M", "llama-1m", 6, 3e-3),
 }
@@ -80,7 +80,7 @@ class PerplexityPruning(Finding):
     corpus: str | None = Field(None, description="A folder with a file of text for each domain; by default built-in prose and code")
 
     def test(self, folder: Path) -> Outcome:
-        """Smoke: about ten seconds; laptop: about three minutes on two cores; gpu: minutes."""
+        """Smoke: some seconds; laptop: about three minutes on two cores; gpu: minutes."""
         scale = SCALES[self.size]
         place = folder / f"perplexity-pruning-{digest(json.dumps([self.corpus, repr(scale)]))}"
         self._documents(place / "data", scale)
@@ -108,13 +108,13 @@ class PerplexityPruning(Finding):
             f"clean loss minus a random half's: medium {_told(medium)}, low {_told(low)}, high {_told(high)}; all but junk {_told(oracle)}"
         )
         figures = {name: {arm: vars(effect) for arm, effect in effects.items()} for name, effects in found.items()}
-        return Outcome(verdict(checks, against=medium.low > 0), ours, checks, {**figures, "area of shuffled": area})
+        return Outcome(self.judged(checks, against=medium.low > 0), ours, checks, {**figures, "area of shuffled": area})
 
     def _documents(self, place: Path, scale: PruningScale) -> None:
         """Reference, pool and held-out texts, which share no piece."""
         if (place / "no-junk.jsonl").exists():
             return
-        generator, texts = np.random.default_rng(0), domains(self.corpus)
+        generator, texts = np.random.default_rng(self.first_seed), domains(self.corpus)
         each = scale.documents // len(texts)
         good = [{"text": text, "source": name} for name, corpus in texts.items() for text in pieces(corpus, CHARACTERS, each)]
         generator.shuffle(good)  # pyright: ignore[reportArgumentType]
@@ -141,7 +141,7 @@ class PerplexityPruning(Finding):
             ladder = TrainedLadder.parse(
                 {"model": model, "corpus": str(place / "data" / "reference.jsonl"), "tokens": scale.reference_tokens, "lr": 1e-2}
             )
-            (rung,) = ladder.rungs(0, place / "checkpoints")
+            (rung,) = ladder.rungs(self.first_seed, place / "checkpoints")
             objective = NextToken(data=Corpus.parse(str(pool)), part="train")
             further = {"objective": objective.canonical(), "content": Corpus.parse(str(pool)).fingerprint()}
             with rung.open() as reference:
@@ -162,7 +162,7 @@ class PerplexityPruning(Finding):
                 name: {"loss": {"data": str(place / "data" / f"{name}.jsonl"), "part": "all", "samples": 384}}
                 for name in ("clean", "original")
             },
-            "seeds": list(range(scale.seeds)),
+            "seeds": list(range(self.first_seed, self.first_seed + scale.seeds)),
         }
         return pl.run(study, place / "ledger", device="cuda" if self.size == "gpu" else None)
 

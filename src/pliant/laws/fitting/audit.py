@@ -37,6 +37,8 @@ NEGLIGIBLE, MISLEADING = 0.01, 0.03
 """An error below the first needs no explanation; one above the second, and above what noise explains, would mislead."""
 GROWTH, TYPICAL = 0.54, 1.25
 """Errors grow with the distance x as (log x + 1/2)^0.54, learned on tables whose larger runs exist; they are understated by a quarter."""
+UNSEEN = 1e-9
+"""A parameter that moves the fitted rows by no more than this fraction of how it moves the held-out ones is unknown to them."""
 USELESS = 0.25
 LARGEST = 0.1
 """Share of the rows, at least, that is held out as the largest."""
@@ -210,6 +212,8 @@ def _verdict(error: float, allowed: float) -> tuple[Verdict, str]:
         return "fails", "the law has no value at the largest runs"
     if error <= NEGLIGIBLE:
         return "holds", f"the largest runs are predicted within {NEGLIGIBLE:.0%}"
+    if allowed > 1:
+        return "undetermined", "the smaller runs say next to nothing of the largest, as where only those repeat their data"
     if allowed > USELESS:
         return "undetermined", f"the smaller runs would allow an error of {allowed:.0%}"
     if error <= allowed:
@@ -220,7 +224,10 @@ def _verdict(error: float, allowed: float) -> tuple[Verdict, str]:
 
 
 def _allowed(objective: FitObjective, theta: Tensor, split: HeldOutSplit) -> float:
-    """The 95th percentile of the mean absolute error of the held-out rows, were the law true."""
+    """The 95th percentile of the mean absolute error of the held-out rows, were the law true.
+
+    Infinite where they depend on a parameter that no fitted row depends on.
+    """
     from scipy import stats
 
     fitted, jacobian = objective.jacobian(theta)
@@ -228,7 +235,10 @@ def _allowed(objective: FitObjective, theta: Tensor, split: HeldOutSplit) -> flo
     rows, k = len(residuals), jacobian.shape[1]
     noise = noise_level(residuals, k, objective.loss.corner)
     train, held = jacobian[0].numpy().T[split.fitted], jacobian[0].numpy().T[split.held_out]
-    unit = np.linalg.norm(train, axis=0) + 1e-300
+    with np.errstate(over="ignore"):
+        unit, moved = np.linalg.norm(train, axis=0) + 1e-300, np.linalg.norm(held, axis=0)
+    if not (unit > UNSEEN * moved).all():
+        return np.inf
     spread = held / unit @ np.linalg.pinv(train / unit, rcond=1e-9)  # how each fitted error moves each prediction
     efficiency = 1.0 if np.isinf(objective.loss.corner) else 2 / np.pi  # of a median against a mean
     common = np.sqrt(np.mean((spread**2).sum(axis=1)) / efficiency)
