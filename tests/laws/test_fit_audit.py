@@ -192,8 +192,8 @@ def test_what_only_the_largest_runs_depend_on_is_undetermined() -> None:
     """Only the largest runs repeat their data, so that no smaller one knows how fast it wears out, and no number overflows."""
     n = np.array([1e4, 2e4, 4e4, 8e4, 1.6e5, 3.2e5, 6.4e5, 1.28e6, 1.28e6, 1.28e6])
     size = np.array([1e6] * 7 + [1e5, 2e5, 4e5])
-    error = (0.02 * np.minimum(n, size) / 1e5) ** -0.2 + 0.1
+    table = simulate(LAWS["utility"], {"n": n, "S": size}, {"a": 0.02, "b": -0.2, "tau": 3.0, "d": 0.1}, 0.0, 0)
     with np.errstate(all="raise"):
-        found = fit("utility", {"n": n, "S": size, "error": error}, fix={"a": 0.02}, bootstrap=0).audit
+        found = fit("utility", table, fix={"a": 0.02}, bootstrap=0).audit
     assert found.verdict == "undetermined"
     assert "next to nothing" in found.reason

@@ -210,10 +210,10 @@ def audit(objective: FitObjective, scale: Array, starts: Tensor) -> Audit:
 def _verdict(error: float, allowed: float) -> tuple[Verdict, str]:
     if not np.isfinite(error):
         return "fails", "the law has no value at the largest runs"
-    if error <= NEGLIGIBLE:
-        return "holds", f"the largest runs are predicted within {NEGLIGIBLE:.0%}"
     if allowed > 1:
         return "undetermined", "the smaller runs say next to nothing of the largest, as where only those repeat their data"
+    if error <= NEGLIGIBLE:
+        return "holds", f"the largest runs are predicted within {NEGLIGIBLE:.0%}"
     if allowed > USELESS:
         return "undetermined", f"the smaller runs would allow an error of {allowed:.0%}"
     if error <= allowed:
