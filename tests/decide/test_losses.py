@@ -24,7 +24,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """A network that knows digits, and digits upright (to learn), mirrored a little (to choose by) and noisy (to judge by)."""
+    """A network that knows digits, and digits upright (to learn), a pixel aside (to choose by) and noisy (to judge by)."""
     folder = tmp_path_factory.mktemp("digits")
     digits, draw = load_digits(), np.random.default_rng(0)
     images, labels = (digits.images * 255 / 16).astype(np.uint8), digits.target

@@ -54,6 +54,11 @@ class Lora(Method):
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Fraction of the update's inputs that is dropped in training")
 
+    @property
+    def factors_alone(self) -> bool:
+        """Unless inputs are dropped, or lengths learned apart."""
+        return not self.dropout and not self.magnitudes
+
     def prepare(self, run: Run, state: MethodState) -> None:
         """Freeze the network and put the adapters in. Raises PliantError when no layer has such a name."""
         from peft import LoraConfig, LoraModel

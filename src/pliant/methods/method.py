@@ -138,6 +138,11 @@ class Method(Spec):
     rate_factor: ClassVar[float] = 1.0
     """How many times the learning rate of full fine-tuning it usually takes: where a search begins."""
 
+    @property
+    def factors_alone(self) -> bool:
+        """Whether all it does is to train `lora_A` and `lora_B` beside linear layers, so that several runs can share passes."""
+        return False
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)

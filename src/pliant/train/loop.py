@@ -73,21 +73,13 @@ def train(
     """
     check_together(methods)
     fit(model, objective.needs(), seed)
-    examples = objective.examples(model, recipe.length)
     _keep_freed_memory()
-    rows = recipe.batch * recipe.accumulate
-
-    def batch(step: int) -> Batch:
-        return examples.batch(step, rows, seed).to(model.device)
-
-    run = Run(model, objective, recipe.step_count(model.context, objective.row_tokens), seed, batch)
-    examples = objective.planned(examples, run.steps * rows)
+    run, examples = begun(model, objective, recipe, seed)
     end = run.steps if until is None else min(until, run.steps)
     plain = why_plain(recipe.compile, run.steps, methods, model.device.type)
-    named = _identity(run, recipe, methods, compiles=not plain) if folder else str
-    state = State(folder, lambda steps: named(objective.seen(examples, steps * rows)), save_every)
-    with _prepared(run, methods) as attached:  # moment 1: prepare
-        optimizer = _optimizer(run, recipe)
+    state = state_of(run, examples, recipe, methods, folder, save_every, compiles=not plain)
+    with prepared(run, methods) as attached:  # moment 1: prepare
+        optimizer = optimizer_of(run, recipe)
         parts = run, optimizer, [kept for _, kept in attached]
         watch = LossWatch(examples.chance, state.load(*parts), advice := _advice(methods))
         compute = _compute(run, run.network if plain else compiled(run.network), recipe, attached)  # moments 2 and 3: loss, gradients
@@ -95,7 +87,7 @@ def train(
             advance(len(watch.losses))
             for step in range(len(watch.losses), end):
                 run.step, run.lr = step, recipe.rate(step, run.steps)
-                loss = compute(batch(step))
+                loss = compute(run.batch(step))
                 _step(optimizer, run.lr, recipe.clip)
                 for method, kept in attached:
                     method.after_step(run, kept)  # moment 4
@@ -111,6 +103,24 @@ def train(
             method.finish(run, kept)  # moment 5
         model.adapter = run.adapter
     return _log(run, examples, recipe, losses, state.seconds, not plain)
+
+
+def begun(model: Model, objective: Objective, recipe: Recipe, seed: int) -> tuple[Run, Examples]:
+    """A run before its first step, and the examples it draws from. Raises PliantError for data that cannot be read or does not suffice."""
+    examples = objective.examples(model, recipe.length)
+    rows = recipe.batch * recipe.accumulate
+    steps = recipe.step_count(model.context, objective.row_tokens)
+    examples = objective.planned(examples, steps * rows)
+    return Run(model, objective, steps, seed, lambda step: examples.batch(step, rows, seed).to(model.device)), examples
+
+
+def state_of(
+    run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Method], folder: Path | None, every: float, *, compiles: bool = False
+) -> State:
+    """Where the run's state is kept, every so many seconds."""
+    named = _identity(run, recipe, methods, compiles=compiles) if folder else str
+    rows = recipe.batch * recipe.accumulate
+    return State(folder, lambda steps: named(run.objective.seen(examples, steps * rows)), every)
 
 
 def _compute(run: Run, network: Any, recipe: Recipe, attached: Attached) -> Compute:
@@ -161,7 +171,7 @@ def _step(optimizer: Optimizer, lr: float, clip: float) -> None:
     optimizer.step()
 
 
-def _optimizer(run: Run, recipe: Recipe) -> Optimizer:
+def optimizer_of(run: Run, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer, with decay on matrices alone."""
     parameters = list(run.parameters().values())
     if not parameters:
@@ -174,7 +184,7 @@ def _optimizer(run: Run, recipe: Recipe) -> Optimizer:
 
 
 @contextmanager
-def _prepared(run: Run, methods: Sequence[Method]) -> Generator[Attached]:
+def prepared(run: Run, methods: Sequence[Method]) -> Generator[Attached]:
     """The network in training mode with its methods attached, and random draws of the run's own; all undone on the way out."""
     import torch
 
