@@ -11,9 +11,11 @@ from pliant.decide.methods.decide import decide
 from pliant.decide.methods.ground import Half
 from pliant.decide.methods.path import level_of
 from pliant.decide.methods.plan import SearchPlan
+from pliant.decide.methods.together import one_by_one
 from pliant.decide.methods.trial import TuningTrial
 from pliant.methods import METHODS, Method
 from pliant.train import loop
+from pliant.train.factor_stack import Stack
 
 RATE = 3e-3
 PLAN = SearchPlan(steps=12, trials=4, seeds=2)
@@ -44,8 +46,13 @@ def steps(monkeypatch):
         made.append(1)
         return original(*arguments)
 
-    original = loop._step
+    def together(stack, rates):
+        made.extend(1 for _ in rates)
+        return several(stack, rates)
+
+    original, several = loop._step, Stack.step
     monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(Stack, "step", together)
     return made
 
 
@@ -156,3 +163,20 @@ def test_two_searches_do_not_share_a_folder_at_once(ground):
     ground.folder.mkdir(parents=True)
     with FileLock(ground.folder / "lock"), pytest.raises(PliantError, match="another search is at work there"):
         decide(ground, parse_arms(["full"]), PLAN, RATE, keep="prose")
+
+
+def test_lora_arms_that_share_passes_come_to_what_they_come_to_one_by_one(domains, tmp_path, monkeypatch):
+    folder, model = domains
+    arms = parse_arms([{"lora": {"rank": [2, 4]}}])
+    passes, several = [], Stack.step
+    monkeypatch.setattr(Stack, "step", lambda stack, rates: (passes.append(len(rates)), several(stack, rates)))
+    shared = decide(ground_of(model, folder, tmp_path / "shared", 8), arms, SHORT, RATE, keep="prose")
+    assert sum(passes) == SHORT.arm_steps, "every step of the arm"
+    assert len(passes) == SHORT.steps * 2
+    monkeypatch.setattr("pliant.decide.methods.decide.side_by_side", one_by_one)
+    alone = decide(ground_of(model, folder, tmp_path / "alone", 8), arms, SHORT, RATE, keep="prose")
+    assert len(passes) == SHORT.steps * 2
+    for one, other in zip(shared.arms, alone.arms, strict=True):
+        assert (one.lr, one.methods, one.verdict) == (other.lr, other.methods, other.verdict)
+        assert (one.learned.value, one.forgotten.value) == pytest.approx((other.learned.value, other.forgotten.value), abs=1e-5)
+        assert [point["loss"] for point in one.path] == pytest.approx([point["loss"] for point in other.path], abs=1e-5)

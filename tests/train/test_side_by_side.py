@@ -50,7 +50,7 @@ def test_arms_side_by_side_are_the_arms_one_by_one(base, text, tmp_path, recipe)
     arms = arms_of(tmp_path, *DIFFERENT, **{name: getattr(told, name) for name in recipe})
     before = {name: tensor.clone() for name, tensor in base.network.state_dict().items()}
     for until in (3, 6):
-        train_side_by_side(base, given(text), arms, until)
+        train_side_by_side(base, given(text), arms, [until])
     assert all(torch.equal(before[name], tensor) for name, tensor in base.network.state_dict().items())
     assert all(parameter.requires_grad for parameter in base.network.parameters())
     for arm in arms:
@@ -62,11 +62,24 @@ def test_arms_side_by_side_are_the_arms_one_by_one(base, text, tmp_path, recipe)
         assert apart < min(1e-5, 0.01 * moved)
 
 
+def test_at_each_point_the_network_is_the_arm_s_own(base, text, tmp_path):
+    arms, found = arms_of(tmp_path, *DIFFERENT[:2]), {}
+
+    def at(number, point):
+        found[number, point] = {name: tensor.clone() for name, tensor in base.network.state_dict().items()}
+
+    train_side_by_side(base, given(text), arms, [2, 3], at)
+    assert set(found) == {(number, point) for number in range(2) for point in (2, 3)}
+    for (number, point), weights in found.items():
+        alone = finished(base, given(text), arms[number], until=point)[0]
+        assert all(torch.allclose(weights[name], alone[name], atol=1e-5) for name in alone)
+
+
 def test_a_run_begun_alone_goes_on_together_and_the_other_way_round(base, text, tmp_path):
     arms = arms_of(tmp_path, *DIFFERENT[:2])
     for arm in arms:
         finished(base, given(text), arm, arm.folder, until=2)
-    train_side_by_side(base, given(text), arms, 4)
+    train_side_by_side(base, given(text), arms, [4])
     for arm in arms:
         alone, together = finished(base, given(text), arm)[0], finished(base, given(text), arm, arm.folder)[0]
         assert all(torch.allclose(together[name], alone[name], atol=1e-5) for name in alone)
@@ -81,7 +94,7 @@ def test_answers_of_different_lengths_keep_their_arms(base, tmp_path, monkeypatc
     objective = Answers.parse({"data": str(tmp_path / "qa.jsonl")})
     for name, different in {"same": [(1e-2, 0, {}), (1e-3, 0, {"rank": 2})], "other": DIFFERENT[:2]}.items():
         arms = arms_of(tmp_path / name, *different, length=None, steps=3)
-        train_side_by_side(base, objective, arms, 3)
+        train_side_by_side(base, objective, arms, [3])
         for arm in arms:
             alone, together = finished(base, objective, arm)[0], finished(base, objective, arm, arm.folder)[0]
             assert all(torch.allclose(together[key], alone[key], atol=1e-5) for key in alone), name
@@ -89,7 +102,7 @@ def test_answers_of_different_lengths_keep_their_arms(base, tmp_path, monkeypatc
 
 def test_an_arm_that_diverges_leaves_no_state_and_does_not_touch_the_others(base, text, tmp_path):
     arms = arms_of(tmp_path, (1e-2, 0, {}), (1e30, 0, {}), clip=0.0)
-    train_side_by_side(base, given(text), arms, 6)
+    train_side_by_side(base, given(text), arms, [6])
     assert (arms[0].folder / "state.safetensors").exists()
     assert not (arms[1].folder / "state.safetensors").exists()
     alone, together = finished(base, given(text), arms[0])[0], finished(base, given(text), arms[0], arms[0].folder)[0]
@@ -114,4 +127,4 @@ def test_what_would_not_be_the_same_is_refused(base, text, tmp_path):
     assert "drops at random" in why((Lora(),), (Lora(),), model=dropping)
     arms = arms_of(tmp_path / "layers", (1e-2, 0, {}), (1e-2, 0, {"modules": "q_proj"}))
     with pytest.raises(NotTogether, match="different layers"):
-        train_side_by_side(base, given(text), arms, 2)
+        train_side_by_side(base, given(text), arms, [2])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pliant.methods import Method, Run
-from pliant.models.modules import in_mode
+from pliant.models.modules import in_mode, is_transposed
 from pliant.train.log import Diverged, LossWatch
 from pliant.train.loop import begun, optimizer_of, prepared, state_of
 from pliant.train.recipe import Recipe
@@ -52,7 +53,9 @@ class KeptArm:
     moments: dict[str, dict[str, Tensor]]
     scales: dict[str, float]
     """By layer."""
-    diverged: bool = field(default=False)
+    made: int
+    """Steps, also where it has diverged."""
+    diverged: bool = False
 
     @classmethod
     def begun(cls, model: Model, objective: Objective, arm: SharedArm) -> KeptArm:
@@ -70,12 +73,7 @@ class KeptArm:
             layers = [name.removesuffix(FIRST) for name in parameters if name.endswith(FIRST)]
             adapted: dict[str, Any] = {layer: run.network.get_submodule(layer) for layer in layers}
             scales = {layer: float(module.scaling["default"]) for layer, module in adapted.items()}
-        return cls(arm, run, state, watch, factors, moments, scales)
-
-    @property
-    def steps(self) -> int:
-        """Made so far."""
-        return len(self.watch.losses)
+        return cls(arm, run, state, watch, factors, moments, scales, len(watch.losses))
 
     @property
     def shapes(self) -> dict[str, int]:
@@ -84,15 +82,35 @@ class KeptArm:
 
     def add(self, loss: Tensor, lr: float) -> None:
         """The next step's loss. Where it diverges, it is not watched any longer, nor saved."""
+        self.made += 1
         if not self.diverged:
             try:
                 self.watch.add(loss, lr)
             except Diverged:
                 self.diverged = True
 
+    @contextmanager
+    def merged(self) -> Generator[None]:
+        """The network with the arm's update in its weights, for the length of the block."""
+        import torch
+
+        network, before = self.run.network, dict[str, "Tensor"]()
+        with torch.no_grad():
+            for layer, scale in self.scales.items():
+                module: Any = network.get_submodule(layer)
+                before[layer] = module.weight.detach().clone()
+                update = (self.factors[layer + SECOND] @ self.factors[layer + FIRST]) * scale
+                module.weight.add_((update.T if is_transposed(module) else update).to(module.weight.dtype))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for layer, weight in before.items():
+                    network.get_submodule(layer).weight.copy_(weight)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
     def save(self) -> None:
         """As `train` saves it, so that it goes on from there."""
-        if self.diverged:
+        if self.diverged or not self.made:
             return
         try:
             losses = self.watch.fetch()
@@ -130,6 +148,7 @@ class Stack:
         self.scales = {layer: torch.tensor([one.scales[layer] for one in kept], device=device)[:, None, None] for layer in kept[0].scales}
         self.parts: dict[str, Tensor] = {}
         self.rows: Tensor | None = None
+        self.count = 0
 
     def __enter__(self) -> Stack:
         for parameter in self.network.parameters():
@@ -137,9 +156,7 @@ class Stack:
             parameter.requires_grad_(False)
         self.undo.enter_context(in_mode(self.network, training=True))
         for layer in self.scales:
-            hook = self.network.get_submodule(layer).register_forward_hook(
-                lambda _, inputs, output, layer=layer: output + self._update(layer, inputs[0])
-            )
+            hook = self.network.get_submodule(layer).register_forward_hook(partial(self._beside, layer))
             self.undo.callback(hook.remove)
         return self
 
@@ -162,6 +179,9 @@ class Stack:
         pieces = self.factors.split(self.sizes, 1)
         self.parts = {name: piece.unflatten(1, self._shape(name)) for name, piece in zip(self.ranks, pieces, strict=True)}
         return self.network(**inputs)
+
+    def _beside(self, layer: str, _: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        return output + self._update(layer, inputs[0])
 
     def _update(self, layer: str, x: Tensor) -> Tensor:
         """What every row's own factors add: (rows, length, out). Raises NotTogether for a layer that is not given all rows in order."""

@@ -115,7 +115,14 @@ def begun(model: Model, objective: Objective, recipe: Recipe, seed: int) -> tupl
 
 
 def state_of(
-    run: Run, examples: Examples, recipe: Recipe, methods: Sequence[Method], folder: Path | None, every: float, *, compiles: bool = False
+    run: Run,
+    examples: Examples,
+    recipe: Recipe,
+    methods: Sequence[Method],
+    folder: str | Path | None,
+    every: float,
+    *,
+    compiles: bool = False,
 ) -> State:
     """Where the run's state is kept, every so many seconds."""
     named = _identity(run, recipe, methods, compiles=compiles) if folder else str

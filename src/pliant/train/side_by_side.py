@@ -14,7 +14,7 @@ Every arm leaves the very state that `train` goes on from, and finishes there.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 2**28
 """Logits of one pass, all arms together."""
-SAVE_EVERY = 60.0
+SAVE_EVERY = 20.0
 """Seconds between two saved states."""
 
 
@@ -48,7 +48,8 @@ def why_alone(model: Model, objective: Objective, arms: Sequence[SharedArm]) -> 
     if any(arm.recipe.model_copy(update={"lr": arms[0].recipe.lr}) != arms[0].recipe for arm in arms):
         return "the recipes differ in more than the learning rate"
     needs = objective.needs()
-    if objective.rows_together or model.task.labelled or (needs is not None and fitted(model, needs) is not model):
+    other = needs is not None and (needs.task != model.task.name or needs.labels is not None or fitted(model, needs) is not model)
+    if objective.rows_together or model.task.labelled or other:
         return "rows hang together, or a head is trained"
     if any(rate for _, _, rate in dropouts(model.network)) or norms_with_statistics(model.network):
         return "the base drops at random, or keeps statistics of its batches"
@@ -61,31 +62,52 @@ def most_together(model: Model, recipe: Recipe) -> int:
     return max(1, MOST_NUMBERS // (recipe.batch * (recipe.length or model.context) * answers))
 
 
-def train_side_by_side(model: Model, objective: Objective, arms: Sequence[SharedArm], until: int) -> None:
-    """Leave in each arm's folder the state of its run after `until` steps, going on from one that is there; none of one that diverged.
+def train_side_by_side(
+    model: Model, objective: Objective, arms: Sequence[SharedArm], points: Sequence[int], at: Callable[[int, int], None] | None = None
+) -> None:
+    """Train all arms up to the last of `points`, going on from the states in their folders, and leave states there.
 
-    The network is left as it was. Raises PliantError for data that cannot be read, and NotTogether for arms that cannot be trained
-    together (`why_alone`), or have made different numbers of steps.
+    At each point, and for each arm that has not diverged, `at(number of the arm, point)` is called with the arm's update merged into
+    `model.network`. An arm that diverged leaves no state. The network is left as it was. Raises PliantError for data that cannot be
+    read, and NotTogether for arms that cannot be trained together (`why_alone`), or have made different numbers of steps.
     """
     if reason := why_alone(model, objective, arms):
         raise NotTogether(reason)
     kept = [KeptArm.begun(model, objective, arm) for arm in arms]
-    step, end = kept[0].steps, min(until, kept[0].run.steps)
-    if any(one.steps != step or one.shapes.keys() != kept[0].shapes.keys() for one in kept):
+    first = kept[0]
+    if any(one.made != first.made or one.shapes.keys() != first.shapes.keys() for one in kept):
         raise NotTogether("the arms have made different numbers of steps, or adapt different layers")
-    while step < end:
-        start = time.monotonic()
-        with Stack(model.network, kept) as stack:
-            while step < end and time.monotonic() - start < SAVE_EVERY:
-                rates = [one.arm.recipe.rate(step, one.run.steps) for one in kept]
-                losses = _gradients(stack, objective, kept, step)
-                stack.step(rates)
-                step += 1
-                for one, loss, rate in zip(kept, losses, rates, strict=True):
-                    one.add(loss, rate)
-            stack.give_back()
-        for one in kept:
-            one.save()
+    try:
+        for point in points:
+            while first.made < min(point, first.run.steps):
+                _stretch(model, objective, kept, min(point, first.run.steps))
+                if first.made < point:
+                    _save(kept)
+            for number, one in enumerate(kept):
+                if at is not None and not one.diverged:
+                    with one.merged():
+                        at(number, point)
+    finally:  # also where somebody stops it
+        _save(kept)
+
+
+def _save(kept: Sequence[KeptArm]) -> None:
+    for one in kept:
+        one.save()
+
+
+def _stretch(model: Model, objective: Objective, kept: Sequence[KeptArm], end: int) -> None:
+    """Train up to a step, or for so long that states are to be saved."""
+    start, step = time.monotonic(), kept[0].made
+    with Stack(model.network, kept) as stack:
+        while step < end and time.monotonic() - start < SAVE_EVERY:
+            rates = [one.arm.recipe.rate(step, one.run.steps) for one in kept]
+            losses = _gradients(stack, objective, kept, step)
+            stack.step(rates)
+            step += 1
+            for one, loss, rate in zip(kept, losses, rates, strict=True):
+                one.add(loss, rate)
+        stack.give_back()
 
 
 def _gradients(stack: Stack, objective: Objective, kept: Sequence[KeptArm], step: int) -> Tensor:

@@ -24,6 +24,7 @@ from pliant.decide.methods.command import command
 from pliant.decide.methods.halving import Finalist, TunedArm, tune
 from pliant.decide.methods.judge import SLACK, JudgedOn, judged
 from pliant.decide.methods.path import Advance, Trial, TunedPath, level_of, ranked
+from pliant.decide.methods.together import Together, one_by_one, side_by_side
 from pliant.decide.methods.trial import TuningTrial
 from pliant.errors import PliantError
 from pliant.files import disk_errors
@@ -80,7 +81,7 @@ def decide(
             raise PliantError(f"{ground.folder}: another search is at work there; wait for it, or give another --folder") from None
         held.enter_context(sweep(ground.model))
         with progress("trying methods", float(len(arms) * plan.arm_steps)) as advance:
-            tuned, finalists = search(arms, plan, rate, trial, share, seed, advance)
+            tuned, finalists = search(arms, plan, rate, trial, share, seed, advance, side_by_side)
     about = JudgedOn(
         ground.judging,
         plan,
@@ -93,18 +94,33 @@ def decide(
 
 
 def search(
-    arms: Sequence[TuningArm], plan: SearchPlan, rate: float, trial: Trials, share: float, seed: int, advance: Advance
+    arms: Sequence[TuningArm],
+    plan: SearchPlan,
+    rate: float,
+    trial: Trials,
+    share: float,
+    seed: int,
+    advance: Advance,
+    together: Together = one_by_one,
 ) -> tuple[list[TunedArm], list[Finalist]]:
-    """Every arm tuned, and the best of each trained anew; `trial` makes the runs, wherever they come from."""
+    """Every arm tuned, and the best of each trained anew; `trial` makes the runs, wherever they come from, `together` several at once."""
     asked = min(1.0, share + SLACK)  # so that fresh seeds come to the loss of the comparison, too
     tuned: list[TunedArm] = []
     for arm in arms:
         trials = [trial(lr, methods, seed, False) for lr, methods in arm.settings(plan.trials, rate)]
-        tuned.append(tune(arm, trials, plan, asked, advance))
-    return tuned, trained_anew(tuned, plan, trial, asked, seed, advance)
+        tuned.append(tune(arm, trials, plan, asked, advance, together))
+    return tuned, trained_anew(tuned, plan, trial, asked, seed, advance, together)
 
 
-def trained_anew(tuned: Sequence[TunedArm], plan: SearchPlan, trial: Trials, share: float, seed: int, advance: Advance) -> list[Finalist]:
+def trained_anew(
+    tuned: Sequence[TunedArm],
+    plan: SearchPlan,
+    trial: Trials,
+    share: float,
+    seed: int,
+    advance: Advance,
+    together: Together = one_by_one,
+) -> list[Finalist]:
     """Of each arm the best setting at the level that all arms together set, with fresh seeds; the next best where one diverges."""
     finished = [path for one in tuned for _, path in one.finished]
     if not finished:
@@ -116,6 +132,7 @@ def trained_anew(tuned: Sequence[TunedArm], plan: SearchPlan, trial: Trials, sha
         for number in ranked(paths, share, level) if paths else []:
             chosen = one.finished[number][0]
             fresh = [trial(chosen.lr, chosen.methods, seed + 1 + count, True) for count in range(plan.seeds)]
+            together(fresh, plan.along)
             try:
                 found.append(Finalist(one, chosen, [_to_the_end(run, plan, advance) for run in fresh]))
                 break

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pliant.decide.methods.arm import TuningArm
 from pliant.decide.methods.path import Advance, Trial, TunedPath, promising
 from pliant.decide.methods.plan import SearchPlan
+from pliant.decide.methods.together import Together, one_by_one
 from pliant.errors import PliantError
 
 
@@ -39,7 +40,9 @@ class Finalist:
         return max(path.least for path in self.paths)
 
 
-def tune(arm: TuningArm, trials: Sequence[Trial], plan: SearchPlan, share: float, advance: Advance) -> TunedArm:
+def tune(
+    arm: TuningArm, trials: Sequence[Trial], plan: SearchPlan, share: float, advance: Advance, together: Together = one_by_one
+) -> TunedArm:
     """Successive halving over the arm's trials. Its errors are told in the answer, so that other arms go on."""
     found = TunedArm(arm, (min(trial.lr for trial in trials), max(trial.lr for trial in trials)))
     left, before = list(trials), 0
@@ -49,6 +52,7 @@ def tune(arm: TuningArm, trials: Sequence[Trial], plan: SearchPlan, share: float
         left = left[:count]
         reached = [early for early in plan.early if early <= point]
         paths: list[tuple[Trial, TunedPath]] = []
+        together(left, reached)
         for trial in left:
             try:
                 paths.append((trial, trial.path(reached, _only_from(before, advance))))

@@ -29,6 +29,7 @@ from pliant.spec import content_form, digest
 from pliant.statistics import Array
 from pliant.train import Diverged
 from pliant.train.divergence import raise_again, remember
+from pliant.train.factor_stack import SharedArm
 from pliant.train.state import STATE_FILE, steps_made
 
 MEANING = 1
@@ -73,6 +74,25 @@ class TuningTrial:
         targets = np.stack([base.target.values, *(target for target, _ in values)])
         kept = np.stack([base.keep.values, *(keep for _, keep in values)])
         return TunedPath((0, *points), targets, kept - kept[0], base.target.weights, base.keep.weights)
+
+    def steps_to_go_on_from(self, points: Sequence[int]) -> int | None:
+        """How many steps its state comes after; None where nothing is left to train, or what was read before it has to be made again."""
+        record, state = self.place / "diverged.json", self._unfinished / STATE_FILE
+        made = steps_made(state) if state.exists() else 0
+        if record.exists() or made is None or made >= points[-1]:
+            return None
+        return made if all((self._stored(point) is not None) == (point <= made) for point in points) else None
+
+    def shared(self) -> SharedArm:
+        """The run as one of several that are trained together."""
+        return SharedArm(self.finetune.recipe(self.ground.model), self.seed, self.methods, self._unfinished)
+
+    def keep(self, point: int) -> None:
+        """Read the ground's model, which is this run after so many steps; what cannot be read is left to `path`."""
+        try:
+            self._write(point, *self._read(point))
+        except Diverged:
+            return
 
     def forget(self) -> None:
         """Remove the state that it would go on from."""
@@ -119,9 +139,13 @@ class TuningTrial:
             if not _of_memory(error):
                 raise
             raise PliantError(f"memory ran out ({first_line(error)}); try --finetune '{{batch: 1, accumulate: 8}}'") from None
+        self._write(point, target, keep)
+        return target, keep
+
+    def _write(self, point: int, target: Array, keep: Array) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._file(point)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, target=target, keep=keep)
-        return target, keep
 
     def _read(self, point: int) -> tuple[Array, Array]:
         try:
