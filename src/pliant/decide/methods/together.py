@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from pliant.changes.restore import restored
 from pliant.decide.methods.trial import TuningTrial
 from pliant.errors import PliantError
 from pliant.train.factor_stack import NotTogether, SharedArm
@@ -42,6 +43,7 @@ def side_by_side(trials: Sequence[Trial], points: Sequence[int]) -> None:
             try:
                 if not why_alone(ground.model, learned, arms):
                     left = [point for point in points if point > made]
-                    train_side_by_side(ground.model, learned, arms, left, lambda number, point, runs=runs: runs[number].keep(point))
+                    with restored(ground.model):
+                        train_side_by_side(ground.model, learned, arms, left, lambda number, point, runs=runs: runs[number].keep(point))
             except (PliantError, NotTogether, RuntimeError, MemoryError):
                 continue
