@@ -15,7 +15,7 @@ from pliant.decide.methods.together import one_by_one
 from pliant.decide.methods.trial import TuningTrial
 from pliant.methods import METHODS, Method
 from pliant.train import loop
-from pliant.train.factor_stack import Stack
+from pliant.train.factor_stack import FactorStack
 
 RATE = 3e-3
 PLAN = SearchPlan(steps=12, trials=4, seeds=2)
@@ -50,9 +50,9 @@ def steps(monkeypatch):
         made.extend(1 for _ in rates)
         return several(stack, rates)
 
-    original, several = loop._step, Stack.step
+    original, several = loop._step, FactorStack.step
     monkeypatch.setattr(loop, "_step", step)
-    monkeypatch.setattr(Stack, "step", together)
+    monkeypatch.setattr(FactorStack, "step", together)
     return made
 
 
@@ -168,8 +168,8 @@ def test_two_searches_do_not_share_a_folder_at_once(ground):
 def test_lora_arms_that_share_passes_come_to_what_they_come_to_one_by_one(domains, tmp_path, monkeypatch):
     folder, model = domains
     arms = parse_arms([{"lora": {"rank": [2, 4]}}])
-    passes, several = [], Stack.step
-    monkeypatch.setattr(Stack, "step", lambda stack, rates: (passes.append(len(rates)), several(stack, rates)))
+    passes, several = [], FactorStack.step
+    monkeypatch.setattr(FactorStack, "step", lambda stack, rates: (passes.append(len(rates)), several(stack, rates)))
     shared = decide(ground_of(model, folder, tmp_path / "shared", 8), arms, SHORT, RATE, keep="prose")
     assert sum(passes) == SHORT.arm_steps, "every step of the arm"
     assert len(passes) == SHORT.steps * 2

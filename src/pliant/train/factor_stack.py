@@ -125,7 +125,7 @@ class KeptArm:
             self.state.save(self.run, optimizer, [kept for _, kept in attached], losses)
 
 
-class Stack:
+class FactorStack:
     """All arms' factors beside the layers of a frozen network: called like that, with the arm of each row."""
 
     def __init__(self, network: nn.Module, kept: Sequence[KeptArm]) -> None:
@@ -150,7 +150,7 @@ class Stack:
         self.rows: Tensor | None = None
         self.count = 0
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> FactorStack:
         for parameter in self.network.parameters():
             self.undo.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(False)

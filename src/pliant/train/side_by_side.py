@@ -24,7 +24,7 @@ from pliant.models.batch_norm import norms_with_statistics
 from pliant.models.heads import fitted
 from pliant.models.modules import dropouts
 from pliant.objectives import Batch
-from pliant.train.factor_stack import MARK, KeptArm, NotTogether, SharedArm, Stack
+from pliant.train.factor_stack import MARK, FactorStack, KeptArm, NotTogether, SharedArm
 from pliant.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _save(kept: Sequence[KeptArm]) -> None:
 def _stretch(model: Model, objective: Objective, kept: Sequence[KeptArm], end: int) -> None:
     """Train up to a step, or for so long that states are to be saved."""
     start, step = time.monotonic(), kept[0].made
-    with Stack(model.network, kept) as stack:
+    with FactorStack(model.network, kept) as stack:
         while step < end and time.monotonic() - start < SAVE_EVERY:
             rates = [one.arm.recipe.rate(step, one.run.steps) for one in kept]
             losses = _gradients(stack, objective, kept, step)
@@ -110,7 +110,7 @@ def _stretch(model: Model, objective: Objective, kept: Sequence[KeptArm], end: i
         stack.give_back()
 
 
-def _gradients(stack: Stack, objective: Objective, kept: Sequence[KeptArm], step: int) -> Tensor:
+def _gradients(stack: FactorStack, objective: Objective, kept: Sequence[KeptArm], step: int) -> Tensor:
     """Leaves every arm's own gradients, and returns every arm's loss (arms,)."""
     import torch
 
