@@ -69,9 +69,17 @@ class Made(NextToken):
         """It."""
         return self.data
 
-    def canonical(self) -> dict[str, Any]:
+    def planned(self, examples: Any, rows: int) -> Any:
+        """As they are."""
+        return examples
+
+    def described(self) -> Any:
         """Nothing of it."""
         return {"kind": self.kind}
+
+    def seen(self, examples: Any, rows: int) -> str:
+        """The same for all."""
+        return examples.fingerprint
 
 
 def ours(network: Any, data: Tokens, steps: int, folder: Path) -> float:
