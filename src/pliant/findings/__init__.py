@@ -19,6 +19,7 @@ from pliant.findings.sam_feature_diversity import SamFeatureDiversity
 from pliant.findings.sam_label_noise import SamLabelNoise
 from pliant.findings.sfa_keeps_source import SfaKeepsSource
 from pliant.findings.training_bits import TrainingBits
+from pliant.findings.utility_halves import UtilityHalves
 from pliant.spec import Catalog
 
 FINDINGS: Catalog[Finding] = Catalog(
@@ -39,6 +40,7 @@ FINDINGS: Catalog[Finding] = Catalog(
     DomainUpsampling,
     HardExamples,
     GradientsAtStart,
+    UtilityHalves,
 )
 
 __all__ = [
@@ -61,4 +63,5 @@ __all__ = [
     "SamLabelNoise",
     "SfaKeepsSource",
     "TrainingBits",
+    "UtilityHalves",
 ]
