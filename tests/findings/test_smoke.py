@@ -16,8 +16,9 @@ TOO_SMALL = {
     "sam_feature_diversity",
     "sam_label_noise",
     "sfa_keeps_source",
+    "utility_halves",
 }
-"""Those that a few steps can only run, not settle."""
+"""Those that a few steps, or simulated runs, can only run, not settle."""
 
 
 @pytest.fixture(scope="module")

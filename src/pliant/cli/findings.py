@@ -28,9 +28,7 @@ def findings_command(
     images: Annotated[
         str | None, typer.Option(help="Images, where a finding looks at some; builtin:digits by default", show_default=False)
     ] = None,
-    table: Annotated[
-        str | None, typer.Option(help="A table of runs, where a finding is about released ones", show_default=False)
-    ] = None,
+    table: Annotated[str | None, typer.Option(help="A table of runs, where a finding is about released ones", show_default=False)] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Also write the outcomes as Markdown; what it says of other findings stays", show_default=False),
@@ -49,7 +47,11 @@ def findings_command(
     chosen: list[Finding] = []
     for name in names or sorted(FINDINGS.specs()):
         kind = FINDINGS[name]
-        told = {field: given for field, given in (("corpus", corpus), ("images", images), ("table", table)) if given and field in kind.model_fields}
+        told = {
+            field: given
+            for field, given in (("corpus", corpus), ("images", images), ("table", table))
+            if given and field in kind.model_fields
+        }
         chosen.append(kind.parse({"size": size, **told}))
     if listing:
         stated = [{"finding": f.kind, "paper": f.paper, "claim": f.claim, "published": f.published, "rule": f.rule} for f in chosen]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from pliant.errors import PliantError
@@ -22,7 +23,7 @@ from pliant.statistics import Array
 if TYPE_CHECKING:
     from pliant.statistics import Estimate
 
-COLUMNS = {"n": "tokens", "S": "unique_tokens", "params": "params", "error": "val_loss"}
+COLUMNS = {"n": "tokens", "S": "unique_tokens", "error": "val_loss"}
 FEW, MANY, DIVERGED, SINGLE = 8, 60, 5.0, 5
 """Passes that are fitted to; passes that are looked at; the loss from which a run has diverged; runs of one pass that a size needs."""
 RIVALS = {"repeats that teach nothing": 0.05, "a utility that never falls": 1000.0}
@@ -40,7 +41,7 @@ class UtilityHalves(Finding):
     paper: ClassVar[str] = "Scaling Laws for Data Filtering: data curation cannot be compute agnostic, arXiv 2404.07177"
     claim: ClassVar[str] = "The utility of a pool of data, the exponent b of (loss - d) = (a n)^b, falls by half every tau passes over it."
     published: ClassVar[str] = (
-        "contrastive image-text training, pools of 12.8M samples, 2 to 10 passes: tau of 1 to 20 passes, and mixtures ranked without training"
+        "contrastive image-text training on pools of 12.8M samples, fitted at 2 to 10 passes: b and tau by pool, tau sought from 1 to 20"
     )
     rule: ClassVar[str] = (
         "reproduced when, on the model sizes with five runs or more of a single pass, runs at 5 nats or more left out, with a and b shared "
@@ -66,7 +67,9 @@ class UtilityHalves(Finding):
         first, whole = _fitted(few, samples), _fitted(runs, samples)
         rivals = {name: _gain(_fitted(few, 0, tau), first, many) for name, tau in RIVALS.items()}
         lives, later = _half_lives(first), _half_lives(whole)
-        checks = {f"{size}: half-life within 1 to 20 passes ({_told(life)})": life[1] >= 1 and life[2] <= 20 for size, life in lives.items()}
+        checks = {
+            f"{size}: half-life within 1 to 20 passes ({_told(life)})": life[1] >= 1 and life[2] <= 20 for size, life in lives.items()
+        }
         checks |= {f"predicts better than {name} ({told(gain)} nats)": gain.low > 0 for name, gain in rivals.items()}
         checks |= {
             f"{size}: as long over all passes ({_told(life)})": max(life[1], lives[size][1]) <= min(life[2], lives[size][2])
@@ -114,7 +117,7 @@ def _large_enough(runs: Table) -> Table:
     return _rows(runs, np.isin(runs["params"], sizes))
 
 
-def _rows(table: Table, chosen: Array) -> Table:
+def _rows(table: Table, chosen: NDArray[np.bool_]) -> Table:
     return {name: values[chosen] for name, values in table.items()}
 
 
@@ -126,10 +129,8 @@ def _fitted(table: Table, samples: int, half_life: float | None = None) -> Fit:
 
 
 def _names(table: Table) -> Any:
-    """Model sizes, in words."""
-    from pliant.numbers import format_count
-
-    return np.array([format_count(float(size)) for size in table["params"]])
+    """Model sizes, in words that no two sizes share."""
+    return np.array([f"{size / 1e6:.8g}M" for size in table["params"]])
 
 
 def _predicted(found: Fit, table: Table) -> Array:
@@ -147,9 +148,8 @@ def _half_lives(found: Fit) -> dict[str, tuple[float, float, float]]:
     lives: dict[str, tuple[float, float, float]] = {}
     for name in found.parameters:
         if name.startswith("tau"):
-            low, high = found.interval(name)
-            ends = (low, high) if np.isfinite([low, high]).all() else tuple(RIVALS.values())
-            lives[name.removeprefix("tau").strip("[]")] = (found.parameters[name], *ends)
+            low, high = RIVALS.values() if found.undetermined(name) else found.interval(name)
+            lives[name.removeprefix("tau").strip("[]")] = (found.parameters[name], low, high)
     return lives
 
 
