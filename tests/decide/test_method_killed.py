@@ -11,6 +11,7 @@ from pliant.decide.methods.decide import decide
 from pliant.decide.methods.ground import Half
 from pliant.decide.methods.plan import SearchPlan
 from pliant.train import loop
+from pliant.train.factor_stack import FactorStack
 
 PLAN = SearchPlan(steps=8, trials=3, seeds=1)
 
@@ -28,7 +29,7 @@ def domains(tmp_path_factory):
 def test_a_search_killed_at_any_moment_goes_on(domains, tmp_path, monkeypatch):
     folder, model = domains
     arms, made = parse_arms(["full", {"lora": {"rank": 2}}]), tmp_path / "steps"
-    step, read, die = loop._step, Half.read, lambda: os.kill(os.getpid(), signal.SIGKILL)
+    step, several, read, die = loop._step, FactorStack.step, Half.read, lambda: os.kill(os.getpid(), signal.SIGKILL)
     left = {"steps": -1, "reads": -1}
 
     def counted(original, what, *arguments):
@@ -36,11 +37,13 @@ def test_a_search_killed_at_any_moment_goes_on(domains, tmp_path, monkeypatch):
         if not left[what]:
             die()
         if what == "steps":
+            arms_together = len(arguments[1]) if original is several else 1
             with made.open("ab") as file:
-                file.write(b".")
+                file.write(b"." * arms_together)
         return original(*arguments)
 
     monkeypatch.setattr(loop, "_step", lambda *arguments: counted(step, "steps", *arguments))
+    monkeypatch.setattr(FactorStack, "step", lambda *arguments: counted(several, "steps", *arguments))
     monkeypatch.setattr(Half, "read", lambda *arguments: counted(read, "reads", *arguments))
 
     def search(place):

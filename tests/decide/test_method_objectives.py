@@ -14,6 +14,7 @@ from pliant.decide.methods.decide import decide
 from pliant.decide.methods.ground import Ground, halves
 from pliant.decide.methods.own_loss import own_losses
 from pliant.decide.methods.plan import SearchPlan
+from pliant.decide.methods.together import one_by_one
 from pliant.measures import Loss
 from pliant.models.heads import fitted, with_trunk
 from pliant.objectives import OBJECTIVES, found_in
@@ -60,6 +61,18 @@ def test_any_objective_is_learned_and_text_is_kept_by_the_base_s_own_head(places
     assert (ground.model.weights(), ground.model.network) == before
     if kind == "dpo":
         assert ground.tuning.target.values == pytest.approx(np.log(2)), "the base prefers as the base does"
+
+
+def test_pairs_of_arms_that_share_passes_are_each_trained_as_alone(places, tmp_path, monkeypatch):
+    objective = OBJECTIVES.parse({"dpo": {"data": str(places[0] / "pairs.jsonl")}})
+    found = []
+    for way in ("shared", "alone"):
+        if way == "alone":
+            monkeypatch.setattr("pliant.decide.methods.decide.side_by_side", one_by_one)
+        arms = parse_arms([{"lora": {"rank": [2, 4]}}])
+        found.append(decide(ground_for(places, objective, tmp_path / way), arms, PLAN, 3e-2, keep="prose"))
+    (shared,), (alone,) = (decision.arms for decision in found)
+    assert (shared.learned.value, shared.forgotten.value) == pytest.approx((alone.learned.value, alone.forgotten.value), abs=1e-5)
 
 
 def test_the_base_s_head_reads_what_training_left_of_its_trunk(places):

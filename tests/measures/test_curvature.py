@@ -18,7 +18,7 @@ def tiny(vocabulary=11, width=8, layers=1):
     torch.manual_seed(0)
     sizes = {"hidden_size": width, "intermediate_size": 12, "num_hidden_layers": layers, "num_attention_heads": 2}
     config = LlamaConfig(vocab_size=vocabulary, initializer_range=0.5, **sizes)
-    return SimpleNamespace(network=LlamaForCausalLM(config), device=torch.device("cpu"))
+    return SimpleNamespace(network=LlamaForCausalLM(config), device=torch.device("cpu"), checkpoint=SimpleNamespace(address="tiny"))
 
 
 def windows(count, length, vocabulary=11):

@@ -38,7 +38,7 @@ NEEDED = {"arms": {"against": "x"}, "between": {"by": "schedule", "compute": 1e1
 @pytest.mark.parametrize("kind", sorted(QUESTIONS.specs()))
 def test_the_measure_that_a_question_names_is_one_of_the_study(form, kind):
     with pytest.raises(PliantError, match=f"questions: {kind}: no measure is called 'gneric'; did you mean 'generic'"):
-        asked(form, {kind: NEEDED.get(kind, {}) | {"measure": "gneric"}})
+        asked(form, {kind: NEEDED.get(kind, {}) | {QUESTIONS[kind].named[-1]: "gneric"}})
 
 
 AXES = [

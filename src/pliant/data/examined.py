@@ -76,7 +76,7 @@ class Examined(Located):
         Raises PliantError for a source that cannot be read.
         """
         record = None if corpus.field else first_record(corpus.source)
-        return cls(source=corpus.source) if record is not None and cls.has(set(record)) else None
+        return cls(source=corpus.source, skip_bad=corpus.skip_bad) if record is not None and cls.has(set(record)) else None
 
     @classmethod
     def has(cls, columns: set[str]) -> bool:

@@ -63,7 +63,7 @@ class Label(Objective):
     def found_in(cls, corpus: Corpus, part: Part) -> Label | None:
         """Where a source holds images, or texts with a column that is called a label."""
         images = corpus.field is None and Images.recognised(corpus.source)
-        data = Images(source=corpus.source) if images else LabelledTexts.of(corpus)
+        data = Images(source=corpus.source, skip_bad=corpus.skip_bad) if images else LabelledTexts.of(corpus)
         return None if data is None else cls(data=data, part=part)
 
     def needs(self) -> Needs:

@@ -48,9 +48,11 @@ class AnyDecision(Protocol):
 class Question(Spec):
     """Base of all questions. Abstract: a subclass writes `answer`.
 
-    The first line of its docstring is its title. A field called `measure` holds the name of one of the study's measures.
+    The first line of its docstring is its title.
     """
 
+    named: ClassVar[tuple[str, ...]] = ("measure",)
+    """The fields, where it has them, that hold the name of one of the study's measures."""
     charted: ClassVar[bool] = False
     """Whether reports have sections of their own for its answers, of every study, asked for or not."""
 

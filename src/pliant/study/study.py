@@ -105,9 +105,9 @@ class Study(Spec):
     @model_validator(mode="after")
     def _about_measures(self) -> Self:
         for question in self.questions:
-            name = getattr(question, "measure", None)
-            if name is not None and name not in self.measures:
-                raise PliantError(f"questions: {question.kind}: no measure is called {name!r}; {nearest(name, self.measures)}")
+            for name in filter(None, (getattr(question, field, None) for field in question.named)):
+                if name not in self.measures:
+                    raise PliantError(f"questions: {question.kind}: no measure is called {name!r}; {nearest(name, self.measures)}")
         return self
 
     def canonical(self) -> dict[str, Any]:

@@ -172,7 +172,11 @@ class FactorStack:
 
         if arm_of_row is None:
             raise NotTogether("the objective makes inputs of its own")
-        arms, rows = len(self.kept), arm_of_row[:, 0]
+        first = next(value for value in inputs.values() if isinstance(value, torch.Tensor))
+        told = arm_of_row.reshape(-1)  # of rows that an objective has taken apart, one after the other, as well
+        if len(first) % len(told):
+            raise NotTogether("the objective makes rows of its own")
+        arms, rows = len(self.kept), told.repeat_interleave(len(first) // len(told))
         block = torch.arange(arms, device=rows.device).repeat_interleave(max(1, len(rows) // arms))
         self.rows = None if torch.equal(rows, block) else rows
         self.count = len(rows)

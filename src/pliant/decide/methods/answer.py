@@ -132,9 +132,10 @@ class MethodDecision:
             return f"Undetermined: {at} it cannot be told apart from {_listed(self.of)}. {self._next()}"
         less = [arm.name for arm in others if arm.verdict == "learns less"]
         more = [arm.name for arm in others if arm.verdict == "worse"]
-        parts = [f"{_listed(more)} forget{'s' if len(more) == 1 else ''} more {at}"] if more else []
+        by = f"by over {self.margin:.2g} {self.units[1]}"
+        parts = [f"{_listed(more)} forget{'s' if len(more) == 1 else ''} more {at}, {by}"] if more else []
         parts += [f"{_listed(less)} learn{'s' if len(less) == 1 else ''} less"] if less else []
-        return f"{', and '.join(parts)}."
+        return f"{'; '.join(parts)}."
 
     def _next(self) -> str:
         if self.next is None:

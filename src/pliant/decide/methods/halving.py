@@ -35,6 +35,11 @@ class Finalist:
     paths: Sequence[TunedPath]
 
     @property
+    def chosen_by(self) -> TunedPath:
+        """The run that chose it."""
+        return next(path for trial, path in self.tuned.finished if trial is self.trial)
+
+    @property
     def least(self) -> float:
         """The target loss that every seed reaches."""
         return max(path.least for path in self.paths)

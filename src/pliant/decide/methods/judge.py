@@ -12,7 +12,7 @@ from pliant.decide.methods.answer import ArmResult, MethodDecision, Verdict, int
 from pliant.decide.methods.caveats import caveats
 from pliant.decide.methods.halving import Finalist, TunedArm
 from pliant.decide.methods.path import Passing, Trial, TunedPath, level_of
-from pliant.decide.methods.versus import difference, more_seeds, verdict
+from pliant.decide.methods.versus import chosen_difference, difference, more_seeds, verdict
 from pliant.statistics import Estimate, paired_difference
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MARGIN_SHARE = 0.05
 """The margin where none is given: this share of what is learned at the loss of the comparison."""
 CONFIDENCE = 0.9
+DOUBTED = "differs as it is set, but not in the runs that chose its settings: more --trials would tell"
 SLACK = 0.05
 """Arms that miss the share by no more than this are compared, too, at the target loss that they all come to."""
 
@@ -66,7 +67,7 @@ def judged(
     width = MARGIN_SHARE * (base - level) if margin is None else margin
     passing = {one.tuned.arm.name: [path.passing(level) for path in one.paths] for one in finalists}
     there = {name: [one for one in found if one] for name, found in passing.items() if all(found)}
-    arms, said, of, following = _compared(finalists, there, half, width)
+    arms, said, of, following = _compared(finalists, there, half, width, base - level)
     chosen = next(one for one in finalists if one.tuned.arm.name == arms[0].name)
     return MethodDecision(
         [*arms, *failed],
@@ -82,7 +83,7 @@ def judged(
 
 
 def _compared(
-    finalists: Sequence[Finalist], there: Mapping[str, Sequence[Passing]], half: Half, margin: float
+    finalists: Sequence[Finalist], there: Mapping[str, Sequence[Passing]], half: Half, margin: float, learned: float
 ) -> tuple[list[ArmResult], Verdict, list[str], Mapping[str, int] | None]:
     """The arms, the recommended one first; the verdict; the arms it is equal to or cannot be told from; and what would decide."""
     weights = half.keep.weights / half.keep.weights.sum()
@@ -96,7 +97,12 @@ def _compared(
 
     first = next((name for name in there if name == least or verdict(against(least)[name], margin) == "equivalent"), least)
     effects = against(first)
+    chosen_by = {one.tuned.arm.name: one.chosen_by for one in finalists}
     verdicts = {other: verdict(found, margin) for other, found in effects.items()}
+    doubted = {
+        other for other in effects if _doubted(verdicts[other], chosen_difference(chosen_by[first], chosen_by[other], learned), margin)
+    }
+    verdicts |= dict.fromkeys(doubted, "undetermined")
     results: list[ArmResult] = []
     for one in finalists:
         name = one.tuned.arm.name
@@ -108,8 +114,8 @@ def _compared(
         if name in effects:
             found = effects[name]
             told = Estimate(found.value, found.stderr, found.low, found.high, found.n, confidence)
-            needed = more_seeds(found, margin) if said == "undetermined" else 0
-            result = replace(result, difference=told, more_seeds=needed)
+            needed = None if name in doubted else more_seeds(found, margin) if said == "undetermined" else 0
+            result = replace(result, difference=told, more_seeds=needed, told=DOUBTED if name in doubted else "")
         results.append(result)
     results.sort(key=lambda result: (result.name != first, result.matched is None, result.matched or 0.0))
     open_ = [result for result in results if result.verdict in ("undetermined", "better")]
@@ -119,6 +125,11 @@ def _compared(
     needed = [result.more_seeds for result in open_ if result.more_seeds]
     following = {"more_seeds": max(needed)} if len(needed) == len(open_) else None
     return results, "undetermined", [result.name for result in open_], following
+
+
+def _doubted(said: str, chosen: float | None, margin: float) -> bool:
+    """Whether the runs that chose the settings do not say so, too."""
+    return (said == "worse" and (chosen is None or chosen <= margin)) or (said == "better" and (chosen is None or chosen >= -margin))
 
 
 def _result(one: Finalist, half: Half, said: str) -> ArmResult:

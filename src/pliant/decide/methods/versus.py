@@ -2,6 +2,9 @@
 
 The interval has three parts: which kept samples were read, which seeds were trained (both as in `pliant.comparison`), and which target
 samples said that the target losses are equal: an error there moves each arm along its own path, by its slope.
+Which settings were chosen is in none of them: equal methods with settings that chance chose differ for good. So a method forgets more
+only where the whole interval lies beyond the margin, and the runs that chose its settings, in which a lucky choice looks better than it
+is, say so, too.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from pliant.statistics import cluster_numbers, clustered_error
 
 if TYPE_CHECKING:
     from pliant.decide.methods.ground import Half
-    from pliant.decide.methods.path import Passing
+    from pliant.decide.methods.path import Passing, TunedPath
 
 Verdict = Literal["better", "worse", "equivalent", "undetermined"]
 
@@ -36,9 +39,17 @@ def verdict(found: Effect, margin: float) -> Verdict:
     """Of the second arm against the first."""
     if -margin <= found.low and found.high <= margin:
         return "equivalent"
-    return "worse" if found.low > 0 else "better" if found.high < 0 else "undetermined"
+    return "worse" if found.low > margin else "better" if found.high < -margin else "undetermined"
+
+
+def chosen_difference(ours: TunedPath, theirs: TunedPath, learned: float) -> float | None:
+    """How much more the second of two runs has forgotten, where either has learned so much; None where one never has."""
+    there = [path.passing(float(path.losses[0]) - learned) for path in (ours, theirs)]
+    rises = [float(one.rises @ path.keep_weights / path.keep_weights.sum()) for one, path in zip(there, (ours, theirs), strict=True) if one]
+    return rises[1] - rises[0] if len(rises) == 2 else None
 
 
 def more_seeds(found: Effect, margin: float) -> int | None:
     """How many further seeds would decide, were the true difference the one seen; None where none would, or one seed tells nothing."""
-    return more_runs(found, margin)
+    apart = abs(abs(found.value) - margin)  # from the nearer end of the margin, on either side of it
+    return more_runs(replace(found, value=apart), 0.0)

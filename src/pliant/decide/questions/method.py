@@ -9,7 +9,7 @@ Source: learning against forgetting at tuned rates, arXiv 2405.09673.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class BestMethod(Question):
     """Which method to fine-tune with."""
 
     kind = "method"
+    named: ClassVar[tuple[str, ...]] = ("target", "keep")
     target: str | None = Field(None, description="The measure of what is learned; by default the one that reads what was trained on")
     keep: str | None = Field(None, description="The measure of what is to be kept; by default the only other one")
     share: float = Field(0.9, gt=0, le=1, description="How much of the way to the lowest target loss counts as learned")
