@@ -242,7 +242,8 @@ def main(repeats: int) -> None:
     settings = f"{PLAN.trials} settings an arm, {PLAN.seeds} fresh seeds, runs of {PLAN.steps} steps"
     REPORT.write_text(f"""# Which method, on problems held back
 
-Written by `python bench/method.py`; do not edit. {len(PROBLEMS)} linear problems that the rule of what is a claim was not chosen on, {repeats} repetitions each row: fresh held-out samples and seeds,
+Written by `python bench/method.py`; do not edit. {len(PROBLEMS)} linear problems that the rule of what is a claim was not chosen
+on, {repeats} repetitions each row: fresh held-out samples and seeds,
 {settings}, through the search and judgement of `pliant decide method`.
 The truth is a brute-force grid over every setting of every arm, {GRID_SEEDS} seeds each and no samples. Regret is what the pick forgets
 more than the best of the grid at the same target loss, as a share of what is learned; it is scored where the setting picked surely comes to
