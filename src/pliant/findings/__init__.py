@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pliant.findings.adversarial_attention_shortcut import AdversarialAttentionShortcut
 from pliant.findings.bi_drop_small_sets import BiDropSmallSets
+from pliant.findings.context_need_filter import ContextNeedFilter
 from pliant.findings.domain_upsampling import DomainUpsampling
 from pliant.findings.finding import Finding, Outcome
 from pliant.findings.gptq_under_rtn import GptqUnderRtn
@@ -41,12 +42,14 @@ FINDINGS: Catalog[Finding] = Catalog(
     HardExamples,
     GradientsAtStart,
     UtilityHalves,
+    ContextNeedFilter,
 )
 
 __all__ = [
     "FINDINGS",
     "AdversarialAttentionShortcut",
     "BiDropSmallSets",
+    "ContextNeedFilter",
     "DomainUpsampling",
     "Finding",
     "GptqUnderRtn",
