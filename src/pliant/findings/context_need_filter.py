@@ -104,10 +104,10 @@ class ContextNeedFilter(Finding):
     )
     rule: ClassVar[str] = (
         "reproduced when, in the theorem's model and on conflicts of subjects in no example, (1) with all examples reliance rises by 0.2 "
-        "or more above its start and falls by 0.2 or more from its highest, (2) without the half that needs contexts least it falls by less "
-        "than 0.05, and (3) ends 0.2 or more above where it ends without a random half, each with its whole 90% interval over seeds, and "
-        "(4) need tells the two kinds apart (area 0.9 or more); contradicted when the interval of (3) lies below 0. The highest step is "
-        "chosen on every other conflict, and read on the others."
+        "or more above its start and falls by 0.2 or more from its highest, (2) without the half that needs contexts least it falls by "
+        "less than 0.05, and (3) ends 0.2 or more above where it ends without a random half, each with its whole 90% interval over seeds, "
+        "and (4) need tells the two kinds apart (area 0.9 or more); contradicted when the interval of (3) lies below 0. The highest step "
+        "is chosen on every other conflict, and read on the others."
     )
 
     def test(self, folder: Path) -> Outcome:
