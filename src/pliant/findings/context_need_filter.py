@@ -32,14 +32,14 @@ ARMS = ("all", "least needy half out", "random half out", "least needy quarter o
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Tokens (examples, 3, width), what attending to each adds to the logits (examples, 3, answers), and the right answers."""
+class ThreeTokens:
+    """Context, subject and relation (examples, 3, width), what attending to each adds to the logits (examples, 3, answers), and the right answers."""
 
     tokens: Array
     values: Array
     answers: NDArray[np.intp]
 
-    def kept(self, rows: NDArray[np.intp]) -> Examples:
+    def kept(self, rows: NDArray[np.intp]) -> ThreeTokens:
         """Those rows."""
         return replace(self, tokens=self.tokens[rows], values=self.values[rows], answers=self.answers[rows])
 
@@ -67,10 +67,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class ContextTask:
-    """Examples, of which the first `EACH` have an unknown subject, and conflicts, whose `answers` are the context's."""
+    """ThreeTokens, of which the first `EACH` have an unknown subject, and conflicts, whose `answers` are the context's."""
 
-    examples: Examples
-    conflicts: Examples
+    examples: ThreeTokens
+    conflicts: ThreeTokens
     remembered: NDArray[np.intp]
 
     def need(self) -> Array:
@@ -151,7 +151,7 @@ def made(seed: int) -> ContextTask:
     known = np.random.default_rng(seed).lognormal(0, 0.2, 3 * EACH) * (np.arange(3 * EACH) >= EACH)
     half = np.sqrt(0.5)
 
-    def examples(context: NDArray[np.intp], subject: NDArray[np.intp]) -> Examples:
+    def examples(context: NDArray[np.intp], subject: NDArray[np.intp]) -> ThreeTokens:
         tokens = [
             half * (answers[context] + shared[CONTEXT]),
             half * (subjects[subject] + shared[SUBJECT]),
@@ -159,7 +159,7 @@ def made(seed: int) -> ContextTask:
         ]
         copied, recalled = (half * strength * np.eye(3 * EACH) for strength in (COPIED, RECALLED * known))
         values = [copied[context], recalled[subject], np.zeros((len(context), 3 * EACH))]
-        return Examples(np.stack(tokens, axis=1), np.stack(values, axis=1), context)
+        return ThreeTokens(np.stack(tokens, axis=1), np.stack(values, axis=1), context)
 
     tuned, held = np.arange(2 * EACH), np.arange(2 * EACH, 3 * EACH)
     return ContextTask(examples(tuned, tuned), examples(np.roll(held, 1), held), held)
