@@ -33,7 +33,7 @@ ARMS = ("all", "least needy half out", "random half out", "least needy quarter o
 
 @dataclass(frozen=True)
 class ThreeTokens:
-    """Context, subject and relation (examples, 3, width), what attending to each adds to the logits (examples, 3, answers), and the right answers."""
+    """Context, subject, relation (examples, 3, width), what each adds to the logits (examples, 3, answers), and the answers."""
 
     tokens: Array
     values: Array
@@ -67,7 +67,7 @@ class ThreeTokens:
 
 @dataclass(frozen=True)
 class ContextTask:
-    """ThreeTokens, of which the first `EACH` have an unknown subject, and conflicts, whose `answers` are the context's."""
+    """Examples, of which the first `EACH` have an unknown subject, and conflicts, whose `answers` are the context's."""
 
     examples: ThreeTokens
     conflicts: ThreeTokens
