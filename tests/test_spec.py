@@ -46,6 +46,13 @@ def test_kind_is_the_class_name_in_snake_case_unless_said():
     assert (Round.kind, Nothing.kind) == ("round", "none")
 
 
+def test_a_name_may_be_typed_with_dashes_as_options_are():
+    assert METHODS.parse("wise-ft") == METHODS.parse("wise_ft")
+    assert METHODS.parse({"l2-start": {"strength": 0.1}}).canonical()["kind"] == "l2_start"
+    with pytest.raises(PliantError, match="unknown method 'no-such'"):
+        METHODS.parse("no-such")
+
+
 def test_a_list_is_a_sweep_and_the_product_is_taken():
     specs = ROUNDERS.expand({"round": {"bits": [3, 4], "group": ["channel", 64]}})
     assert [(spec.bits, spec.group) for spec in specs] == [(3, "channel"), (3, 64), (4, "channel"), (4, 64)]

@@ -213,7 +213,7 @@ class Catalog(Registry[type[Kind]]):
             if isinstance(form, Spec):
                 return [typing.cast(Kind, form)]
             kind, fields = self._split(form)
-            spec = self[kind]
+            spec = self[self._spelled(kind)]
             return [spec.parse(combination, kind) for combination in sweep(fields, spec)]
         except PliantError as error:
             raise (error.within(where) if where else error) from None
@@ -224,6 +224,11 @@ class Catalog(Registry[type[Kind]]):
         if len(specs) != 1:
             raise PliantError(f"{where or self.noun}: a list is not allowed here, it would mean {len(specs)} {self.noun}s")
         return specs[0]
+
+    def _spelled(self, kind: str) -> str:
+        """The name with underscores, where it was typed with dashes as options are."""
+        underscored = kind.replace("-", "_")
+        return underscored if kind not in self.specs() and underscored in self.specs() else kind
 
     def _split(self, form: Any) -> tuple[str, Any]:
         if isinstance(form, str):
