@@ -55,7 +55,7 @@ def test_merges_of_a_study_are_those_of_files_and_follow_their_content(others, s
         code, _, errors = pliant("run", study, "--ledger", ledger)
         assert code == 0, errors
         _, out, errors = pliant("show", ledger, "--json", "--sql", "select value from records where change_kind = 'merge'")
-        return [row["value"] for row in json.loads(out)]
+        return sorted(row["value"] for row in json.loads(out))
 
     found = losses()
     assert len(found) == len(set(found)) == 2
