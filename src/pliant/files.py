@@ -8,9 +8,11 @@ import os
 import shutil
 import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from pliant.errors import PliantError
 
@@ -22,6 +24,8 @@ LOCK = "pliant.lock"
 """Inside a workplace; tells it from the temporary folders of other programs."""
 ASIDE = "old"
 """What was in the place of a folder that is being put there."""
+DAMAGED_ARCHIVE = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, zlib.error, BadZipFile)
+"""What reading an npz file raises where it is missing, cut short or has flipped bits."""
 _tidied: set[Path] = set()
 
 

@@ -11,13 +11,11 @@ against its hash again when it is used.
 from __future__ import annotations
 
 import json
-import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +30,7 @@ from pliant.data.once import read_once
 from pliant.data.readers import glance, read
 from pliant.data.split import Part, Split
 from pliant.errors import PliantError
-from pliant.files import cache_folder
+from pliant.files import DAMAGED_ARCHIVE, cache_folder
 from pliant.progress import progress
 from pliant.spec import digest
 
@@ -154,6 +152,6 @@ def _stored(target: Path) -> Split | None:
     try:
         with np.load(target) as stored:
             split = Split(stored["hashes"], stored["lengths"], stored["sides"], stored["told"].tobytes())
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, zlib.error, BadZipFile):
+    except DAMAGED_ARCHIVE:
         return None
     return split if len(split.hashes) == len(split.lengths) == len(split.sides) else None

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -23,7 +21,7 @@ from pliant.changes.restore import restored
 from pliant.decide.methods.ground import Ground, Half
 from pliant.decide.methods.path import Advance, TunedPath
 from pliant.errors import PliantError, first_line
-from pliant.files import atomic_path
+from pliant.files import DAMAGED_ARCHIVE, atomic_path
 from pliant.methods import Method
 from pliant.spec import content_form, digest
 from pliant.statistics import Array
@@ -110,7 +108,7 @@ class TuningTrial:
         try:
             with np.load(self._file(point)) as stored:
                 found = stored["target"], stored["keep"]
-        except (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, zlib.error, BadZipFile):
+        except DAMAGED_ARCHIVE:
             return None
         shapes = self.half.target.values.shape, self.half.keep.values.shape
         whole = all(
